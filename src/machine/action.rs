@@ -1,0 +1,254 @@
+//! Orders, in the imperative: all that the machine ever asks for. The shell performs them in order.
+
+use super::report::Report;
+use crate::model::process::Usage;
+use crate::model::{
+    ExitStatus, InstanceId, Payload, ProcId, QueueId, Signal, SourceId, SpawnError, StopReason, Target, Token, WorkerId,
+};
+use std::time::Duration;
+
+/// Where the machine puts its orders.
+pub type Actions = Vec<Action>;
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Start a new incarnation. Answered by `Spawned` or `SpawnFailed`, later by `Exited` and `MembersGone`.
+    Spawn {
+        proc: ProcId,
+        instance: InstanceId,
+    },
+    /// Put one frame into the item pipe; answered by `Wrote` when it is written to its end.
+    Deliver {
+        proc: ProcId,
+        token: Token,
+        payload: Payload,
+    },
+    /// No new item from this moment: forget frames that are not begun, write the one that is to its end, close the item pipe.
+    CloseItems {
+        proc: ProcId,
+    },
+    /// The exit event: write `stop REASON MILLISECONDS\n` to the exit pipe and close it.
+    Tell {
+        proc: ProcId,
+        reason: StopReason,
+        next: Duration,
+    },
+    Kill {
+        proc: ProcId,
+        signal: Signal,
+        target: Target,
+    },
+    /// Look again whether a session whose leader is gone is empty: answered by `MembersLeft` or `MembersGone`.
+    CheckMembers {
+        proc: ProcId,
+    },
+    /// Do not look for members any more and forget the incarnation: read what it said, close our ends. Not answered.
+    Forget {
+        proc: ProcId,
+    },
+    /// Stop reading this source until `Resume`.
+    Pause {
+        source: SourceId,
+    },
+    Resume {
+        source: SourceId,
+    },
+    /// Stop reading for good. Answered by `SourceEnded`.
+    Abandon {
+        source: SourceId,
+    },
+    /// Whatever this source's end, an unterminated last item no longer counts: we told it to stop.
+    Distrust {
+        source: SourceId,
+    },
+    /// Write one result and a line feed; answered by `ResultsWritten` or `ResultsClosed`.
+    WriteResult {
+        worker: WorkerId,
+        result: Payload,
+    },
+    /// Keep for the dead-letter file, or stderr.
+    Bury(Box<DeadLetter>),
+    /// Keep an unfinished item in the queue's leftovers, or on stderr. The order is the order of the file.
+    HandBack {
+        queue: QueueId,
+        payload: Payload,
+    },
+    /// Signal every stranger (descendants outside every session of ours; as PID 1 every process). Answered by `Strangers`.
+    Sweep {
+        signal: Signal,
+    },
+    /// Look again. Answered by `Strangers`.
+    CountStrangers,
+    /// For people and logs. The shell formats.
+    Note(Note),
+    /// Everybody has left: finish the leftovers, print the report, exit with its code.
+    Quit(Box<Report>),
+}
+
+/// An item that was given up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeadLetter {
+    pub queue: QueueId,
+    /// 0 for an item that was never accepted (over `max-item`, or rejected by a full queue).
+    pub seq: u64,
+    pub payload: Payload,
+    /// Of the whole item; more than the payload's when it was cut.
+    pub length: u64,
+    pub reason: DeathReason,
+    pub deliveries: u32,
+    pub attempts: u32,
+    pub crashes: u32,
+    /// Of the worker that held it last, when it died with it.
+    pub last_status: Option<ExitStatus>,
+}
+
+/// Why an item was given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeathReason {
+    /// The worker said `fail`, with its reason.
+    Failed(Option<String>),
+    /// `max-attempts` reached; the last `retry` reason, or `None` for a timeout.
+    Attempts { last: Option<String> },
+    /// `max-crashes` reached.
+    Crashes,
+    /// A line feed in an item for a worker that reads lines.
+    LineFeed,
+    /// Over the queue's `max-item`.
+    TooLong,
+    /// The queue was full and `on-full` is `reject`.
+    Full,
+}
+
+/// Why a stop began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StopCause {
+    Signal(Signal),
+    /// All work is done.
+    Done,
+    GaveUp(WorkerId),
+    ResultsClosed(WorkerId),
+}
+
+/// Structured facts for people; the edge puts them into words and chooses the log level.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Note {
+    Started {
+        instance: InstanceId,
+        proc: ProcId,
+    },
+    SpawnFailed {
+        instance: InstanceId,
+        error: SpawnError,
+    },
+    /// Nobody asked it to go.
+    Died {
+        instance: InstanceId,
+        status: ExitStatus,
+        ran: Duration,
+        usage: Usage,
+    },
+    /// It was asked to go and went.
+    Left {
+        instance: InstanceId,
+        status: ExitStatus,
+        took: Duration,
+    },
+    Restarting {
+        instance: InstanceId,
+        after: Duration,
+    },
+    GaveUp {
+        worker: WorkerId,
+        burst: u32,
+        interval: Duration,
+    },
+    /// A command that cannot be found or executed at its first start.
+    CannotStart {
+        worker: WorkerId,
+        error: SpawnError,
+    },
+    ItemTimedOut {
+        instance: InstanceId,
+        token: Token,
+        timeout: Duration,
+    },
+    /// The item was read but never answered.
+    ProtocolError {
+        instance: InstanceId,
+        seen: Vec<u8>,
+    },
+    Buried {
+        letter: Box<DeadLetter>,
+    },
+    Climbed {
+        instance: InstanceId,
+        step: LadderStep,
+        reason: StopReason,
+    },
+    Survivors {
+        instance: InstanceId,
+        count: u32,
+    },
+    SurvivorsKilled {
+        instance: InstanceId,
+    },
+    Unkillable {
+        instance: InstanceId,
+    },
+    Stopping {
+        cause: StopCause,
+        budget: Option<Duration>,
+    },
+    Draining {
+        queue: QueueId,
+        items: u64,
+    },
+    StopDeadline,
+    /// The second INT: what was done now, and what the next one will do.
+    Hurried {
+        next: LadderStep,
+    },
+    Strangers {
+        count: u32,
+        signal: Signal,
+    },
+    StrangersLeft {
+        count: u32,
+    },
+    SourceEnded {
+        source: SourceId,
+        items: u64,
+    },
+    SourceFailed {
+        source: SourceId,
+        errno: Option<i32>,
+        status: Option<ExitStatus>,
+    },
+    TornItem {
+        source: SourceId,
+        length: u64,
+        head: Payload,
+    },
+    /// stdin was read to its end into the leftovers, or not.
+    StdinAbandoned {
+        source: SourceId,
+    },
+    ResultsClosed {
+        worker: WorkerId,
+        errno: i32,
+    },
+    /// We were stopped or starved; clocks were shifted.
+    Late {
+        by: Duration,
+    },
+    /// An event came in a state where it cannot; a fault of our own.
+    Bug(String),
+}
+
+/// A rung as a message names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LadderStep {
+    Event,
+    Signal(Signal),
+    Kill,
+}

@@ -1,0 +1,14 @@
+//! The words every other room speaks. Depends on nothing but std.
+
+pub mod id;
+pub mod item;
+pub mod plan;
+pub mod process;
+pub mod signal;
+pub mod time;
+
+pub use id::{InstanceId, ProcId, QueueId, SourceId, WorkerId};
+pub use item::{Framing, Payload, Reply, Token, Verdict};
+pub use process::{ExitStatus, SpawnError, Stage, StopReason, Target};
+pub use signal::{Signal, SignalSet};
+pub use time::Time;

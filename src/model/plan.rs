@@ -1,0 +1,304 @@
+//! The plan: the configuration as meant. Every default is filled in, every name resolved, every limit a number.
+
+use super::id::{InstanceId, QueueId, SourceId, WorkerId};
+use super::item::Framing;
+use super::signal::{Signal, SignalSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    pub name: String,
+    /// One deadline for a whole stop; `None`: as long as the ladders need.
+    pub stop_budget: Option<Duration>,
+    pub end: End,
+    pub exit_code_from: Option<WorkerId>,
+    pub queues: Vec<QueuePlan>,
+    pub sources: Vec<SourcePlan>,
+    pub workers: Vec<WorkerPlan>,
+    /// One entry for each process slot: command sources first, then the workers' replicas, in the order of the file.
+    pub instances: Vec<Role>,
+}
+
+/// What a process slot is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Source(SourceId),
+    /// Replica `index` of a worker.
+    Worker {
+        worker: WorkerId,
+        index: u32,
+    },
+}
+
+/// When a run is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// When no work and no plain service is left.
+    Idle,
+    /// When the work is done; services are then stopped.
+    Work,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueuePlan {
+    pub name: String,
+    /// Items waiting, delayed or leased, at most. At least 1.
+    pub size: usize,
+    /// Payload bytes held, at most. At least `max_item`.
+    pub max_bytes: u64,
+    /// Payload bytes of one item, at most.
+    pub max_item: usize,
+    pub on_full: OnFull,
+    pub item_timeout: Option<Duration>,
+    /// At least 1.
+    pub max_attempts: u32,
+    /// At least 1.
+    pub max_crashes: u32,
+    pub backoff: Backoff,
+    pub drain_on_stop: bool,
+    /// Absolute, or relative to exeunt's own working directory; the compiler joined it to the file's directory.
+    pub leftovers: Option<PathBuf>,
+    /// Of the leftovers: the framing of the queue's source.
+    pub framing: Framing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFull {
+    /// Stop reading the source.
+    Block,
+    /// A plain source's item becomes a dead letter.
+    Reject,
+}
+
+/// Exponential delays: `delay`, `delay * factor`, …, never over `max`, each times a random number in `1 ± jitter`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Backoff {
+    pub delay: Duration,
+    /// At least 1.
+    pub factor: f64,
+    pub max: Duration,
+    /// 0 to 1.
+    pub jitter: f64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourcePlan {
+    pub name: String,
+    pub queue: QueueId,
+    pub framing: Framing,
+    pub feed: Feed,
+}
+
+/// Where a source's items come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Feed {
+    Stdin,
+    /// The standard output of a program.
+    Command(Box<Program>),
+}
+
+/// How a process is started, watched and stopped: what a worker and a command source have in common.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Program {
+    /// Never empty; variables are expanded.
+    pub command: Vec<String>,
+    pub working_directory: Option<PathBuf>,
+    /// Set in the child, in this order; the last of equal names wins.
+    pub env: Vec<(String, String)>,
+    /// Start from an empty environment instead of exeunt's own.
+    pub env_clear: bool,
+    /// SIG_IGN in the child, kept over exec.
+    pub ignore_signals: SignalSet,
+    /// In the child's signal mask, kept over exec.
+    pub block_signals: SignalSet,
+    pub log: Log,
+    pub ladder: Vec<Rung>,
+    pub kill_mode: KillMode,
+    /// Exit codes that count as success; holds 0 unless the file says otherwise.
+    pub success_exit_status: Vec<u8>,
+}
+
+/// One rung of a stop ladder. KILL always follows the last and is not in the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rung {
+    pub step: Step,
+    /// Until the next rung.
+    pub wait: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Event,
+    Signal(Signal),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KillMode {
+    /// Signals to the leader, survivors and KILL to all members.
+    Mixed,
+    /// All to all members.
+    Group,
+    /// The leader only.
+    Process,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Log {
+    Inherit,
+    Null,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkerPlan {
+    pub name: String,
+    pub program: Program,
+    /// At least 1.
+    pub replicas: u32,
+    /// `None`: a plain service.
+    pub consumer: Option<Consumer>,
+    pub restart: Restart,
+    pub restart_delay: Backoff,
+    /// An instance that ran this long starts its delays anew.
+    pub restart_reset_after: Duration,
+    pub start_limit: Option<StartLimit>,
+    pub on_give_up: OnGiveUp,
+    /// Started after these, stopped before them.
+    pub after: Vec<WorkerId>,
+    /// 0 for a worker that is after nobody, else one more than the highest of `after`. Stops go from the highest down.
+    pub level: u32,
+}
+
+/// The queue side of a worker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Consumer {
+    pub queue: QueueId,
+    pub framing: Framing,
+    /// Unanswered items one instance may hold. At least 1.
+    pub prefetch: u32,
+    pub results: Results,
+    /// After so many items an instance is asked to leave and replaced. At least 1.
+    pub max_items: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Results {
+    Null,
+    Stdout,
+    /// Appended to; joined to the file's directory by the compiler.
+    File(PathBuf),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restart {
+    Always,
+    OnFailure,
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StartLimit {
+    /// So many failed starts within `interval` are allowed; one more and the worker is given up. At least 1.
+    pub burst: u32,
+    pub interval: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnGiveUp {
+    Shutdown,
+    Ignore,
+}
+
+impl Plan {
+    pub fn queue(&self, id: QueueId) -> &QueuePlan {
+        &self.queues[id.index()]
+    }
+
+    pub fn source(&self, id: SourceId) -> &SourcePlan {
+        &self.sources[id.index()]
+    }
+
+    pub fn worker(&self, id: WorkerId) -> &WorkerPlan {
+        &self.workers[id.index()]
+    }
+
+    pub fn role(&self, id: InstanceId) -> Role {
+        self.instances[id.index()]
+    }
+
+    /// `NAME.0` for a worker's replica, the source's name for a command source.
+    pub fn instance_name(&self, id: InstanceId) -> String {
+        match self.role(id) {
+            Role::Source(source) => self.source(source).name.clone(),
+            Role::Worker { worker, index } => format!("{}.{index}", self.worker(worker).name),
+        }
+    }
+
+    /// The program of a process slot. A slot of a source always has one: only command sources have slots.
+    pub fn program(&self, id: InstanceId) -> &Program {
+        match self.role(id) {
+            Role::Worker { worker, .. } => &self.worker(worker).program,
+            Role::Source(source) => match &self.source(source).feed {
+                Feed::Command(program) => program,
+                Feed::Stdin => unreachable!("the compiler makes slots for command sources only"),
+            },
+        }
+    }
+
+    /// The queue side of a process slot, if it consumes.
+    pub fn consumer(&self, id: InstanceId) -> Option<&Consumer> {
+        match self.role(id) {
+            Role::Worker { worker, .. } => self.worker(worker).consumer.as_ref(),
+            Role::Source(_) => None,
+        }
+    }
+
+    /// The list that belongs into [`Plan::instances`]: command sources first, then the workers' replicas.
+    pub fn roles(sources: &[SourcePlan], workers: &[WorkerPlan]) -> Vec<Role> {
+        let sources = (0u32..).zip(sources).filter(|(_, source)| matches!(source.feed, Feed::Command(_)));
+        let sources = sources.map(|(i, _)| Role::Source(SourceId(i)));
+        let replicas = (0u32..)
+            .zip(workers)
+            .flat_map(|(i, worker)| (0..worker.replicas).map(move |index| Role::Worker { worker: WorkerId(i), index }));
+        sources.chain(replicas).collect()
+    }
+
+    /// The stop levels in the order they leave: command sources first, then the workers from the highest level down.
+    pub fn stop_levels(&self) -> Vec<Vec<InstanceId>> {
+        let rank = |role: &Role| match *role {
+            Role::Source(_) => 0,
+            Role::Worker { worker, .. } => u32::MAX - self.worker(worker).level,
+        };
+        let mut levels = std::collections::BTreeMap::<u32, Vec<InstanceId>>::new();
+        for (i, role) in (0u32..).zip(&self.instances) {
+            levels.entry(rank(role)).or_default().push(InstanceId(i));
+        }
+        levels.into_values().collect()
+    }
+
+    /// The longest a stop may take when every ladder is climbed to KILL: the slowest ladder of each level, added up. A
+    /// second more for survivors on each level. `stop_budget` cuts it.
+    pub fn worst_stop(&self) -> Duration {
+        let level_time =
+            |level: &Vec<InstanceId>| level.iter().map(|&id| self.program(id).ladder_time()).max().unwrap_or_default();
+        let ladders = self.stop_levels().iter().map(level_time).sum::<Duration>();
+        self.stop_budget.map_or(ladders, |budget| ladders.min(budget))
+    }
+}
+
+impl Program {
+    /// All waits of the ladder: how long after its beginning KILL comes.
+    pub fn ladder_time(&self) -> Duration {
+        self.ladder.iter().map(|rung| rung.wait).sum()
+    }
+
+    pub fn has_event_rung(&self) -> bool {
+        self.ladder.iter().any(|rung| rung.step == Step::Event)
+    }
+
+    /// The wait of the last rung that is a signal; the default of a stop, 3 s, where there is none.
+    pub fn last_signal_wait(&self) -> Duration {
+        let mut signals = self.ladder.iter().rev().filter(|rung| rung.step != Step::Event);
+        signals.next().map_or(Duration::from_secs(3), |rung| rung.wait)
+    }
+}

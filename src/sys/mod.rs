@@ -1,0 +1,12 @@
+//! Every system call, all `unsafe`, and the only clock. Speaks the model's types. Nothing here decides anything.
+
+pub mod clock;
+pub mod fds;
+pub mod init;
+pub mod members;
+pub mod reap;
+pub mod signals;
+pub mod spawn;
+
+/// A process id as the kernel counts.
+pub type Pid = i32;
