@@ -9,5 +9,11 @@ pub mod signals;
 pub mod spawn;
 pub mod threads;
 
+mod child;
+mod dirents;
+mod proc;
+mod raw;
+mod stat;
+
 /// A process id as the kernel counts.
 pub type Pid = i32;
