@@ -1,7 +1,7 @@
 //! What is kept of items on disk: leftovers and dead letters. One thread writes both.
 
 use super::lane::Lane;
-use super::leftovers::{Kept, Keeper, Previous};
+use super::leftovers::{Keeper, Kept, Previous};
 use super::letters;
 use super::messages::messages;
 use crate::machine::DeadLetter;
@@ -50,7 +50,8 @@ enum Job {
 impl Disk {
     pub fn new(plan: &Rc<Plan>) -> Disk {
         let queues = (0u32..).map(QueueId).zip(&plan.queues);
-        let queues = queues.map(|(id, _)| Shelf { batch: Vec::new(), items: 0, is_stdin: is_stdin(plan, id) }).collect();
+        let queues =
+            queues.map(|(id, _)| Shelf { batch: Vec::new(), items: 0, is_stdin: is_stdin(plan, id) }).collect();
         let keeper = |queue: &crate::model::plan::QueuePlan| {
             queue.leftovers.clone().map(|path| Keeper::new(path, queue.framing.delimiter()))
         };
@@ -59,7 +60,8 @@ impl Disk {
     }
 
     pub fn hand_back(&mut self, queue: QueueId, payload: &Payload) {
-        let (Some(shelf), Some(plan)) = (self.queues.get_mut(queue.index()), self.plan.queues.get(queue.index())) else {
+        let (Some(shelf), Some(plan)) = (self.queues.get_mut(queue.index()), self.plan.queues.get(queue.index()))
+        else {
             return;
         };
         shelf.items += 1;
@@ -111,10 +113,13 @@ impl Disk {
         }
         drop(answer);
         self.lane.flush(None);
-        let failed: Vec<usize> = answers.try_iter().filter(|(queue, kept)| self.fall_back(*queue, kept)).map(|(queue, _)| queue).collect();
+        let failed: Vec<usize> =
+            answers.try_iter().filter(|(queue, kept)| self.fall_back(*queue, kept)).map(|(queue, _)| queue).collect();
         let shelves = ids().zip(self.queues.iter().zip(&self.plan.queues)).filter(|(_, (shelf, _))| shelf.items > 0);
         let path = |id: QueueId, path: &Option<PathBuf>| path.clone().filter(|_| !failed.contains(&id.index()));
-        shelves.map(|(id, (shelf, plan))| Left { queue: id, items: shelf.items, path: path(id, &plan.leftovers) }).collect()
+        shelves
+            .map(|(id, (shelf, plan))| Left { queue: id, items: shelf.items, path: path(id, &plan.leftovers) })
+            .collect()
     }
 
     /// Items that the disk did not take go to stderr. Answers whether there were any.

@@ -68,9 +68,7 @@ impl<J: Send + 'static> Lane<J> {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             state = match left {
                 Some(Duration::ZERO) => return false,
-                Some(left) => {
-                    self.shared.done.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
-                }
+                Some(left) => self.shared.done.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
                 None => self.shared.done.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
         }

@@ -167,7 +167,8 @@ struct Strings {
 
 impl Strings {
     fn new(program: &Program, environment: &Environment) -> Result<Strings, SpawnError> {
-        let argv = program.command.iter().map(|argument| c_string(argument.as_bytes())).collect::<Result<Vec<_>, _>>()?;
+        let argv =
+            program.command.iter().map(|argument| c_string(argument.as_bytes())).collect::<Result<Vec<_>, _>>()?;
         let name = argv.first().ok_or(SpawnError { stage: Stage::Prepare, errno: EINVAL })?;
         let candidates = spawn::candidates(name, environment.get("PATH").map(OsStr::as_bytes));
         let directory = program.working_directory.as_ref().map(|path| c_string(path.as_os_str().as_bytes()));

@@ -49,10 +49,6 @@ impl Keeper {
         Keeper { path, delimiter, temp: None, spilled: Vec::new(), trouble: None }
     }
 
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Appends whole frames, each with its delimiter. After a failure all that follows stays in memory, so that the order is kept.
     pub fn keep(&mut self, frames: &[u8]) {
         let written = if self.trouble.is_none() { self.append(frames) } else { Ok(false) };

@@ -18,7 +18,6 @@ mod results;
 mod sources;
 mod table;
 mod turn;
-mod watch;
 
 use crate::machine::Report;
 use crate::model::plan::{Feed, Plan};
@@ -82,7 +81,8 @@ fn close(shell: &mut Shell, plan: &Plan, options: &RunOptions, report: &Report) 
     shell.sinks.flush(LAST_WORDS);
     let whole = |queue| {
         let stdin = plan.sources.iter().position(|source| source.queue == queue && source.feed == Feed::Stdin);
-        stdin.is_some_and(|at| report.sources.iter().any(|told| told.source.index() == at && told.whole && !told.failed))
+        stdin
+            .is_some_and(|at| report.sources.iter().any(|told| told.source.index() == at && told.whole && !told.failed))
     };
     let left = shell.disk.finish(whole);
     if left.iter().any(|left| left.path.is_none()) {

@@ -120,7 +120,7 @@ impl Shell {
     /// has, has left nobody behind.
     fn bury_namesake(&mut self, pid: Pid) {
         let namesake = self.table.iter().find(|(_, proc)| proc.pid == pid).map(|(id, _)| id);
-        namesake.into_iter().for_each(|id| self.gone(id));
+        namesake.into_iter().for_each(|id| self.gone(id, true));
     }
 
     fn tell(&mut self, id: ProcId, reason: StopReason, next: Duration) {

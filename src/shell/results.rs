@@ -166,12 +166,7 @@ impl Sink {
     }
 }
 
-fn write_batch(
-    target: &Target,
-    file: &mut Option<std::fs::File>,
-    bytes: &[u8],
-    written: &mut usize,
-) -> io::Result<()> {
+fn write_batch(target: &Target, file: &mut Option<std::fs::File>, bytes: &[u8], written: &mut usize) -> io::Result<()> {
     let mut progress = |length| *written += length;
     match target {
         Target::Stdout => write_all(io::stdout().as_fd(), bytes, &mut progress),

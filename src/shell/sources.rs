@@ -110,19 +110,12 @@ impl Sources {
         self.0.iter().any(Source::may_read)
     }
 
-    /// The leader of a command source is dead and its members are gone: reads what is left (bounded by what a pipe can
-    /// hold), tells the end. Answers `false`, with nothing read, where the source is paused and its stop was not ordered:
-    /// then its bytes wait in the pipe, as they would if it lived.
-    pub fn finish(&mut self, id: SourceId, scratch: &mut [u8], events: &mut Vec<Event>) -> bool {
-        let Some(source) = self.0.get_mut(id.index()) else { return true };
-        if source.paused && !source.distrusted && !source.ended {
-            return false;
-        }
-        self.drain(id, scratch, events);
-        true
+    /// The source is paused, it is not at its end, and nobody told it to stop.
+    pub fn is_held_back(&self, id: SourceId) -> bool {
+        self.0.get(id.index()).is_some_and(|source| source.paused && !source.distrusted && !source.ended)
     }
 
-    /// Reads what is left of a command source whatever it was told before, and tells the end.
+    /// Its writers are dead: reads what is left of a command source, bounded by what a pipe can hold, and tells the end.
     pub fn drain(&mut self, id: SourceId, scratch: &mut [u8], events: &mut Vec<Event>) {
         let Some(source) = self.0.get_mut(id.index()) else { return };
         let mut left = super::pipes::DRAIN;

@@ -32,12 +32,18 @@ pub enum What {
 #[derive(Debug)]
 pub enum Life {
     /// Forked; exec is not reported yet.
-    Unborn { report: OwnedFd },
+    Unborn {
+        report: OwnedFd,
+    },
     /// Told its failed step; its death is still to come.
-    Stillborn { error: SpawnError },
+    Stillborn {
+        error: SpawnError,
+    },
     Running,
     /// The leader is reaped; `told`: the number of members that the machine knows of.
-    Dead { told: Option<u32> },
+    Dead {
+        told: Option<u32>,
+    },
 }
 
 #[derive(Debug, Default)]

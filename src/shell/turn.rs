@@ -280,7 +280,8 @@ impl Shell {
     pub(super) fn look(&mut self, asked: &BTreeSet<ProcId>) {
         self.look_due = false;
         let is_dead = |life: &Life| matches!(life, Life::Dead { .. });
-        let dead: Vec<_> = self.table.iter().filter(|(_, proc)| is_dead(&proc.life)).map(|(id, proc)| (id, proc.pid)).collect();
+        let dead: Vec<_> =
+            self.table.iter().filter(|(_, proc)| is_dead(&proc.life)).map(|(id, proc)| (id, proc.pid)).collect();
         if dead.is_empty() {
             return;
         }
@@ -291,7 +292,7 @@ impl Shell {
             let count = living.iter().filter(|member| member.session == pid).count();
             let count = u32::try_from(count).unwrap_or(u32::MAX);
             if count == 0 {
-                self.gone(id);
+                self.gone(id, asked.contains(&id));
             } else if let Some(Life::Dead { told }) = self.table.get_mut(id).map(|proc| &mut proc.life)
                 && (told.replace(count) != Some(count) || asked.contains(&id))
             {
@@ -300,13 +301,17 @@ impl Shell {
         }
     }
 
-    /// The session is empty: its last words are read, then our ends are closed.
-    pub(super) fn gone(&mut self, id: ProcId) {
+    /// The session is empty: its last words are read, then our ends are closed. A source that left in peace may still be
+    /// held back by a full queue: its bytes wait in the pipe as they would if it lived, unless somebody asks.
+    pub(super) fn gone(&mut self, id: ProcId, asked: bool) {
         self.hear(id, DRAIN);
-        if let Some(What::Source(source)) = self.table.get(id).map(|proc| proc.what)
-            && !self.sources.finish(source, &mut self.scratch, &mut self.facts)
-        {
-            return;
+        let Some(proc) = self.table.get(id) else { return };
+        let in_peace = matches!(proc.life, Life::Dead { told: None }) && !asked;
+        if let What::Source(source) = proc.what {
+            if in_peace && self.sources.is_held_back(source) {
+                return;
+            }
+            self.sources.drain(source, &mut self.scratch, &mut self.facts);
         }
         self.table.remove(id);
         self.facts.push(Event::MembersGone { proc: id });
