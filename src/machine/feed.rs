@@ -143,7 +143,8 @@ impl Machine {
     pub(super) fn source_ended(&mut self, source: SourceId, end: SourceEnd, out: &mut Actions) {
         let feeding = &mut self.feeds[source.index()];
         if std::mem::replace(&mut feeding.ended, true) {
-            return self.bug(format!("source {} ended twice", source.0), out);
+            // It was given up before, because its process could not be started or removed.
+            return;
         }
         let items = feeding.items;
         match end {

@@ -208,10 +208,7 @@ impl Machine {
         }
         if let Some(source) = self.source_of(id) {
             let feeding = &mut self.feeds[source.index()];
-            (feeding.failed, feeding.process_gone) = (true, true);
-            if !feeding.ended {
-                out.push(Action::Abandon { source });
-            }
+            (feeding.failed, feeding.ended, feeding.process_gone) = (true, true, true);
         }
         self.rest(id, Fate::Unkillable, out);
     }

@@ -92,10 +92,7 @@ impl Machine {
                 out.push(Action::Note(Note::SpawnFailed { instance: id, error }));
                 self.start_failed(id, error, out);
             }
-            State::Aborting { .. } => {
-                self.timers.cancel(Key::Slot(id));
-                self.rest(id, Fate::NeverStarted, out);
-            }
+            State::Aborting { .. } => self.rest_unstarted(id, out),
             State::Up(_) | State::Leaving(..) | State::Remains(..) => {
                 self.bug(format!("{proc} failed to start and ran"), out);
             }

@@ -182,7 +182,8 @@ impl Machine {
         }
     }
 
-    fn rest_unstarted(&mut self, id: InstanceId, out: &mut Actions) {
+    /// At rest without a process; a command source then gives nothing more either.
+    pub(super) fn rest_unstarted(&mut self, id: InstanceId, out: &mut Actions) {
         self.timers.cancel(Key::Slot(id));
         if let Some(source) = self.source_of(id) {
             let feeding = &mut self.feeds[source.index()];
