@@ -16,14 +16,19 @@ pub fn put(plan: &Plan, note: &Note) {
     }
 }
 
-/// A duration as people say it: `12ms`, `1.5s`, `2m 5s`.
+/// A duration as people say it: `0.4ms`, `12ms`, `1.5s`, `2m 5s`.
 pub fn span(span: Duration) -> String {
     let millis = span.as_millis();
     match millis {
-        0..1000 => format!("{millis}ms"),
+        0..10 => format!("{}.{}ms", millis, span.subsec_micros() / 100 % 10),
+        10..1000 => format!("{millis}ms"),
         1000..60_000 => {
             let tenths = (millis + 50) / 100;
-            if tenths % 10 == 0 { format!("{}s", tenths / 10) } else { format!("{}.{}s", tenths / 10, tenths % 10) }
+            if tenths.is_multiple_of(10) {
+                format!("{}s", tenths / 10)
+            } else {
+                format!("{}.{}s", tenths / 10, tenths % 10)
+            }
         }
         _ => humantime::format_duration(Duration::from_secs(span.as_secs())).to_string(),
     }
@@ -184,8 +189,7 @@ fn words(plan: &Plan, note: &Note) -> String {
             }
         },
         Note::Strangers { count, signal } => {
-            let (who, are) = (processes(*count), are(*count));
-            format!("{who} that made a session of their own {are} sent {signal}")
+            format!("{} in other sessions {} sent {signal}", processes(*count), are(*count))
         }
         Note::StrangersLeft { count } => format!("{} could not be killed", processes(*count)),
         Note::SourceEnded { source, items } => {
@@ -248,4 +252,106 @@ fn are(count: u32) -> &'static str {
 
 pub fn counted(count: u64, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ExitStatus;
+    use crate::model::plan::{Backoff, OnGiveUp};
+    use crate::model::plan::{End, KillMode, Log, Program, Restart, Role, WorkerPlan};
+
+    fn backoff() -> Backoff {
+        Backoff { delay: Duration::ZERO, factor: 1.0, max: Duration::ZERO, jitter: 0.0 }
+    }
+
+    /// One service, `web`.
+    fn plan() -> Plan {
+        let program = Program {
+            command: vec!["./web".into()],
+            working_directory: Some("/srv".into()),
+            env: vec![],
+            env_clear: false,
+            ignore_signals: Default::default(),
+            block_signals: Default::default(),
+            log: Log::Inherit,
+            ladder: vec![],
+            kill_mode: KillMode::Mixed,
+            success_exit_status: vec![0],
+        };
+        let worker = WorkerPlan {
+            name: "web".into(),
+            program,
+            replicas: 1,
+            consumer: None,
+            restart: Restart::Never,
+            restart_delay: backoff(),
+            restart_reset_after: Duration::ZERO,
+            start_limit: None,
+            on_give_up: OnGiveUp::Shutdown,
+            after: vec![],
+            level: 0,
+        };
+        Plan {
+            name: "test".into(),
+            stop_budget: None,
+            end: End::Idle,
+            exit_code_from: None,
+            queues: vec![],
+            sources: vec![],
+            workers: vec![worker],
+            instances: vec![Role::Worker { worker: WorkerId(0), index: 0 }],
+        }
+    }
+
+    #[test]
+    fn durations_are_said_as_people_say_them() {
+        let said = [400, 12_000, 999_999, 1_000_000, 1_550_000, 8_000_000, 59_960_000, 125_000_000];
+        let said = said.map(|micros| span(Duration::from_micros(micros)));
+        assert_eq!(said, ["0.4ms", "12ms", "999ms", "1s", "1.6s", "8s", "60s", "2m 5s"]);
+    }
+
+    #[test]
+    fn notes_name_the_instance_the_step_and_the_cause() {
+        let (plan, web) = (plan(), InstanceId(0));
+        let enoent = SpawnError { stage: Stage::Directory, errno: 2 };
+        let killed = ExitStatus::Signalled { signal: crate::model::Signal::KILL, core: false };
+        let ran = Duration::from_secs(90);
+        let notes = [
+            (
+                Note::SpawnFailed { instance: web, error: enoent },
+                "web.0 cannot be started: changing directory to /srv: No such file or directory",
+            ),
+            (
+                Note::CannotStart { worker: WorkerId(0), error: SpawnError { stage: Stage::Exec, errno: 13 } },
+                "worker web is given up, it cannot be started: executing ./web: Permission denied",
+            ),
+            (
+                Note::Died { instance: web, status: killed, ran, usage: Usage::default() },
+                "web.0 ended by itself after 1m 30s (signal KILL)",
+            ),
+            (
+                Note::Left { instance: web, status: ExitStatus::Exited(0), took: ran },
+                "web.0 left after 1m 30s (exit 0)",
+            ),
+            (
+                Note::Stopping { cause: StopCause::GaveUp(WorkerId(0)), budget: Some(Duration::from_secs(9)) },
+                "stopping because worker web was given up (within 9s)",
+            ),
+            (
+                Note::Survivors { instance: web, count: 1 },
+                "web.0 left a process behind, which is asked to go with TERM",
+            ),
+            (Note::Hurried { next: LadderStep::Kill }, "everybody climbs one rung; the next Ctrl+C kills"),
+        ];
+        for (note, expected) in notes {
+            assert_eq!(words(&plan, &note), expected);
+        }
+    }
+
+    #[test]
+    fn a_note_about_an_unknown_name_is_still_said() {
+        let note = Note::Started { instance: InstanceId(9), proc: crate::model::ProcId(1) };
+        assert_eq!(words(&plan(), &note), "instance 9 started");
+    }
 }

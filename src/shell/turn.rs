@@ -224,9 +224,8 @@ impl Shell {
     fn hear_words(&mut self, dead: &[(Option<ProcId>, Reaped)]) {
         for id in std::mem::take(&mut self.words_due) {
             if let Some(What::Worker(worker)) = self.table.get(id).map(|proc| proc.what) {
-                if self.sinks.choked(worker) {
-                    self.words_due.insert(id);
-                } else if self.hear(id, BUDGET) == Standing::More {
+                let more = self.sinks.choked(worker) || self.hear(id, BUDGET) == Standing::More;
+                if more {
                     self.words_due.insert(id);
                 }
             }
