@@ -99,5 +99,5 @@ fn close(shell: &mut Shell, plan: &Plan, options: &RunOptions, report: &Report) 
 
 /// A panic's words go the way of all messages, for a blocked stderr must not hold up what follows it.
 fn tell_panics() {
-    std::panic::set_hook(Box::new(|panic| error!("internal fault: {panic}")));
+    std::panic::set_hook(Box::new(|panic| error!("internal fault: {}", panic.to_string().replace('\n', " "))));
 }

@@ -2,9 +2,9 @@
 
 use super::letters;
 use crate::machine::{DeadLetter, LadderStep, Note, StopCause};
-use crate::model::plan::Plan;
+use crate::model::plan::{Plan, Role};
 use crate::model::process::Usage;
-use crate::model::{InstanceId, QueueId, SourceId, SpawnError, Stage, WorkerId};
+use crate::model::{ExitStatus, InstanceId, QueueId, SourceId, SpawnError, Stage, WorkerId};
 use log::Level;
 use std::time::Duration;
 
@@ -131,6 +131,7 @@ fn level(note: &Note) -> Level {
     }
 }
 
+/// One sentence for each kind; what takes more than that stands below.
 fn words(plan: &Plan, note: &Note) -> String {
     let name = |id: &InstanceId| instance_name(plan, *id);
     match note {
@@ -148,23 +149,14 @@ fn words(plan: &Plan, note: &Note) -> String {
             let worker = worker_name(plan, *worker);
             format!("worker {worker} is given up: {burst} failed starts within {}", span(*interval))
         }
-        Note::CannotStart { worker, error } => {
-            let first = plan
-                .instances
-                .iter()
-                .position(|role| matches!(role, crate::model::plan::Role::Worker { worker: of, .. } if of == worker));
-            let instance = first.and_then(|at| u32::try_from(at).ok()).map(InstanceId);
-            let why = spawn_error(plan, instance, *error);
-            format!("worker {} is given up, it cannot be started: {why}", worker_name(plan, *worker))
-        }
+        Note::CannotStart { worker, error } => cannot_start(plan, *worker, *error),
         Note::ItemTimedOut { instance, token, timeout } => {
             format!("{} did not answer item {token} within {} and is stopped", name(instance), span(*timeout))
         }
-        Note::ProtocolError { instance, seen } => format!(
-            "{} sent what is no reply and is stopped: \"{}\" (descriptor 4 takes \"ok TOKEN\" and the like; see the worker protocol)",
-            name(instance),
-            seen.escape_ascii()
-        ),
+        Note::ProtocolError { instance, seen } => {
+            let seen = seen.escape_ascii();
+            format!("{} sent what is no reply (like \"ok TOKEN\") and is stopped: \"{seen}\"", name(instance))
+        }
         Note::Buried { letter } => buried(plan, letter),
         Note::Climbed { instance, step, reason } => format!("{} is on {} ({reason})", name(instance), rung(*step)),
         Note::Survivors { instance, count } => {
@@ -172,22 +164,17 @@ fn words(plan: &Plan, note: &Note) -> String {
         }
         Note::SurvivorsKilled { instance } => format!("what {} left behind is killed", name(instance)),
         Note::Unkillable { instance } => {
-            format!("{} is unkillable: KILL was sent and it is still there; it is no longer waited for", name(instance))
+            format!("{} is still there after KILL, and is no longer waited for", name(instance))
         }
-        Note::Stopping { cause: why, budget: Some(budget) } => {
-            format!("stopping {} (within {})", cause(plan, why), span(*budget))
+        Note::Stopping { cause: why, budget } => {
+            let within = budget.map(|budget| format!(" (within {})", span(budget))).unwrap_or_default();
+            format!("stopping {}{within}", cause(plan, why))
         }
-        Note::Stopping { cause: why, budget: None } => format!("stopping {}", cause(plan, why)),
         Note::Draining { queue, items } => {
             format!("queue {} is worked off first: {}", queue_name(plan, *queue), counted(*items, "item"))
         }
         Note::StopDeadline => "the stop budget is used up: everybody is killed".into(),
-        Note::Hurried { next } => match next {
-            LadderStep::Kill => "everybody climbs one rung; the next Ctrl+C kills".into(),
-            LadderStep::Event | LadderStep::Signal(_) => {
-                format!("everybody climbs one rung; the next Ctrl+C goes on to {}", rung(*next))
-            }
-        },
+        Note::Hurried { next } => hurried(*next),
         Note::Strangers { count, signal } => {
             format!("{} in other sessions {} sent {signal}", processes(*count), are(*count))
         }
@@ -195,25 +182,10 @@ fn words(plan: &Plan, note: &Note) -> String {
         Note::SourceEnded { source, items } => {
             format!("source {} is at its end: {}", source_name(plan, *source), counted(*items, "item"))
         }
-        Note::SourceFailed { source, errno: number, status } => {
-            let why = match (number, status) {
-                (Some(number), _) => format!("reading it: {}", errno(*number)),
-                (None, Some(status)) => format!("it ended with {status}"),
-                (None, None) => "it could not be started".into(),
-            };
-            format!("source {} failed: {why}", source_name(plan, *source))
-        }
-        Note::TornItem { source, length, head } => format!(
-            "source {} was stopped in the middle of an item, which does not count: {}, \"{}\"",
-            source_name(plan, *source),
-            counted(*length, "byte"),
-            shown(head)
-        ),
+        Note::SourceFailed { source, errno, status } => source_failed(source_name(plan, *source), *errno, *status),
+        Note::TornItem { source, length, head } => torn(source_name(plan, *source), *length, head),
         Note::StdinAbandoned { source } => {
-            format!(
-                "source {} was not read to its end; what it still holds was never accepted",
-                source_name(plan, *source)
-            )
+            format!("source {} was not read to its end; the rest was never accepted", source_name(plan, *source))
         }
         Note::ResultsClosed { worker, errno: number } => {
             format!("results of worker {} can no longer be written: {}", worker_name(plan, *worker), errno(*number))
@@ -221,6 +193,35 @@ fn words(plan: &Plan, note: &Note) -> String {
         Note::Late { by } => format!("woke up {} late (stopped or starved); all clocks are shifted", span(*by)),
         Note::Bug(what) => format!("internal fault, going on: {what}"),
     }
+}
+
+fn cannot_start(plan: &Plan, worker: WorkerId, error: SpawnError) -> String {
+    let is_ours = |role: &Role| matches!(role, Role::Worker { worker: of, .. } if *of == worker);
+    let instance = (0u32..).zip(&plan.instances).find(|(_, role)| is_ours(role)).map(|(id, _)| InstanceId(id));
+    let why = spawn_error(plan, instance, error);
+    format!("worker {} is given up, it cannot be started: {why}", worker_name(plan, worker))
+}
+
+fn hurried(next: LadderStep) -> String {
+    match next {
+        LadderStep::Kill => "everybody climbs one rung; the next Ctrl+C kills".into(),
+        LadderStep::Event | LadderStep::Signal(_) => {
+            format!("everybody climbs one rung; the next Ctrl+C goes on to {}", rung(next))
+        }
+    }
+}
+
+fn source_failed(source: &str, number: Option<i32>, status: Option<ExitStatus>) -> String {
+    match (number, status) {
+        (Some(number), _) => format!("source {source} failed: reading it: {}", errno(number)),
+        (None, Some(status)) => format!("source {source} failed: it ended with {status}"),
+        (None, None) => format!("source {source} failed: it could not be started"),
+    }
+}
+
+fn torn(source: &str, length: u64, head: &[u8]) -> String {
+    let (length, head) = (counted(length, "byte"), shown(head));
+    format!("source {source} was stopped in the middle of an item, which does not count: {length}, \"{head}\"")
 }
 
 fn buried(plan: &Plan, letter: &DeadLetter) -> String {
@@ -257,9 +258,8 @@ pub fn counted(count: u64, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ExitStatus;
     use crate::model::plan::{Backoff, OnGiveUp};
-    use crate::model::plan::{End, KillMode, Log, Program, Restart, Role, WorkerPlan};
+    use crate::model::plan::{End, KillMode, Log, Program, Restart, WorkerPlan};
 
     fn backoff() -> Backoff {
         Backoff { delay: Duration::ZERO, factor: 1.0, max: Duration::ZERO, jitter: 0.0 }
