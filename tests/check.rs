@@ -1,5 +1,6 @@
-//! `exeunt check` and `exeunt schema`, by the real binary: each bad file beside its messages, each good one beside its plan.
-//! `EXEUNT_BLESS=1 cargo test --test check` writes the expected texts anew; read what changed before you commit it.
+//! `exeunt check` and `exeunt schema`, by the real binary: each bad file beside its messages, each good one beside its
+//! plan. `EXEUNT_BLESS=1 cargo test --test check` writes the expected texts anew; read what changed before you commit
+//! it.
 
 use std::ffi::OsStr;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! From the text of a file to a [`Plan`], or to all of its problems. Opens no file and reads no environment: both are arguments.
+//! From the text of a file to a [`Plan`], or to all of its problems. Opens no file and reads no environment: both are
+//! arguments.
 //!
 //! ```text
 //! text     bytes -> text -> tree of values      what is no text, or too deep, is refused here

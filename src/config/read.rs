@@ -1,5 +1,5 @@
-//! Reading a tree of TOML values into the sections of [`raw`](super::raw), key by key, so that one bad value does not hide
-//! the next. A derived deserializer stops at the first error of a table; this one collects them all.
+//! Reading a tree of TOML values into the sections of [`raw`](super::raw), key by key, so that one bad value does not
+//! hide the next. A derived deserializer stops at the first error of a table; this one collects them all.
 
 use super::problem::{Problem, Problems, Span, nearest, quote};
 use toml::de::{DeTable, DeValue};
@@ -115,8 +115,8 @@ pub fn entries<'a>(table: &'a DeTable<'a>) -> Vec<Entry<'a>> {
     entries
 }
 
-/// Declares a section of the file: a struct with one [`Field`] for each key, the reader that fills it and refuses keys it does
-/// not know, and in tests its JSON schema. The doc comments become the schema's descriptions.
+/// Declares a section of the file: a struct with one [`Field`] for each key, the reader that fills it and refuses keys
+/// it does not know, and in tests its JSON schema. The doc comments become the schema's descriptions.
 macro_rules! section {
     ($(#[$attribute:meta])* pub struct $name:ident { $($(#[$key_attribute:meta])* $key:ident: $type:ty,)* }) => {
         $(#[$attribute])*

@@ -60,8 +60,9 @@ fn point(bytes: &[u8], offset: usize, message: &str) -> Problem {
     Problem::new(Severity::Error, Place::Point { line, column }, message)
 }
 
-/// The offset of the bracket, or the dot of a key, that goes deeper than [`DEEPEST`]. Knows strings and comments, but nothing else
-/// of the language: it runs ahead of the parser so that no recursion, ours or a destructor's, ever follows the input.
+/// The offset of the bracket, or the dot of a key, that goes deeper than [`DEEPEST`]. Knows strings and comments, but
+/// nothing else of the language: it runs ahead of the parser so that no recursion, ours or a destructor's, ever follows
+/// the input.
 fn too_deep(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let (mut depth, mut dots, mut at) = (0usize, 0usize, 0usize);
@@ -133,7 +134,8 @@ fn lines_of(problem: &Problem, text: &str) -> (usize, usize) {
     (first, last.map_or(text.len(), |at| span.end + at))
 }
 
-/// The syntax errors without their consequences: one for each line, and for a table that is declared twice none of its keys.
+/// The syntax errors without their consequences: one for each line, and for a table that is declared twice none of its
+/// keys.
 fn causes(errors: &[toml::de::Error], text: &str) -> Vec<Problem> {
     let mut errors = errors.iter().collect::<Vec<_>>();
     // An array or table is unclosed at the end of a string that is.

@@ -2,15 +2,15 @@
 
 mod list;
 mod number;
-mod stop;
+pub(super) mod stop;
 mod text;
-mod word;
+pub(super) mod word;
 
 pub use list::{Command, Environment, List};
 pub use number::{Count, Ratio, Size, Timespan, show, show_size};
-pub use stop::{Ladder, RungText, SignalName};
+pub use stop::{Ladder, SignalName};
 pub use text::{Flag, PathText, ResultsText, Text};
-pub use word::{Choice, Mode, Word, WorkerFraming};
+pub use word::{Mode, Word, WorkerFraming};
 
 use super::problem::Problems;
 use super::read::{Read, Value, section};
