@@ -99,7 +99,8 @@ fn what_is_no_text_file_is_refused_with_a_message_of_its_own() {
         ("escape", b"[worker.w]\ncommand = [\"\x1b[31mred\"]\nreplicas = \"\\u001b[31m\"\n".to_vec()),
         ("one-long-line", [b"worker.w.command = ['".to_vec(), vec![b'x'; 3 << 20], b"', 5]\n".to_vec()].concat()),
         ("unclosed", b"[worker.w]\ncommand = [\"true\"\n".to_vec()),
-        ("many-problems", many("x = 1\n")),
+        ("many-problems", "x = 1\n".repeat(10_000).into_bytes()),
+        ("large-nonsense", many("= =\n")),
         ("many-workers", (0..20_000).flat_map(|i| format!("[worker.w{i}]\ncommand=['x']\n").into_bytes()).collect()),
     ];
     let mut differences = Vec::new();

@@ -72,9 +72,9 @@ pub fn compile(bytes: &[u8], context: &Context<'_>) -> Result<Compiled, Vec<Prob
         return Err(problems.into_sorted());
     };
     let plan = compile::link(&file, text, context, &mut problems);
-    if !problems.is_empty() {
+    let Some(plan) = plan.filter(|_| problems.is_empty()) else {
         return Err(problems.into_sorted());
-    }
+    };
     let mut warnings = Problems::default();
     warn::warn(&plan, &file, &mut warnings);
     Ok(Compiled {

@@ -158,6 +158,9 @@ pub(crate) use section;
 
 /// Tells about a key that does not exist. Answers the one that was probably meant, as it is named in the struct.
 pub fn unknown_key(entry: &Entry<'_>, known: &[String], problems: &mut Problems) -> Option<String> {
+    if problems.is_full() {
+        return None;
+    }
     let known = known.iter().map(String::as_str).collect::<Vec<_>>();
     let problem = Problem::error(entry.key.span, format!("unknown key {}", quote(entry.key.value)));
     problems.push(problem.suggest(entry.key.value, known.iter().copied()));
