@@ -309,9 +309,6 @@ impl Text {
 
     /// The program without comments and tests, line for line: what is left out leaves its empty lines.
     fn code(&self) -> String {
-        if self.path.ends_with("/tests.rs") || self.path.contains("/tests/") {
-            return String::new();
-        }
         let mut code = String::new();
         let mut lines = self.text.lines().peekable();
         while let Some(line) = lines.next() {
@@ -368,8 +365,29 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
+/// What is compiled into the program: files that a `#[cfg(test)] mod …;` names are left out.
 fn sources() -> Vec<Text> {
-    files_under("src").into_iter().filter(|text| text.path.ends_with(".rs")).collect()
+    let mut sources: Vec<Text> = files_under("src").into_iter().filter(|text| text.path.ends_with(".rs")).collect();
+    let tests: Vec<String> = sources.iter().flat_map(test_modules).collect();
+    sources.retain(|source| !tests.iter().any(|test| source.path.starts_with(test.as_str())));
+    sources
+}
+
+/// `src/room/tests.rs` and `src/room/tests/` for each module of its own file that only tests have.
+fn test_modules(source: &Text) -> Vec<String> {
+    let directory = match source.path.strip_suffix("/mod.rs") {
+        Some(directory) => directory,
+        None => source.path.trim_end_matches(".rs"),
+    };
+    let mut lines = source.text.lines().map(str::trim).peekable();
+    let mut modules = Vec::new();
+    while let Some(line) = lines.next() {
+        let declared = lines.peek().and_then(|next| next.strip_suffix(';')?.split_once("mod ")).map(|(_, name)| name);
+        if let Some(name) = declared.filter(|_| line == "#[cfg(test)]") {
+            modules.extend([format!("{directory}/{name}.rs"), format!("{directory}/{name}/")]);
+        }
+    }
+    modules
 }
 
 /// Every Markdown file, and the scripts and tables at the root.
@@ -452,12 +470,18 @@ mod the_rules_can_fail {
     fn impurities_count_in_the_program_and_not_in_its_tests() {
         let code = "fn f() {\n    x.unwrap();\n}\n\n#[cfg(test)]\nmod tests {\n    fn g() { x.unwrap(); }\n}\nuse std::collections::HashMap;\n";
         assert_eq!(lines(impurities(&text("src/wire/a.rs", code))), [2, 9]);
-        assert_eq!(lines(impurities(&text("src/wire/tests.rs", code))), NONE);
         assert_eq!(lines(impurities(&text("src/wire/a.rs", "#[cfg(test)]\nmod tests;\nx.expect(\"y\")"))), [3]);
         assert_eq!(lines(clock_reads(&text("src/cli/a.rs", "let t = Instant::now();"))), [1]);
         for (word, _) in IMPURE {
             assert_eq!(lines(impurities(&text("src/wire/a.rs", word))).first(), Some(&1), "{word}");
         }
+    }
+
+    #[test]
+    fn modules_of_tests_alone_are_found() {
+        let room = text("src/a/mod.rs", "mod b;\n#[cfg(test)]\nmod c;\n#[cfg(test)]\nmod tests {\n}\n");
+        assert_eq!(test_modules(&room), ["src/a/c.rs", "src/a/c/"]);
+        assert_eq!(test_modules(&text("src/a/b.rs", "#[cfg(test)]\npub mod c;")), ["src/a/b/c.rs", "src/a/b/c/"]);
     }
 
     #[test]
