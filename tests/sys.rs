@@ -1,6 +1,9 @@
-//! The edge to the system, with real processes. Each test runs in a process of its own, see `support`.
+//! The edge to the system, with real processes. Each test runs in a process of its own, see `support`. Some need root: they make
+//! namespaces, mount, and change their uid.
 
-#[path = "support/mod.rs"]
+#![cfg(feature = "os")]
+
+#[path = "support/alone.rs"]
 mod support;
 
 use exeunt::model::{ExitStatus, Signal, SignalSet, SpawnError, Stage};
@@ -30,8 +33,6 @@ macro_rules! alone {
 }
 
 const HERE: [&str; 0] = [];
-const AS_INIT: [&str; 4] = ["unshare", "--pid", "--fork", "--mount-proc"];
-const WITH_FOREIGN_PROC: [&str; 3] = ["unshare", "--pid", "--fork"];
 const OPEN: &str = r#"i=0; while [ $i -lt 300 ]; do [ -e /proc/$$/fd/$i ] && echo $i; i=$((i+1)); done"#;
 
 /// What a test varies; the rest is as a plain service gets it.
@@ -185,6 +186,7 @@ fn signals(inherited: &Inherited) -> (mio::Poll, Signals) {
 
 alone! {
     f106_f108_f109_a_child_has_exactly_the_signals_it_was_given, HERE, numb, {
+        support::numb_here();
         let inherited = first_steps();
         for number in [1, 2, 13, 15, 17, 32, 33, 34, 64] {
             assert!(inherited.ignored.contains(signal(number)), "{number}");
@@ -326,8 +328,8 @@ alone! {
         let directory = tempfile::tempdir().unwrap();
         let dead = support::dead_file_system(directory.path());
         let program = format!("{}/program", directory.path().display());
-        // 1 and 2 of the child are the only write ends of this pipe, so it ends if the hanging child let go of a copy
-        // that it has no business with.
+        // The child has a copy of both ends, and only an exec would close them by itself: the end of file below comes
+        // because the child let go of what it has no business with before it hung.
         let bystander = fds::pipe().unwrap();
         let (born, mut pipe) = start(&[&program], &Want::default()).unwrap();
         assert_eq!(birth(born.report.as_fd()), Birth::Pending);
@@ -536,40 +538,12 @@ alone! {
         assert_eq!(count(), before);
     }
 
-    f100_as_init_a_signal_is_kept_until_someone_listens, AS_INIT, as_it_is, {
-        let inherited = first_steps();
-        assert!(inherited.init && inherited.subreaper);
-        // From inside the namespace: the kernel drops what an init neither blocks nor handles.
-        output(&["sh", "-c", "kill -TERM 1"], &Want::default());
-        let (_poll, mut signals) = signals(&inherited);
-        assert_eq!(signals.pending(), [Signal::TERM, Signal::CHLD]);
-
-        let (born, said, _pipe) = start_until_line("setsid sleep 1000 & echo $!");
-        reaped(born.pid);
-        let everybody = members::strangers(&[], &[], true);
-        assert_eq!(everybody, numbers(&said));
-        members::signal_strangers(&everybody, Signal::KILL);
-        reaped(everybody[0]);
-        assert_eq!(members::strangers(&[], &[], true), []);
+    f100_as_init_a_signal_is_kept_until_someone_listens, HERE, as_it_is, {
+        support::as_init(true, life_of_an_init);
     }
 
-    f102_where_proc_is_of_another_namespace_its_numbers_are_not_believed, WITH_FOREIGN_PROC, as_it_is, {
-        let inherited = first_steps();
-        assert!(inherited.init);
-        let (born, _, _pipe) = start_until_line("sleep 1000 & echo");
-        reaped(born.pid);
-        let found = members::living(&[born.pid], &nobody);
-        assert_eq!(found, [Member { pid: born.pid, group: born.pid, session: born.pid }]);
-        assert_eq!(members::strangers(&[], &[], true), [-1]);
-        assert_eq!(members::signal_members(&found, Signal::TERM).unwrap(), 1);
-        reap_until(|| members::living(&[born.pid], &nobody).is_empty());
-        assert_eq!(members::strangers(&[], &[], true), []);
-
-        let (born, said, _pipe) = start_until_line("setsid sleep 1000 & echo $!");
-        reaped(born.pid);
-        assert_eq!(members::living(&[born.pid], &nobody), []);
-        members::signal_strangers(&members::strangers(&[], &[], true), Signal::KILL);
-        reaped(numbers(&said)[0]);
+    f102_where_proc_is_of_another_namespace_its_numbers_are_not_believed, HERE, as_it_is, {
+        support::as_init(false, stop_without_proc);
     }
 
     f105_descriptors_that_were_closed_stand_for_nothing,
@@ -580,13 +554,14 @@ alone! {
         assert_eq!(fds::read_stdin(&mut [0; 8]).unwrap(), 0);
     }
 
-    stdin_from_a_pipe_is_read_without_waiting, ["sh", "-c", "{ echo here; sleep 1000; } | \"$@\"; kill %1", "sh"],
-    as_it_is, {
-        assert_eq!(fds::stdin_kind(), fds::StdinKind::Pollable);
+    stdin_from_a_pipe_is_read_without_waiting,
+    ["sh", "-c", "d=$(mktemp -d) && mkfifo $d/f && exec 0<>$d/f && rm -r $d && exec \"$@\"", "sh"], as_it_is, {
         let stdin = io::stdin();
-        let mut asked = [nix::poll::PollFd::new(stdin.as_fd(), nix::poll::PollFlags::POLLIN)];
-        nix::poll::poll(&mut asked, nix::poll::PollTimeout::NONE).unwrap();
+        assert_eq!(fds::stdin_kind(), fds::StdinKind::Pollable);
         let mut buffer = [0; 64];
+        // The file is not O_NONBLOCK: a plain read would wait for ever.
+        assert_eq!(fds::read_stdin(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        fds::write(stdin.as_fd(), b"here\n").unwrap();
         assert_eq!(fds::read_stdin(&mut buffer).unwrap(), 5);
         assert_eq!(&buffer[..5], b"here\n");
         assert_eq!(fds::read_stdin(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
@@ -657,9 +632,48 @@ fn stop_of_a_session() {
 
     assert_eq!(members::signal_members(&found, Signal::TERM).unwrap(), 2);
     reap_until(|| look().is_empty());
-    assert_eq!(members::signal_members(&found, Signal::TERM).unwrap(), 0, "nobody is there");
+    // Zombies still hold their group's number; when they are reaped nobody is there to be signalled.
+    reap_until(|| members::signal_members(&found, Signal::TERM).unwrap() == 0);
     assert_eq!(members::strangers(&[], &[], false), [own]);
     members::signal_strangers(&[own], Signal::KILL);
     assert_eq!(reaped(own).status, ExitStatus::Signalled { signal: Signal::KILL, core: false });
     assert_eq!(members::strangers(&[], &[], false), []);
+}
+
+fn life_of_an_init() {
+    let inherited = first_steps();
+    assert!(inherited.init && inherited.subreaper);
+    // From inside the namespace: the kernel drops what an init neither blocks nor handles.
+    output(&["sh", "-c", "kill -TERM 1"], &Want::default());
+    let (_poll, mut signals) = signals(&inherited);
+    assert_eq!(signals.pending(), [Signal::TERM, Signal::CHLD]);
+
+    let (born, said, _pipe) = start_until_line("setsid sleep 1000 & echo $!");
+    reaped(born.pid);
+    let everybody = members::strangers(&[], &[], true);
+    assert_eq!(everybody, numbers(&said));
+    members::signal_strangers(&everybody, Signal::KILL);
+    reaped(everybody[0]);
+    assert_eq!(members::strangers(&[], &[], true), []);
+}
+
+fn stop_without_proc() {
+    let inherited = first_steps();
+    assert!(inherited.init);
+    let (born, _, _pipe) = start_until_line("sleep 1000 & echo");
+    reaped(born.pid);
+    let found = members::living(&[born.pid], &nobody);
+    assert_eq!(found, [Member { pid: born.pid, group: born.pid, session: born.pid }]);
+    assert_eq!(members::strangers(&[], &[], true), [-1]);
+    assert_eq!(members::signal_members(&found, Signal::TERM).unwrap(), 1);
+    reap_until(|| members::living(&[born.pid], &nobody).is_empty());
+    assert_eq!(members::strangers(&[], &[], true), []);
+
+    let (born, said, _pipe) = start_until_line("setsid sleep 1000 & echo $!");
+    reaped(born.pid);
+    while !members::living(&[born.pid], &nobody).is_empty() {
+        std::thread::yield_now();
+    }
+    members::signal_strangers(&members::strangers(&[], &[], true), Signal::KILL);
+    reaped(numbers(&said)[0]);
 }

@@ -26,21 +26,56 @@ pub fn run_alone(test: &str, launcher: &[&str], prepare: fn(&mut Command)) {
 
 pub fn as_it_is(_command: &mut Command) {}
 
-/// Blocks all signals and ignores all that can be: 32 and 33 too, which libc would not let us.
+/// Blocks all signals and ignores all that can be, in this thread and from the start.
 pub fn numb(command: &mut Command) {
     let block_and_ignore = || {
-        let everything = u64::MAX;
-        let ignore = [libc::SIG_IGN as u64, 0, 0, 0, 0];
-        for signal in 1..=64 {
-            // SAFETY: the action is larger than the kernel's structure; SIG_IGN runs no code.
-            unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, ignore.as_ptr(), 0usize, 8) };
-        }
-        // SAFETY: a live 64-bit set.
-        unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const everything, 0usize, 8) };
+        numb_here();
         Ok(())
     };
     // SAFETY: the closure makes only system calls.
     unsafe { command.pre_exec(block_and_ignore) };
+}
+
+/// The same for this thread: 32 and 33 too, which libc would not let us, and changes when a thread is made.
+pub fn numb_here() {
+    let everything = u64::MAX;
+    let ignore = [libc::SIG_IGN as u64, 0, 0, 0, 0];
+    for signal in 1..=64 {
+        // SAFETY: the action is larger than the kernel's structure; SIG_IGN runs no code.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, ignore.as_ptr(), 0usize, 8) };
+    }
+    // SAFETY: a live 64-bit set.
+    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const everything, 0usize, 8) };
+}
+
+/// Runs this as PID 1 of a new namespace, with one thread; with the /proc of that namespace or the one of ours.
+pub fn as_init(own_proc: bool, body: fn()) {
+    // SAFETY: two flags; the mounts of others stay as they are.
+    assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWPID | libc::CLONE_NEWNS) }, 0);
+    // SAFETY: the test's process does nothing else meanwhile, so no lock is held in the child.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        if own_proc {
+            mount_own_proc();
+        }
+        let told = std::panic::catch_unwind(body);
+        // SAFETY: ends the child, and with it its namespace.
+        unsafe { libc::_exit(i32::from(told.is_err())) };
+    }
+    let mut status = 0;
+    // SAFETY: our child, and a live int.
+    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+    assert_eq!(status, 0);
+}
+
+fn mount_own_proc() {
+    let (root, flags, nothing) = (c"/".as_ptr(), libc::MS_REC | libc::MS_PRIVATE, std::ptr::null());
+    // SAFETY: live C strings, integers and nulls where mount(2) allows them.
+    let private = unsafe { libc::mount(c"none".as_ptr(), root, nothing, flags, nothing.cast()) };
+    let (proc, at) = (c"proc".as_ptr(), c"/proc".as_ptr());
+    // SAFETY: as above.
+    let mounted = unsafe { libc::mount(proc, at, proc, 0, nothing.cast()) };
+    assert_eq!((private, mounted), (0, 0));
 }
 
 /// A sandbox that refuses, with EPERM, the calls that older filters do not know.
