@@ -1,11 +1,14 @@
 //! From the bytes of a file to its text, or the reason why it is none; and from the text to a tree.
 
-use super::problem::{Place, Problem, Problems, Severity, Span};
+use super::problem::{KEPT, Place, Problem, Problems, Severity, Span};
 use super::read::Value;
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The largest file that is read, in bytes.
 pub const LARGEST_FILE: usize = 4 * 1024 * 1024;
+/// The largest text whose syntax errors are all told, in bytes: nonsense makes more errors than it has bytes.
+const RECOVERED: usize = 256 * 1024;
 /// How deep arrays and tables may be nested. The format itself needs four.
 const DEEPEST: usize = 32;
 
@@ -35,7 +38,7 @@ pub fn decode(bytes: &[u8]) -> Result<&str, Problem> {
     match too_deep(text) {
         Some(at) => {
             let message = format!("arrays and tables are nested over {DEEPEST} deep");
-            Err(Problem::error(Span { start: at, end: at + 1 }, message))
+            Err(point(text.as_bytes(), at, &message))
         }
         None => Ok(text),
     }
@@ -60,8 +63,9 @@ fn point(bytes: &[u8], offset: usize, message: &str) -> Problem {
     Problem::new(Severity::Error, Place::Point { line, column }, message)
 }
 
-/// The offset of the bracket, or the dot of a key, that goes deeper than [`DEEPEST`]. Knows strings and comments, but nothing else
-/// of the language: it runs ahead of the parser so that no recursion, ours or a destructor's, ever follows the input.
+/// The offset of the bracket, or the dot of a key, that goes deeper than [`DEEPEST`]. Knows strings and comments, but
+/// nothing else of the language: it runs ahead of the parser so that no recursion, ours or a destructor's, ever follows
+/// the input.
 fn too_deep(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let (mut depth, mut dots, mut at) = (0usize, 0usize, 0usize);
@@ -106,12 +110,12 @@ fn string_end(bytes: &[u8], at: usize) -> usize {
 /// Hands the tree of the text to `read`, also when there are syntax errors: then it is what could be saved.
 /// Answers whether the syntax was right.
 pub fn parse<T>(text: &str, problems: &mut Problems, read: impl FnOnce(&Value<'_>, &mut Problems) -> T) -> (T, bool) {
-    let (tree, errors) = DeTable::parse_recoverable(text);
+    let (tree, errors) = if text.len() <= RECOVERED { DeTable::parse_recoverable(text) } else { parse_large(text) };
     let span = Span::new(tree.span());
     let tree = DeValue::Table(tree.into_inner());
     let mut found = Problems::default();
     let result = read(&Value { tree: &tree, span }, &mut found);
-    let broken = errors.iter().map(|error| syntax_problem(error, text)).collect::<Vec<_>>();
+    let broken = causes(&errors, text);
     let lines = broken.iter().map(|problem| lines_of(problem, text)).collect::<Vec<_>>();
     let follows = |problem: &Problem| {
         let (first, last) = lines_of(problem, text);
@@ -131,6 +135,39 @@ fn lines_of(problem: &Problem, text: &str) -> (usize, usize) {
     let first = bytes.get(..span.start).and_then(|before| memchr::memrchr(b'\n', before)).map_or(0, |at| at + 1);
     let last = bytes.get(span.end..).and_then(|after| memchr::memchr(b'\n', after));
     (first, last.map_or(text.len(), |at| span.end + at))
+}
+
+/// Up to the first error.
+fn parse_large(text: &str) -> (Spanned<DeTable<'_>>, Vec<toml::de::Error>) {
+    match DeTable::parse(text) {
+        Ok(tree) => (tree, Vec::new()),
+        Err(error) => (Spanned::new(0..text.len(), DeTable::new()), vec![error]),
+    }
+}
+
+/// The syntax errors without their consequences: one for each line, and for a table that is declared twice none of its
+/// keys.
+fn causes(errors: &[toml::de::Error], text: &str) -> Vec<Problem> {
+    let mut errors = errors.iter().collect::<Vec<_>>();
+    // An array or table is unclosed at the end of a string that is.
+    errors.sort_by_key(|error| (error.span().map_or(0, |span| span.start), error.message().starts_with("unclosed")));
+    errors.truncate(KEPT);
+    let mut causes = Vec::new();
+    let mut told_to = None;
+    let mut in_duplicate_table = false;
+    for error in errors {
+        let problem = syntax_problem(error, text);
+        let (first, last) = lines_of(&problem, text);
+        let is_duplicate = error.message().trim() == "duplicate key";
+        in_duplicate_table &= !text.get(told_to.unwrap_or(0)..first).is_some_and(|passed| passed.contains("\n["));
+        if told_to.is_some_and(|told_to| first < told_to) || (is_duplicate && in_duplicate_table) {
+            continue;
+        }
+        in_duplicate_table = is_duplicate && text.get(first..).is_some_and(|line| line.starts_with('['));
+        told_to = Some(last);
+        causes.push(problem);
+    }
+    causes
 }
 
 fn syntax_problem(error: &toml::de::Error, text: &str) -> Problem {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// Sends a note to the log.
 pub fn put(plan: &Plan, note: &Note) {
-    let level = level(note);
+    let level = level(plan, note);
     if log::log_enabled!(level) {
         log::log!(level, "{}", words(plan, note));
     }
@@ -99,9 +99,11 @@ pub fn errno(number: i32) -> String {
     text.strip_suffix(&marker).unwrap_or(&text).to_owned()
 }
 
-fn level(note: &Note) -> Level {
+fn level(plan: &Plan, note: &Note) -> Level {
     match note {
         Note::Climbed { .. } => Level::Debug,
+        // A source that came to its end, a job that is done: as it should be.
+        Note::Died { instance, status, .. } if plan.program(*instance).is_success(*status) => Level::Info,
         Note::Started { .. }
         | Note::Left { .. }
         | Note::Restarting { .. }
@@ -202,12 +204,13 @@ fn cannot_start(plan: &Plan, worker: WorkerId, error: SpawnError) -> String {
     format!("worker {} is given up, it cannot be started: {why}", worker_name(plan, worker))
 }
 
-fn hurried(next: LadderStep) -> String {
+fn hurried(next: Option<LadderStep>) -> String {
     match next {
-        LadderStep::Kill => "everybody climbs one rung; the next Ctrl+C kills".into(),
-        LadderStep::Event | LadderStep::Signal(_) => {
-            format!("everybody climbs one rung; the next Ctrl+C goes on to {}", rung(next))
+        Some(LadderStep::Kill) => "everybody climbs one rung; the next Ctrl+C kills".into(),
+        Some(step @ (LadderStep::Event | LadderStep::Signal(_))) => {
+            format!("everybody climbs one rung; the next Ctrl+C goes on to {}", rung(step))
         }
+        None => "everybody climbs one rung; it was the last".into(),
     }
 }
 
@@ -342,7 +345,7 @@ mod tests {
                 Note::Survivors { instance: web, count: 1 },
                 "web.0 left a process behind, which is asked to go with TERM",
             ),
-            (Note::Hurried { next: LadderStep::Kill }, "everybody climbs one rung; the next Ctrl+C kills"),
+            (Note::Hurried { next: Some(LadderStep::Kill) }, "everybody climbs one rung; the next Ctrl+C kills"),
         ];
         for (note, expected) in notes {
             assert_eq!(words(&plan, &note), expected);
