@@ -77,7 +77,7 @@ os.execv(sys.argv[1], sys.argv[1:])
     let sandbox = Sandbox::new(&pool("", "command = [\"sh\", \"w.sh\"]\nresults = \"stdout\""));
     sandbox.file("w.sh", "while IFS= read -r line <&3; do echo \"ok ${line%% *} ${line#* }\" >&4; done\n");
     let launch = sandbox.launch().under(&[python().unwrap(), "-c", launcher]);
-    let mut run = launch.arguments(&["--log-level", "trace", "run"]).stdin_pipe().start();
+    let mut run = launch.arguments(&["run", "--log-level", "trace"]).stdin_pipe().start();
     std::io::Write::write_all(run.stdin.as_mut().unwrap(), b"a\nb\n").unwrap();
     assert!(run.wait_for_results(2));
     run.signal(Signal::SIGTERM);
@@ -124,7 +124,7 @@ fn f56_f82_a_stderr_without_a_reader_is_no_reason_to_stop() {
     sandbox.file("w.sh", "while IFS= read -r line <&3; do echo \"ok ${line%% *} ${line#* }\" >&4; done\n");
     let script = "{ \"$@\" <items 3>&- 2>&1 >results; echo $? >code; } | :";
     sandbox.file("items", &text(&numbered(50)));
-    sandbox.launch().arguments(&["--log-level", "trace", "run"]).under(&["sh", "-c", script, "sh"]).finish();
+    sandbox.launch().arguments(&["run", "--log-level", "trace"]).under(&["sh", "-c", script, "sh"]).finish();
     assert_eq!(sandbox.read("code"), "0\n");
     assert_eq!(sandbox.lines("results"), numbered(50));
 }
