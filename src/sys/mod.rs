@@ -8,5 +8,11 @@ pub mod reap;
 pub mod signals;
 pub mod spawn;
 
+mod child;
+mod dirents;
+mod proc;
+mod raw;
+mod stat;
+
 /// A process id as the kernel counts.
 pub type Pid = i32;
