@@ -19,3 +19,4 @@ mod stdout;
 mod stop;
 mod storm;
 mod support;
+mod surroundings;
