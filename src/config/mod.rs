@@ -25,14 +25,15 @@ mod value;
 mod warn;
 
 pub use expand::Lookup;
-pub use problem::{Problem, Severity, render};
+pub use problem::{Place, Problem, Severity, Span, quote, render};
 pub use text::{LARGEST_FILE, decode};
 pub use value::{show, show_size};
 
 use crate::model::plan::Plan;
 use problem::Problems;
-use read::Read;
+use read::{Field, Named, Read};
 use std::path::Path;
+use value::Command;
 
 /// What a file's meaning depends on besides its text.
 pub struct Context<'a> {
@@ -50,6 +51,10 @@ pub struct Compiled {
     pub plan: Plan,
     /// Warnings and notes, in order of place.
     pub warnings: Vec<Problem>,
+    /// Where the program of each source stands in the file, in the plan's order; `None` for those that read stdin.
+    pub source_commands: Vec<Option<Span>>,
+    /// Where the program of each worker stands in the file, in the plan's order.
+    pub worker_commands: Vec<Option<Span>>,
 }
 
 /// Compiles the bytes of a file.
@@ -71,7 +76,18 @@ pub fn compile(bytes: &[u8], context: &Context<'_>) -> Result<Compiled, Vec<Prob
     }
     let mut warnings = Problems::default();
     warn::warn(&plan, &file, &mut warnings);
-    Ok(Compiled { plan, warnings: warnings.into_sorted() })
+    Ok(Compiled {
+        plan,
+        warnings: warnings.into_sorted(),
+        source_commands: places(&file.source, |source| &source.command),
+        worker_commands: places(&file.worker, |worker| &worker.command),
+    })
+}
+
+fn places<T>(sections: &Field<Named<T>>, command: impl Fn(&T) -> &Field<Command>) -> Vec<Option<Span>> {
+    let sections = sections.value().map_or(&[][..], |named| &named.0);
+    let place = |section: &T| command(section).value().and_then(|words| words.0.first()).map(|program| program.span);
+    sections.iter().map(|section| section.section.as_ref().and_then(&place)).collect()
 }
 
 #[cfg(test)]
