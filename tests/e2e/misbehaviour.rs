@@ -31,7 +31,15 @@ fn f144_an_item_that_is_never_answered_times_out_into_the_dead_letters() {
     let outcome = sandbox.launch().stdin_items(&items).finish();
     done_but_one(&outcome, &items, "item-2");
     assert_eq!(outcome.dead_letter("item-2")["attempts"], 2, "{outcome}");
-    assert!(outcome.stderr.contains("buffered"), "the message says what to look for\n{outcome}");
+}
+
+/// Its output is buffered: it has read the item, and no answer came. The message says what to look for.
+#[test]
+fn f144_an_item_that_was_read_and_never_answered_is_said_to_be_so() {
+    let sandbox = sandbox("item-timeout = \"500ms\"\nmax-attempts = 1", "stop = [\"TERM 5s\"]", "exec sleep 1000");
+    let outcome = sandbox.launch().stdin_items(&["a"]).finish();
+    outcome.expect_code(65);
+    assert!(outcome.stderr.contains("buffered"), "{outcome}");
 }
 
 #[test]
@@ -59,7 +67,7 @@ fn f144_a_full_item_pipe_does_not_hold_up_a_stop() {
     run.signal(Signal::SIGTERM);
     let outcome = run.finish();
     outcome.expect_code(75);
-    assert!(outcome.leftovers == items, "{} leftovers\n{outcome}", outcome.leftovers.len());
+    assert!(sorted(&outcome.leftovers) == items, "{} leftovers\n{outcome}", outcome.leftovers.len());
 }
 
 #[test]
@@ -95,7 +103,7 @@ fn f144_an_answer_for_an_item_it_never_had_is_a_protocol_error() {
     let outcome = sandbox.launch().stdin_items(&items).finish();
     outcome.expect_code(0);
     assert_eq!(sorted(outcome.results()), sorted(&items), "{outcome}");
-    assert!(outcome.stderr.contains("ok 9999.1 stolen"), "{outcome}");
+    assert!(outcome.stderr.contains("9999.1"), "{outcome}");
 }
 
 #[test]

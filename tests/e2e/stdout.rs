@@ -32,7 +32,10 @@ fn assert_all_accounted_for(written: &[u8], outcome: &Outcome) {
     let done: Vec<&str> = whole.map(|line| line.split(' ').next().unwrap()).collect();
     assert!(!done.is_empty() && !outcome.leftovers.is_empty(), "{} done\n{outcome}", done.len());
     let left = outcome.leftovers.iter().map(String::as_str);
-    assert_eq!(sorted(done.into_iter().chain(left)), sorted(numbered(ITEMS)), "{outcome}");
+    let all = sorted(done.into_iter().chain(left));
+    let twice: Vec<_> = all.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| &pair[0]).collect();
+    assert!(twice.is_empty(), "written and left over: {twice:?}\n{outcome}");
+    assert_eq!(all, sorted(numbered(ITEMS)), "{outcome}");
 }
 
 /// Nobody reads our stdout: results that could not be written are results of items that are not settled.
@@ -53,6 +56,16 @@ fn f81_a_full_stdout_does_not_hold_up_a_stop_and_loses_nothing() {
 /// Nobody reads our stderr either, and it is full: our own messages are dropped, and the stop is not held up.
 #[test]
 fn f81_a_full_stderr_holds_up_neither_work_nor_stop() {
+    full_stderr("item-timeout = \"5s\"");
+}
+
+/// A stop gives an item less than its timeout: that is said before anything is started.
+#[test]
+fn f81_a_full_stderr_does_not_hold_up_a_start_with_warnings() {
+    full_stderr("item-timeout = \"10m\"");
+}
+
+fn full_stderr(queue: &str) {
     if !has(Need::Python) {
         return;
     }
@@ -74,7 +87,7 @@ if os.fork() == 0:
     os.execvp("sleep", ["sleep", "1000"])
 os.execv(sys.argv[1], sys.argv[1:])
 "#;
-    let sandbox = Sandbox::new(&pool("", "command = [\"sh\", \"w.sh\"]\nresults = \"stdout\""));
+    let sandbox = Sandbox::new(&pool(queue, "command = [\"sh\", \"w.sh\"]\nresults = \"stdout\""));
     sandbox.file("w.sh", "while IFS= read -r line <&3; do echo \"ok ${line%% *} ${line#* }\" >&4; done\n");
     let launch = sandbox.launch().under(&[python().unwrap(), "-c", launcher]);
     let mut run = launch.arguments(&["run", "--log-level", "trace"]).stdin_pipe().start();

@@ -56,12 +56,12 @@ impl Lines {
         self.0.0.lock().unwrap().line_feeds
     }
 
-    /// Until `count` whole lines hold `needle`.
-    pub fn wait_for(&self, needle: &str, count: usize, deadline: Instant) -> Result<String, Silence> {
+    /// Until `count` whole lines begin with `word`.
+    pub fn wait_for(&self, word: &str, count: usize, deadline: Instant) -> Result<String, Silence> {
         self.wait_until(deadline, |heard| {
             let text = String::from_utf8_lossy(&heard.bytes);
             let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-            whole.filter(|line| line.contains(needle)).nth(count - 1).map(|line| line.trim_end().to_owned())
+            whole.filter(|line| line.starts_with(word)).nth(count - 1).map(|line| line.trim_end().to_owned())
         })
     }
 

@@ -152,17 +152,17 @@ impl Run<'_> {
         send(self.pid(), signal);
     }
 
-    /// Until a line on stderr, where workers and exeunt itself speak, holds `needle`.
+    /// Until a line on stderr begins with `word`. There exeunt itself speaks too, but never without its name in front.
     #[track_caller]
-    pub fn wait_for_line(&self, needle: &str) -> String {
-        self.wait_for_lines(needle, 1)
+    pub fn wait_for_line(&self, word: &str) -> String {
+        self.wait_for_lines(word, 1)
     }
 
-    /// Until `count` lines on stderr hold `needle`; the last of them.
+    /// Until `count` lines on stderr begin with `word`; the last of them.
     #[track_caller]
-    pub fn wait_for_lines(&self, needle: &str, count: usize) -> String {
-        let found = self.stderr.wait_for(needle, count, Instant::now() + PATIENCE);
-        found.unwrap_or_else(|silence| self.vain(&format!("{count} x {needle:?}"), &silence))
+    pub fn wait_for_lines(&self, word: &str, count: usize) -> String {
+        let found = self.stderr.wait_for(word, count, Instant::now() + PATIENCE);
+        found.unwrap_or_else(|silence| self.vain(&format!("{count} x {word:?}"), &silence))
     }
 
     /// Until so many results are on stdout. False if it ended before.
