@@ -43,9 +43,9 @@ fn queue_text(queue: &QueuePlan) -> String {
         "holds",
         &format!("{} of {item} at most, {bytes} together; {full}", count(queue.size as u64, "item")),
     );
-    let time = queue.item_timeout.map_or("without a time limit".to_owned(), |timeout| format!("in {}", show(timeout)));
+    let time = queue.item_timeout.map_or("any time".to_owned(), show);
     let (attempts, crashes) = (count(queue.max_attempts.into(), "attempt"), count(queue.max_crashes.into(), "crash"));
-    line(&mut text, "an item", &format!("is done {time}, in {attempts} or after {crashes} it is a dead letter"));
+    line(&mut text, "an item", &format!("has {time}; after {attempts} or {crashes} it is a dead letter"));
     line(&mut text, "again", &format!("after {}", backoff_words(&queue.backoff)));
     let place = queue.leftovers.as_ref().map_or("stderr".to_owned(), |path| path.display().to_string());
     let drain = if queue.drain_on_stop { "the queue is worked off first, " } else { "" };
@@ -111,7 +111,7 @@ fn restart_words(worker: &WorkerPlan) -> String {
     let when = match worker.restart {
         Restart::Always => "always",
         Restart::OnFailure => "on failure",
-        Restart::Never => return format!("never; {}", give_up_words(worker)),
+        Restart::Never => return "never".to_owned(),
     };
     let delay = backoff_words(&worker.restart_delay);
     let reset = show(worker.restart_reset_after);
@@ -124,7 +124,9 @@ fn give_up_words(worker: &WorkerPlan) -> String {
         OnGiveUp::Ignore => "the run goes on",
     };
     match worker.start_limit {
-        Some(limit) => format!("after over {} failures in {} {then}", limit.burst, show(limit.interval)),
+        Some(limit) => {
+            format!("given up after more than {} failures in {}, then {then}", limit.burst, show(limit.interval))
+        }
         None => "never given up".to_owned(),
     }
 }
@@ -194,12 +196,13 @@ fn stop_text(plan: &Plan) -> String {
     }
     let sum = times.iter().sum::<std::time::Duration>();
     let terms = times.iter().map(|&time| show(time)).collect::<Vec<_>>().join(" + ");
-    let sum = if times.len() > 1 { format!("{terms} = {}", show(sum)) } else { show(sum) };
+    let added = if times.len() > 1 { format!("{terms} = {}", show(sum)) } else { show(sum) };
     let budget = match plan.stop_budget {
-        Some(budget) => format!("; the stop-budget ends it after {}", show(budget)),
+        Some(budget) if budget < sum => format!(", cut to {} by the stop-budget", show(budget)),
+        Some(budget) => format!(", within the stop-budget of {}", show(budget)),
         None => String::new(),
     };
-    line(&mut text, "at worst", &format!("{sum}{budget}"));
+    line(&mut text, "at worst", &format!("{added}{budget}"));
     text
 }
 

@@ -32,7 +32,8 @@ pub fn load(file: Option<&Path>) -> Option<Loaded> {
     let bytes = match read(&path) {
         Ok(bytes) => bytes,
         Err(why) => {
-            print::err(&format!("error: {}: {why}\n", quote(&name)));
+            let hint = if file.is_none() { "\n  = help: name a file, or make an exeunt.toml here" } else { "" };
+            print::err(&format!("error: {}: {why}{hint}\n", quote(&name)));
             return None;
         }
     };

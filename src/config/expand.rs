@@ -66,8 +66,10 @@ fn variable(body: &str, range: Range<usize>, lookup: Lookup<'_>) -> Result<Strin
     } else if let Some(default) = rest.strip_prefix(":-") {
         Ok(full.unwrap_or_else(|| default.to_owned()))
     } else if let Some(message) = rest.strip_prefix(":?") {
-        let message = if message.is_empty() { "is not set" } else { message };
-        full.ok_or_else(|| ExpandError { message: format!("the variable {name}: {message}"), help: None, range })
+        let state = if value.is_some() { "empty" } else { "not set" };
+        let colon = if message.is_empty() { "" } else { ": " };
+        let message = format!("the variable {name} is {state}{colon}{message}");
+        full.ok_or(ExpandError { message, help: None, range })
     } else {
         Err(unknown())
     }
@@ -113,8 +115,8 @@ mod tests {
     fn every_other_form_is_an_error_with_its_place() {
         for (text, range, message) in [
             ("a${NONE}", 1..8, "NONE is not set"),
-            ("${NONE:?say it}", 0..15, "NONE: say it"),
-            ("${EMPTY:?}", 0..10, "is not set"),
+            ("${NONE:?say it}", 0..15, "NONE is not set: say it"),
+            ("${EMPTY:?}", 0..10, "EMPTY is empty"),
             ("${x%%y}", 0..7, "not a form"),
             ("${HOME-x}", 0..9, "not a form"),
             ("${1}", 0..4, "not a form"),

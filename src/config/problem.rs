@@ -4,7 +4,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 use std::fmt::Write as _;
 use std::ops::Range;
 
-/// Problems kept of one file; the rest is counted.
+/// Problems kept of one file.
 const KEPT: usize = 1000;
 /// Problems shown of one file; the rest is counted.
 const SHOWN: usize = 100;
@@ -98,37 +98,29 @@ impl Problem {
 
 /// Collects what is found, at most [`KEPT`].
 #[derive(Debug, Default)]
-pub struct Problems {
-    list: Vec<Problem>,
-    beyond: usize,
-}
+pub struct Problems(Vec<Problem>);
 
 impl Problems {
     pub fn push(&mut self, problem: Problem) {
-        match self.list.len() < KEPT {
-            true => self.list.push(problem),
-            false => self.beyond += 1,
+        if self.0.len() < KEPT {
+            self.0.push(problem);
         }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.0.is_empty()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
-        self.list.iter()
+        self.0.iter()
     }
 
     /// In order of place.
     pub fn into_sorted(mut self) -> Vec<Problem> {
-        self.list.sort_by_key(Problem::start);
+        self.0.sort_by_key(Problem::start);
         // A default is looked at once for each worker that has it.
-        self.list.dedup();
-        if self.beyond > 0 {
-            let message = format!("there are {} problems more", self.beyond);
-            self.list.push(Problem::new(Severity::Error, Place::File, message));
-        }
-        self.list
+        self.0.dedup();
+        self.0
     }
 }
 
@@ -136,7 +128,10 @@ impl Problems {
 pub fn nearest<'a>(wrong: &str, right: &[&'a str]) -> Option<&'a str> {
     let plain = |text: &str| text.to_ascii_lowercase().replace('_', "-").chars().take(QUOTED).collect::<String>();
     let wrong = plain(wrong);
-    let score = |name: &&'a str| (strsim::jaro_winkler(&wrong, &plain(name)), *name);
+    // Jaro-Winkler is good at long names; two letters changed over in a short one are better seen by the edit distance.
+    let slip = |name: &str| wrong.len() > 2 && strsim::damerau_levenshtein(&wrong, name) == 1;
+    let closeness = |name: &str| strsim::jaro_winkler(&wrong, name).max(if slip(name) { 0.9 } else { 0.0 });
+    let score = |name: &&'a str| (closeness(&plain(name)), *name);
     let best = right.iter().map(score).max_by(|a, b| a.0.total_cmp(&b.0));
     best.filter(|&(score, _)| score >= 0.8).map(|(_, name)| name)
 }
@@ -165,7 +160,8 @@ pub fn render(problems: &[Problem], file_name: &str, text: Option<&str>, colour:
         let _ = writeln!(out, "{}\n", renderer.render(&[group(problem, file_name, text)]));
     }
     if let Some(more) = problems.len().checked_sub(SHOWN).filter(|&more| more > 0) {
-        let _ = writeln!(out, "… and {more} more");
+        let least = if problems.len() < KEPT { "" } else { "at least " };
+        let _ = writeln!(out, "… and {least}{more} more");
     }
     out
 }
@@ -220,6 +216,7 @@ mod tests {
         assert_eq!(nearest("siz", &keys), Some("size"));
         assert_eq!(nearest("max_items", &keys), Some("max-items"));
         assert_eq!(nearest("MaxByte", &keys), Some("max-bytes"));
+        assert_eq!(nearest("wbe", &["db", "web"]), Some("web"));
         assert_eq!(nearest("priority", &keys), None);
     }
 

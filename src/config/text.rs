@@ -35,7 +35,7 @@ pub fn decode(bytes: &[u8]) -> Result<&str, Problem> {
     match too_deep(text) {
         Some(at) => {
             let message = format!("arrays and tables are nested over {DEEPEST} deep");
-            Err(Problem::error(Span { start: at, end: at + 1 }, message))
+            Err(point(text.as_bytes(), at, &message))
         }
         None => Ok(text),
     }
@@ -111,7 +111,7 @@ pub fn parse<T>(text: &str, problems: &mut Problems, read: impl FnOnce(&Value<'_
     let tree = DeValue::Table(tree.into_inner());
     let mut found = Problems::default();
     let result = read(&Value { tree: &tree, span }, &mut found);
-    let broken = errors.iter().map(|error| syntax_problem(error, text)).collect::<Vec<_>>();
+    let broken = causes(&errors, text);
     let lines = broken.iter().map(|problem| lines_of(problem, text)).collect::<Vec<_>>();
     let follows = |problem: &Problem| {
         let (first, last) = lines_of(problem, text);
@@ -131,6 +131,29 @@ fn lines_of(problem: &Problem, text: &str) -> (usize, usize) {
     let first = bytes.get(..span.start).and_then(|before| memchr::memrchr(b'\n', before)).map_or(0, |at| at + 1);
     let last = bytes.get(span.end..).and_then(|after| memchr::memchr(b'\n', after));
     (first, last.map_or(text.len(), |at| span.end + at))
+}
+
+/// The syntax errors without their consequences: one for each line, and for a table that is declared twice none of its keys.
+fn causes(errors: &[toml::de::Error], text: &str) -> Vec<Problem> {
+    let mut errors = errors.iter().collect::<Vec<_>>();
+    // An array or table is unclosed at the end of a string that is.
+    errors.sort_by_key(|error| (error.span().map_or(0, |span| span.start), error.message().starts_with("unclosed")));
+    let mut causes = Vec::new();
+    let mut told_to = None;
+    let mut in_duplicate_table = false;
+    for error in errors {
+        let problem = syntax_problem(error, text);
+        let (first, last) = lines_of(&problem, text);
+        let is_duplicate = error.message().trim() == "duplicate key";
+        in_duplicate_table &= !text.get(told_to.unwrap_or(0)..first).is_some_and(|passed| passed.contains("\n["));
+        if told_to.is_some_and(|told_to| first < told_to) || (is_duplicate && in_duplicate_table) {
+            continue;
+        }
+        in_duplicate_table = is_duplicate && text.get(first..).is_some_and(|line| line.starts_with('['));
+        told_to = Some(last);
+        causes.push(problem);
+    }
+    causes
 }
 
 fn syntax_problem(error: &toml::de::Error, text: &str) -> Problem {

@@ -188,8 +188,11 @@ fn duration(text: &str, least: Duration) -> Result<Duration, Wrong> {
     }
 }
 
-/// A duration as people write it.
+/// A duration as people write it; short ones as seconds, which are easier to compare.
 pub fn show(duration: Duration) -> String {
+    if duration.subsec_nanos() == 0 && duration <= Duration::from_secs(120) {
+        return format!("{}s", duration.as_secs());
+    }
     humantime::format_duration(duration).to_string()
 }
 
@@ -311,24 +314,28 @@ pub struct List<T, const MOST: usize>(pub Vec<At<T>>);
 
 impl<T: Read, const MOST: usize> Read for List<T, MOST> {
     fn read(value: &Value<'_>, problems: &mut Problems) -> Option<Self> {
-        let Some(elements) = value.elements() else {
-            let problem = value.unexpected("an array");
-            problems.push(match value.tree.as_str() {
-                Some(text) => problem.help(format!("write [{}]", quote(text))),
-                None => problem,
-            });
-            return None;
-        };
-        if elements.len() > MOST {
-            let message = format!("an array of {} values, at most {MOST} are allowed", elements.len());
-            problems.push(Problem::error(value.span, message));
-            return None;
-        }
-        let read = |element: &Value<'_>| T::read(element, problems).map(|value| At { value, span: element.span });
-        // All are read before the first bad one spoils the list, so that each is told about.
-        let values = elements.iter().map(read).collect::<Vec<_>>();
-        values.into_iter().collect::<Option<Vec<_>>>().map(List)
+        let elements = elements::<T>(value, MOST, problems)?;
+        let good = elements.into_iter().map(|(span, value)| value.map(|value| At { value, span }));
+        good.collect::<Option<Vec<_>>>().map(List)
     }
+}
+
+/// All elements of an array, the bad ones too, so that each is told about.
+fn elements<T: Read>(value: &Value<'_>, most: usize, problems: &mut Problems) -> Option<Vec<(Span, Option<T>)>> {
+    let Some(elements) = value.elements() else {
+        let problem = value.unexpected("an array");
+        problems.push(match value.tree.as_str() {
+            Some(text) => problem.help(format!("write [{}]", quote(text))),
+            None => problem,
+        });
+        return None;
+    };
+    if elements.len() > most {
+        let message = format!("an array of {} values, at most {most} are allowed", elements.len());
+        problems.push(Problem::error(value.span, message));
+        return None;
+    }
+    Some(elements.iter().map(|element| (element.span, T::read(element, problems))).collect())
 }
 
 pub type SignalList = List<SignalName, 64>;
@@ -402,22 +409,23 @@ pub struct Ladder(pub Vec<Rung>);
 
 impl Read for Ladder {
     fn read(value: &Value<'_>, problems: &mut Problems) -> Option<Self> {
-        let List(rungs) = List::<RungText, MOST_RUNGS>::read(value, problems)?;
+        let rungs = elements::<RungText>(value, MOST_RUNGS, problems)?;
         if rungs.is_empty() {
             let problem = Problem::error(value.span, "the ladder has no rung");
             problems.push(problem.help("KILL follows by itself; for KILL at once write [\"TERM 0s\"]"));
             return None;
         }
-        let misplaced = rungs.iter().enumerate().skip(1).filter(|(_, rung)| rung.value.0.step == Step::Event);
+        let is_event = |rung: &(Span, Option<RungText>)| rung.1.as_ref().is_some_and(|rung| rung.0.step == Step::Event);
         let mut good = true;
-        for (index, rung) in misplaced {
-            let twice = rungs.iter().take(index).any(|earlier| earlier.value.0.step == Step::Event);
+        for (index, (span, _)) in rungs.iter().enumerate().skip(1).filter(|(_, rung)| is_event(rung)) {
+            let twice = rungs.iter().take(index).any(is_event);
             let message = if twice { "a second event rung" } else { "an event rung after a signal" };
-            let problem = Problem::error(rung.span, message);
+            let problem = Problem::error(*span, message);
             problems.push(problem.help("the exit event is sent once and comes before every signal"));
             good = false;
         }
-        good.then(|| Ladder(rungs.into_iter().map(|rung| rung.value.0).collect()))
+        let rungs = rungs.into_iter().map(|(_, rung)| rung.map(|rung| rung.0)).collect::<Option<Vec<_>>>();
+        rungs.filter(|_| good).map(Ladder)
     }
 }
 
@@ -465,7 +473,9 @@ pub struct Word<T>(pub T);
 impl<T: Choice> Read for Word<T> {
     fn read(value: &Value<'_>, problems: &mut Problems) -> Option<Self> {
         let words = T::WORDS.iter().map(|&(word, _)| word).collect::<Vec<_>>();
-        let listed = words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" or ");
+        let mut quoted = words.iter().map(|word| quote(word)).collect::<Vec<_>>();
+        let last = quoted.pop().unwrap_or_default();
+        let listed = if quoted.is_empty() { last } else { format!("{} or {last}", quoted.join(", ")) };
         let Some(text) = value.tree.as_str() else {
             problems.push(value.unexpected(&listed));
             return None;

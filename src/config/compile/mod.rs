@@ -15,7 +15,7 @@ use super::value::{PathText, Text};
 use crate::model::plan::{Backoff, End, Feed, Plan, SourcePlan, WorkerPlan};
 use crate::model::{QueueId, WorkerId};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Component, PathBuf};
 use std::time::Duration;
 
 /// Processes of one plan, at most.
@@ -102,7 +102,7 @@ impl<'a> Linker<'a> {
     fn check_instances(&mut self, sources: &[SourcePlan], workers: &[WorkerPlan]) {
         let replicas = workers.iter().map(|worker| u64::from(worker.replicas)).sum::<u64>();
         let count = replicas + sources.iter().filter(|source| source.feed != Feed::Stdin).count() as u64;
-        if count > MOST_INSTANCES {
+        if count > MOST_INSTANCES && workers.len() <= MOST_SECTIONS {
             let message = format!("the file asks for {count} processes, at most {MOST_INSTANCES} are allowed");
             self.problems.push(Problem::new(Severity::Error, Place::File, message));
         }
@@ -207,7 +207,10 @@ impl<'a> Linker<'a> {
         if path.is_empty() {
             self.error(span, "the path is empty once its variables are expanded");
         }
-        self.context.directory.join(path)
+        // Without `.` in it, so that equal paths look equal.
+        let joined = self.context.directory.join(path);
+        let plain = joined.components().filter(|part| *part != Component::CurDir).collect::<PathBuf>();
+        if plain.as_os_str().is_empty() { PathBuf::from(".") } else { plain }
     }
 
     fn path_of(&mut self, path: Option<&At<PathText>>) -> Option<PathBuf> {
