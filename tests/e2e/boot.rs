@@ -1,6 +1,6 @@
 //! F49: TERM at many moments of the start.
 
-use crate::support::{Need, Sandbox, has, numbered, pool, sorted};
+use crate::support::{Need, Sandbox, children, has, numbered, pool, sorted};
 use nix::sys::signal::Signal;
 use std::time::Duration;
 
@@ -52,4 +52,24 @@ fn f49_f106_a_term_that_was_pending_before_the_start_is_heard() {
     outcome.expect_code(75);
     let all = sorted(outcome.results().iter().chain(&outcome.leftovers));
     assert_eq!(all, sorted(numbered(60)), "{outcome}");
+}
+
+/// We are frozen in the moment after the fork, and when we wake there is both: the word that exec succeeded, and TERM.
+/// What runs by then is told to leave; only what has run nothing yet may be killed at once.
+#[test]
+fn f49_f59_a_worker_that_runs_when_term_is_heard_is_told_and_not_killed() {
+    let script = "trap 'echo bye >>bye; exit 0' TERM; echo up >&2; while :; do sleep 0.02; done\n";
+    for round in 0..20 {
+        let sandbox = Sandbox::new("[worker.w]\ncommand = [\"sh\", \"w.sh\"]\nstop = [\"TERM 40s\"]\n");
+        sandbox.file("w.sh", script);
+        let run = sandbox.launch().start();
+        while children(run.pid()).is_empty() {}
+        run.signal(Signal::SIGSTOP);
+        run.wait_for_line("up");
+        run.signal(Signal::SIGTERM);
+        run.signal(Signal::SIGCONT);
+        let outcome = run.finish();
+        outcome.expect_code(0);
+        assert_eq!(sandbox.read("bye"), "bye\n", "round {round}: {outcome}");
+    }
 }

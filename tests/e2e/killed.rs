@@ -39,12 +39,12 @@ record("service", "event without a line" if wait_for_event() == "" else "a line"
 #[test]
 fn f60_the_plain_sh_loop_ends_with_exeunt() {
     let script =
-        "while IFS= read -r line <&3; do echo 'in hand' >&2; echo \"ok ${line%% *}\" >&4; done\necho bye >>cleanup\n";
+        "while IFS= read -r line <&3; do echo \"ok ${line%% *}\" >&4; echo answered >&2; done\necho bye >>cleanup\n";
     let sandbox = Sandbox::new(&pool("", "command = [\"sh\", \"w.sh\"]\nreplicas = 2"));
     sandbox.file("w.sh", script);
     let mut run = sandbox.launch().stdin_pipe().start();
     std::io::Write::write_all(run.stdin.as_mut().unwrap(), b"a\nb\n").unwrap();
-    run.wait_for_lines("in hand", 2);
+    run.wait_for_lines("answered", 2);
     run.signal(Signal::SIGKILL);
     run.wait();
     sandbox.wait_until_empty();
