@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// Sends a note to the log.
 pub fn put(plan: &Plan, note: &Note) {
-    let level = level(note);
+    let level = level(plan, note);
     if log::log_enabled!(level) {
         log::log!(level, "{}", words(plan, note));
     }
@@ -94,9 +94,11 @@ pub fn errno(number: i32) -> String {
     text.strip_suffix(&marker).unwrap_or(&text).to_owned()
 }
 
-fn level(note: &Note) -> Level {
+fn level(plan: &Plan, note: &Note) -> Level {
     match note {
         Note::Climbed { .. } => Level::Debug,
+        // A source that came to its end, a job that is done: as it should be.
+        Note::Died { instance, status, .. } if plan.program(*instance).is_success(*status) => Level::Info,
         Note::Started { .. }
         | Note::Left { .. }
         | Note::Restarting { .. }
@@ -178,10 +180,11 @@ fn words(plan: &Plan, note: &Note) -> String {
         }
         Note::StopDeadline => "the stop budget is used up: everybody is killed".into(),
         Note::Hurried { next } => match next {
-            LadderStep::Kill => "everybody climbs one rung; the next Ctrl+C kills".into(),
-            LadderStep::Event | LadderStep::Signal(_) => {
-                format!("everybody climbs one rung; the next Ctrl+C goes on to {}", rung(*next))
+            Some(LadderStep::Kill) => "everybody climbs one rung; the next Ctrl+C kills".into(),
+            Some(step @ (LadderStep::Event | LadderStep::Signal(_))) => {
+                format!("everybody climbs one rung; the next Ctrl+C goes on to {}", rung(*step))
             }
+            None => "everybody climbs one rung; it was the last".into(),
         },
         Note::Strangers { count, signal } => {
             let (who, are) = (processes(*count), are(*count));
