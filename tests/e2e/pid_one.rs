@@ -56,15 +56,9 @@ fn f1_f100_pid_1_reaps_orphans() {
 import os, time
 from worker import frames, reply
 
-def zombies():
-    found = 0
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{name}/stat") as stat:
-                found += stat.read().rpartition(")")[2].split()[0] == "Z"
-        except (FileNotFoundError, ProcessLookupError):
-            pass
-    return found
+def others():
+    """Processes of the namespace but PID 1 and this one, dead ones that nobody reaped included."""
+    return [name for name in os.listdir("/proc") if name.isdigit() and int(name) not in (1, os.getpid())]
 
 for token, item in frames():
     middle = os.fork()
@@ -74,7 +68,7 @@ for token, item in frames():
                 os._exit(0)
         os._exit(0)
     os.waitpid(middle, 0)
-    while zombies():
+    while others():
         time.sleep(0.01)
     reply("ok", token, item)
 "#;
