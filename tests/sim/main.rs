@@ -1,0 +1,68 @@
+//! The simulation: the machine in a world that is made up from a seed, with laws that are looked at after every step.
+//! `docs/testing.md` says how it is run and how a law is added.
+
+mod dice;
+mod fake;
+mod generate;
+mod kernel;
+mod laws;
+mod manner;
+mod source;
+mod trace;
+mod worker;
+mod world;
+mod writer;
+
+use std::time::{Duration, Instant};
+
+/// How long the seeds of a plain `cargo test` may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+const FEWEST: u64 = 100;
+
+#[test]
+fn laws_hold_over_seeds() {
+    if let Some(seed) = number("EXEUNT_SEED") {
+        return repeat(seed);
+    }
+    let (mut seeds, mut turns) = (0, 0);
+    let began = Instant::now();
+    let wanted = number("EXEUNT_SEEDS");
+    while wanted.map_or_else(|| seeds < FEWEST || began.elapsed() < PATIENCE, |wanted| seeds < wanted) {
+        match world::run(seeds) {
+            Ok((_, run)) => turns += run,
+            Err(failure) => panic!("{}", told(seeds, &failure)),
+        }
+        seeds += 1;
+    }
+    println!("{seeds} seeds, {turns} turns, {:.1?}", began.elapsed());
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    for seed in 0..20 {
+        let hash = || world::run(seed).map(|(trace, _)| (trace.hash(), trace.len())).map_err(|failure| told(seed, &failure));
+        assert_eq!(hash(), hash(), "seed {seed}");
+    }
+}
+
+/// One seed, with its whole trace.
+fn repeat(seed: u64) {
+    match world::run(seed) {
+        Ok((trace, turns)) => println!("{}seed {seed}: {turns} turns, all laws hold", trace.tail(usize::MAX)),
+        Err(failure) => panic!("{:#?}\n{}", failure.plan, told(seed, &failure)),
+    }
+}
+
+fn told(seed: u64, failure: &world::Failure) -> String {
+    let mood = world::mood_of(seed);
+    let tail = failure.trace.tail(60);
+    format!(
+        "seed {seed} ({mood:?}), turn {}\n{tail}{}\nrepeat it: EXEUNT_SEED={seed} cargo test --test sim -- --nocapture",
+        failure.turn, failure.broken
+    )
+}
+
+/// Nothing is read from the environment but how many seeds, or which.
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
