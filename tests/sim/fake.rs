@@ -66,6 +66,8 @@ pub struct Session {
     pub stopped: bool,
     /// Came while it was stopped.
     pub pending: Vec<Signal>,
+    /// Got KILL and is in the kernel for ever: runs no more code, and leaves only if it was doomed before.
+    pub hung: bool,
     pub event_seen: bool,
     pub leaving: bool,
     pub items: Option<Items>,
@@ -144,12 +146,11 @@ impl Fake {
         self.agenda.keys().next().map(|&(time, _)| time)
     }
 
-    /// Lets everything happen that is due.
+    /// Lets everything happen that is due. What comes of it at once is for the next round.
     pub fn run_due(&mut self) {
-        while let Some((&key, _)) = self.agenda.iter().next() {
-            if key.0 > self.now {
-                return;
-            }
+        let last = self.order;
+        let due: Vec<(Time, u64)> = self.agenda.range(..=(self.now, last)).map(|(&key, _)| key).collect();
+        for key in due {
             if let Some(happening) = self.agenda.remove(&key) {
                 self.happen(happening);
             }

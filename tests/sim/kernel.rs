@@ -30,6 +30,7 @@ impl Fake {
             members: Vec::new(),
             told: if forked { Told::Nothing } else { Told::Over },
             pending: Vec::new(),
+            hung: false,
             event_seen: false,
             leaving: false,
             items: consumes.then(Items::default),
@@ -39,7 +40,7 @@ impl Fake {
 
     pub fn executes(&mut self, proc: ProcId) {
         let Some(session) = self.sessions.get_mut(&proc) else { return };
-        if session.leader != Leader::Unborn {
+        if session.leader != Leader::Unborn || session.hung {
             return;
         }
         session.leader = Leader::Alive;
@@ -82,7 +83,9 @@ impl Fake {
     /// A child that is killed before its exec closes the error pipe without a word: a birth, and in the same moment a death.
     fn kill_unborn(&mut self, proc: ProcId, signal: Signal) {
         let Some(session) = self.sessions.get_mut(&proc) else { return };
-        if session.leader == Leader::Unborn && signal == Signal::KILL && !session.manner.unkillable {
+        if session.leader == Leader::Unborn && session.manner.unkillable {
+            session.hung = true;
+        } else if session.leader == Leader::Unborn {
             session.leader = Leader::Alive;
             self.facts.births.push(Event::Spawned { proc });
             self.dies(proc, ExitStatus::Signalled { signal, core: false });
@@ -96,10 +99,10 @@ impl Fake {
         if session.leader != Leader::Alive {
             return;
         }
-        if signal == Signal::KILL {
-            if !session.manner.unkillable {
-                self.dies(proc, ExitStatus::Signalled { signal, core: false });
-            }
+        if signal == Signal::KILL && session.manner.unkillable {
+            session.hung = true;
+        } else if signal == Signal::KILL {
+            self.dies(proc, ExitStatus::Signalled { signal, core: false });
         } else if signal == Signal::CONT {
             session.stopped = false;
             let pending = std::mem::take(&mut session.pending);
@@ -165,7 +168,7 @@ impl Fake {
 
     pub fn forks(&mut self, proc: ProcId, temper: Temper, escapes: bool) {
         let Some(session) = self.sessions.get_mut(&proc) else { return };
-        if session.leader != Leader::Alive {
+        if session.leader != Leader::Alive || session.hung {
             return;
         }
         let child = Process { temper, alive: true, doomed: false };
@@ -193,6 +196,7 @@ impl Fake {
         }
         if orphan {
             self.facts.others.push(Event::OrphanReaped);
+            self.facts.looks.push(proc);
         }
         self.session_changed(proc);
     }
@@ -226,7 +230,7 @@ impl Fake {
         let Some(session) = self.sessions.get_mut(&proc) else { return };
         session.told = Told::Over;
         let instance = session.instance;
-        self.close_source(instance);
+        self.drain_source(instance);
     }
 
     /// Words that come of a death, told when the turn comes to deaths: the exit, then what is left of the session.

@@ -11,6 +11,9 @@ use std::time::Duration;
 /// Begins every payload that is no whole item.
 pub const TORN: &[u8] = b"torn";
 
+/// Items that are read at once, at most.
+pub const CHUNK: usize = 5;
+
 #[derive(Default)]
 pub struct FakeSource {
     stdin: bool,
@@ -83,7 +86,7 @@ impl Fake {
 
     /// The shell reads one chunk, if it may.
     pub fn read_source(&mut self, id: SourceId) {
-        let chunk = usize::try_from(self.dice.between(1, 5)).unwrap();
+        let chunk = usize::try_from(self.dice.between(1, CHUNK as u64)).unwrap();
         let oversized = matches!(self.mood, Mood::Mixed | Mood::Wild) && self.dice.percent(3);
         let source = source_of(self, id);
         if source.ended || (source.paused && !source.slack) {
@@ -175,10 +178,13 @@ impl Fake {
         ended
     }
 
-    /// We close our end and say no more of it.
-    pub fn close_source(&mut self, instance: InstanceId) {
-        if let Role::Source(id) = self.plan.role(instance) {
-            source_of(self, id).ended = true;
+    /// What is in the pipe is read whatever was said before, then our end is closed.
+    pub fn drain_source(&mut self, instance: InstanceId) {
+        let Role::Source(id) = self.plan.role(instance) else { return };
+        let source = source_of(self, id);
+        (source.paused, source.eof) = (false, true);
+        while !source_of(self, id).ended {
+            self.read_source(id);
         }
     }
 

@@ -80,6 +80,10 @@ impl World {
             let (signal, meaning) = fake.dice.pick(&stop);
             fake.after(at, Happening::Signalled(signal, meaning));
         }
+        // A drain without a budget and with a worker that never answers has no other end.
+        for patience in [400, 401, 402] {
+            fake.after(at + Duration::from_secs(patience), Happening::Signalled(Signal::INT, Meaning::Interrupt));
+        }
         fake.after(at + Duration::from_millis(70), Happening::Signalled(Signal::USR1, Meaning::Nothing));
     }
 

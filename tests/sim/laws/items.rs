@@ -3,6 +3,7 @@
 
 use super::{Broken, Verdict, hold};
 use crate::fake::Fake;
+use crate::source::CHUNK;
 use exeunt::machine::{Action, DeadLetter, DeathReason, Event, Report};
 use exeunt::model::plan::{OnFull, Plan, Results, Role};
 use exeunt::model::{Payload, ProcId, QueueId, Reply, Token, Verdict as Word, WorkerId};
@@ -12,14 +13,14 @@ use std::rc::Rc;
 pub struct Reference {
     plan: Rc<Plan>,
     items: BTreeMap<Payload, Item>,
-    /// Which item a number names.
-    names: BTreeMap<u64, Payload>,
+    /// Which item a number of a queue names.
+    names: BTreeMap<(QueueId, u64), Payload>,
     homes: BTreeMap<ProcId, Role>,
     /// Results handed to each writer and not confirmed.
     unwritten: Vec<VecDeque<Payload>>,
     closed: Vec<bool>,
-    /// Dead letters of items that were never accepted.
-    refused: Vec<u64>,
+    /// Dead letters of items that were too long, and counted as accepted.
+    oversized: Vec<u64>,
 }
 
 struct Item {
@@ -40,8 +41,8 @@ enum State {
     Failing,
     /// `ok` with a result that is to be written.
     Answered(WorkerId, Token),
-    /// Its result cannot be written any more.
-    Unwritten,
+    /// Its result cannot be written any more, or its holder cannot be killed: nobody gets it any more.
+    Stuck,
     Done,
     Dead,
     /// Never accepted: the queue was full.
@@ -58,7 +59,7 @@ impl Reference {
             homes: BTreeMap::new(),
             unwritten: vec![VecDeque::new(); workers],
             closed: vec![false; workers],
-            refused: vec![0; plan.queues.len()],
+            oversized: vec![0; plan.queues.len()],
             plan,
         }
     }
@@ -84,7 +85,7 @@ impl Reference {
             Event::ResultsClosed { worker, .. } => {
                 self.closed[worker.index()] = true;
                 let left = std::mem::take(&mut self.unwritten[worker.index()]);
-                left.iter().for_each(|payload| self.put(payload, State::Unwritten));
+                left.iter().for_each(|payload| self.put(payload, State::Stuck));
             }
             _ => {}
         }
@@ -93,12 +94,13 @@ impl Reference {
     /// The lease of a token ends by a verdict of its holder, and by nothing else said by anybody.
     fn settles(&mut self, proc: ProcId, token: Token, verdict: &Word) {
         let Some(Role::Worker { worker, .. }) = self.homes.get(&proc).copied() else { return };
-        let Some(payload) = self.names.get(&token.seq).cloned() else { return };
-        let results = self.plan.worker(worker).consumer.as_ref().is_some_and(|consumer| consumer.results != Results::Null);
+        let Some(consumer) = self.plan.worker(worker).consumer.as_ref() else { return };
+        let Some(payload) = self.names.get(&(consumer.queue, token.seq)).cloned() else { return };
+        let results = consumer.results != Results::Null;
         let closed = self.closed[worker.index()];
         let Some(item) = self.items.get_mut(&payload).filter(|item| item.state == State::Leased(proc, token)) else { return };
         item.state = match verdict {
-            Word::Ok(Some(_)) if results && closed => State::Unwritten,
+            Word::Ok(Some(_)) if results && closed => State::Stuck,
             Word::Ok(Some(_)) if results => State::Answered(worker, token),
             Word::Ok(_) => State::Done,
             Word::Fail(_) => State::Failing,
@@ -115,6 +117,15 @@ impl Reference {
         held.for_each(|item| item.crashes += 1);
     }
 
+    /// An incarnation that KILL did not remove is forgotten, with what it holds.
+    pub fn sticks(&mut self, proc: ProcId) {
+        for item in self.items.values_mut() {
+            if matches!(item.state, State::Leased(holder, _) if holder == proc) {
+                item.state = State::Stuck;
+            }
+        }
+    }
+
     /// An incarnation is over: what it held may be handed out again.
     pub fn returns(&mut self, proc: ProcId) {
         for item in self.items.values_mut() {
@@ -125,7 +136,7 @@ impl Reference {
         }
     }
 
-    pub fn ordered(&mut self, action: &Action, window: Option<u32>, stopping: bool, past: bool) -> Verdict {
+    pub fn ordered(&mut self, action: &Action, window: Option<u32>, stopping: bool) -> Verdict {
         match action {
             Action::Spawn { proc, instance } => {
                 self.homes.insert(*proc, self.plan.role(*instance));
@@ -134,7 +145,7 @@ impl Reference {
             Action::Deliver { proc, token, payload } => self.delivers(*proc, *token, payload, window.unwrap_or(0)),
             Action::WriteResult { worker, result } => self.writes(*worker, result),
             Action::Bury(letter) => self.buries(letter),
-            Action::HandBack { queue, payload } => self.hands_back(*queue, payload, stopping, past),
+            Action::HandBack { queue, payload } => self.hands_back(*queue, payload, stopping),
             _ => Ok(()),
         }
     }
@@ -144,18 +155,19 @@ impl Reference {
         let held = self.items.values().filter(|item| matches!(item.state, State::Leased(holder, _) if holder == proc));
         let held = held.count();
         hold("L5", held < window as usize, || format!("{proc} holds {held} of {window} and gets {token}"))?;
-        let named = self.names.entry(token.seq).or_insert_with(|| payload.clone());
-        hold("L4", named == payload, || format!("{token} names two items"))?;
-        let home = self.homes.get(&proc).copied();
+        let Some(Role::Worker { worker, .. }) = self.homes.get(&proc).copied() else {
+            return Err(Broken::new("L4", "an item for a source"));
+        };
+        let eats = self.plan.worker(worker).consumer.as_ref().map(|consumer| consumer.queue);
         let item = self.item(payload)?;
+        hold("L4", eats == Some(item.queue), || format!("{token} goes to a worker of another queue"))?;
         hold("L4", item.state == State::Waiting, || format!("{token} for {proc} is {:?}", item.state))?;
         hold("L4", token.delivery > item.deliveries, || format!("{token} after delivery {}", item.deliveries))?;
         item.deliveries = token.delivery;
         item.state = State::Leased(proc, token);
-        let queue = item.queue;
-        let Some(Role::Worker { worker, .. }) = home else { return Err(Broken::new("L4", "an item for a source")) };
-        let eats = self.plan.worker(worker).consumer.as_ref().map(|consumer| consumer.queue);
-        hold("L4", eats == Some(queue), || format!("{token} goes to a worker of another queue"))
+        let name = (item.queue, token.seq);
+        let named = self.names.entry(name).or_insert_with(|| payload.clone());
+        hold("L4", named == payload, || format!("{token} names two items"))
     }
 
     /// L4: a result is written once, for an item that was answered with it.
@@ -175,18 +187,17 @@ impl Reference {
     /// L4: an item is given up when nobody holds it, and its counters allow it.
     fn buries(&mut self, letter: &DeadLetter) -> Verdict {
         if letter.reason == DeathReason::TooLong {
-            self.refused[letter.queue.index()] += 1;
+            self.oversized[letter.queue.index()] += u64::from(letter.seq != 0);
             return Ok(());
         }
         let plan = self.plan.clone();
         let queue = plan.queue(letter.queue);
         let refused = letter.seq == 0;
-        self.refused[letter.queue.index()] += u64::from(refused);
         let item = self.item(&letter.payload)?;
         let state = item.state;
         let right = match &letter.reason {
             DeathReason::Failed(_) => state == State::Failing,
-            DeathReason::Full => state == State::Waiting && refused && queue.on_full == OnFull::Reject,
+            DeathReason::Full => state == State::Waiting && queue.on_full == OnFull::Reject,
             DeathReason::Attempts { .. } => {
                 state == State::Waiting && letter.attempts >= queue.max_attempts && item.retries >= letter.attempts
             }
@@ -202,17 +213,19 @@ impl Reference {
     }
 
     /// L4: an unfinished item is handed back once, when nobody holds it, and only at a stop.
-    fn hands_back(&mut self, queue: QueueId, payload: &Payload, stopping: bool, past: bool) -> Verdict {
+    fn hands_back(&mut self, queue: QueueId, payload: &Payload, stopping: bool) -> Verdict {
         if payload.starts_with(crate::source::TORN) {
             return Ok(());
         }
         let item = self.item(payload)?;
         let free = match item.state {
-            State::Waiting | State::Unwritten => true,
-            State::Answered(..) => past,
+            State::Waiting => stopping,
+            State::Stuck => true,
+            // A result that nobody confirmed in time.
+            State::Answered(..) => stopping,
             State::Leased(..) | State::Failing | State::Done | State::Dead | State::Refused | State::HandedBack => false,
         };
-        hold("L4", free && stopping && item.queue == queue, || format!("handed back while {:?}", item.state))?;
+        hold("L4", free && item.queue == queue, || format!("handed back while {:?}", item.state))?;
         item.state = State::HandedBack;
         Ok(())
     }
@@ -224,17 +237,17 @@ impl Reference {
         hold("L4", !failing, || "a failed item was not buried".into())
     }
 
-    /// L5: what is held never passes the queue's size but for what was read already, and then its sources are paused.
+    /// L5: what is held passes the queue's size only by what was read already: for each chunk of a source that found no
+    /// room, and one that was read in the moment of the pause, that source is paused.
     pub fn limits(&self, fake: &Fake) -> Verdict {
         for (id, queue) in (0u32..).map(QueueId).zip(&self.plan.queues) {
             let held: Vec<&Payload> = self.unfinished(id).map(|(payload, _)| payload).collect();
             let bytes: usize = held.iter().map(|payload| payload.len()).sum();
-            let over = held.len() > queue.size || bytes as u64 > queue.max_bytes;
             let sources = fake.sources.iter().zip(&self.plan.sources).filter(|(_, plan)| plan.queue == id);
-            let open = sources.filter(|(source, _)| !source.paused && !source.ended && !source.distrusted).count();
-            let held = held.len();
-            hold("L5", !over || open == 0 || queue.on_full == OnFull::Reject, || {
-                format!("{held} items, {bytes} bytes in {} and {open} sources are still read", queue.name)
+            let full = sources.filter(|(source, _)| source.paused || source.ended || source.distrusted).count();
+            let most = queue.size + full * 2 * CHUNK;
+            hold("L5", held.len() <= most && (full > 0 || bytes as u64 <= queue.max_bytes), || {
+                format!("{} items, {bytes} bytes in {} and {full} sources are paused", held.len(), queue.name)
             })?;
         }
         Ok(())
@@ -255,7 +268,8 @@ impl Reference {
         })?;
         for queue in &report.queues {
             let count = |state| self.items.values().filter(|item| item.queue == queue.queue && item.state == state).count();
-            let seen = [count(State::Done) as u64, count(State::Dead) as u64, count(State::HandedBack) as u64];
+            let dead = count(State::Dead) as u64 + self.oversized[queue.queue.index()];
+            let seen = [count(State::Done) as u64, dead, count(State::HandedBack) as u64];
             let told = [queue.done, queue.dead, queue.handed_back];
             hold("L4", seen == told, || format!("{queue:?}, seen done, dead, handed back {seen:?}"))?;
             hold("L4", queue.accepted == told.iter().sum::<u64>(), || format!("{queue:?} does not add up"))?;
@@ -283,7 +297,7 @@ impl State {
     fn is_final(self) -> bool {
         match self {
             State::Done | State::Dead | State::Refused | State::HandedBack => true,
-            State::Waiting | State::Leased(..) | State::Failing | State::Answered(..) | State::Unwritten => false,
+            State::Waiting | State::Leased(..) | State::Failing | State::Answered(..) | State::Stuck => false,
         }
     }
 }

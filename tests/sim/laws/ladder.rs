@@ -157,11 +157,15 @@ impl Laws {
     /// L3: nobody is forgotten but what KILL did not remove, and survivors that the kill mode leaves alone.
     pub(super) fn forgets(&mut self, _now: Time, proc: ProcId) -> Verdict {
         let record = self.record(proc)?;
-        let (phase, killed, instance) = (record.phase, record.killed, record.instance);
+        let (phase, killed, instance, sticks) = (record.phase, record.killed, record.instance, record.unkillable);
         record.phase = Phase::Over;
         let spares = self.program(instance).kill_mode == KillMode::Process && phase == Phase::Exited;
         hold("L3", killed || spares, || format!("{proc} is forgotten while {phase:?} and was not killed"))?;
-        self.reference.returns(proc);
+        if sticks {
+            self.reference.sticks(proc);
+        } else {
+            self.reference.returns(proc);
+        }
         Ok(())
     }
 }

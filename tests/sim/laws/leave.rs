@@ -17,7 +17,8 @@ impl Laws {
         let old = self.open().find(|(_, record)| record.instance == instance).map(|(proc, _)| *proc);
         hold("L3", old.is_none(), || format!("{instance:?} is started anew while {old:?} is not over"))?;
         let drains = self.plan.consumer(instance).is_some_and(|consumer| self.plan.queue(consumer.queue).drain_on_stop);
-        hold("L3", self.stop.is_none() || (drains && !self.past_deadline(now)), || {
+        // In the turn in which the deadline is reached it is not heard before the tick.
+        hold("L3", self.stop.is_none() || (drains && !self.past_deadline(self.turns_at.0)), || {
             format!("{instance:?} is started in a stop")
         })?;
         let due = self.restarts.remove(&instance).unwrap_or(Time::ZERO);
@@ -31,6 +32,7 @@ impl Laws {
             asked: None,
             killed: false,
             survivors: None,
+            unkillable: false,
             closed: false,
             window,
         };
@@ -133,7 +135,7 @@ const STRANGERS: Duration = Duration::from_secs(20);
 const DRAINED: Duration = Duration::from_secs(300);
 
 fn leader_left(session: &Session) -> bool {
-    session.leader == Leader::Unborn || (session.leader == Leader::Alive && !session.manner.unkillable)
+    (session.leader == Leader::Unborn || session.leader == Leader::Alive) && !session.manner.unkillable
 }
 
 fn members_left(session: &Session) -> bool {

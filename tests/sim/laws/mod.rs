@@ -71,6 +71,8 @@ struct Record {
     killed: bool,
     /// When its survivors were sent TERM.
     survivors: Option<Time>,
+    /// It was said that KILL did not remove it.
+    unkillable: bool,
     closed: bool,
     window: u32,
 }
@@ -131,7 +133,7 @@ impl Laws {
             self.cont_follows(action)?;
             self.ordered(now, action)?;
             let record = proc_of(action).and_then(|proc| self.records.get(&proc));
-            self.reference.ordered(action, record.map(|record| record.window), self.stop.is_some(), self.past_deadline(now))?;
+            self.reference.ordered(action, record.map(|record| record.window), self.stop.is_some())?;
         }
         hold("L2", self.cont.is_none(), || "a signal rung without its CONT".into())?;
         self.reference.handled(event)
@@ -170,6 +172,11 @@ impl Laws {
                 Ok(())
             }
             Note::Climbed { instance, reason, .. } => self.levels_in_order(now, *instance, *reason),
+            Note::Unkillable { instance } => {
+                let open = self.records.values_mut().filter(|record| record.phase != Phase::Over);
+                open.filter(|record| record.instance == *instance).for_each(|record| record.unkillable = true);
+                Ok(())
+            }
             Note::Restarting { instance, after } => {
                 self.restarts.insert(*instance, now + *after);
                 Ok(())
