@@ -7,6 +7,7 @@ mod generate;
 mod kernel;
 mod laws;
 mod manner;
+mod saboteur;
 mod source;
 mod trace;
 mod worker;
@@ -31,7 +32,7 @@ fn laws_hold_over_seeds() {
     let first = number("EXEUNT_FIRST").unwrap_or(0);
     while wanted.map_or_else(|| seeds < FEWEST || began.elapsed() < PATIENCE, |wanted| seeds < wanted) {
         let seed = first + seeds;
-        match world::run(seed) {
+        match world::run(seed, None) {
             Ok((_, run)) => turns += run,
             Err(failure) if wanted.is_some() => broken.push((seed, failure)),
             Err(failure) => panic!("{}", told(seed, &failure, 60)),
@@ -51,14 +52,24 @@ fn laws_hold_over_seeds() {
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     for seed in 0..20 {
-        let hash = || world::run(seed).map(|(trace, _)| (trace.hash(), trace.len())).map_err(|failure| told(seed, &failure, 60));
+        let hash = || world::run(seed, None).map(|(trace, _)| (trace.hash(), trace.len())).map_err(|failure| told(seed, &failure, 60));
         assert_eq!(hash(), hash(), "seed {seed}");
+    }
+}
+
+/// A law that nothing can break proves nothing: each broken copy of the machine is caught, and by the law it breaks.
+#[test]
+fn every_law_bites() {
+    for (sabotage, law) in saboteur::ALL {
+        let caught = (0..500).find_map(|seed| world::run(seed, Some(sabotage)).err().map(|failure| (seed, failure)));
+        let Some((seed, failure)) = caught else { panic!("nobody noticed {sabotage:?}") };
+        assert_eq!(failure.broken.law, law, "{sabotage:?}\n{}", told(seed, &failure, 60));
     }
 }
 
 /// One seed, with its whole trace.
 fn repeat(seed: u64) {
-    match world::run(seed) {
+    match world::run(seed, None) {
         Ok((trace, turns)) => println!("{}seed {seed}: {turns} turns, all laws hold", trace.tail(usize::MAX)),
         Err(failure) => panic!("{:#?}\n{}", failure.plan, told(seed, &failure, usize::MAX)),
     }

@@ -11,6 +11,8 @@ use std::time::Duration;
 /// Begins every payload that is no whole item.
 pub const TORN: &[u8] = b"torn";
 
+/// Items that the pipe of a source holds.
+pub const ROOM: usize = 8;
 /// Items that are read at once, at most.
 pub const CHUNK: usize = 5;
 
@@ -30,7 +32,11 @@ pub struct FakeSource {
     pub paused: bool,
     /// Was read before the pause came.
     slack: bool,
+    /// One chunk a round.
+    pub had_its_turn: bool,
     pub distrusted: bool,
+    /// Was read to its end against the pause: its process was forgotten.
+    pub drained: bool,
     pub ended: bool,
 }
 
@@ -64,22 +70,26 @@ impl Fake {
         let long = self.dice.below(4);
         let source = &mut self.sources[id.index()];
         for _ in 0..burst {
-            if source.left == Some(0) || source.pipe.len() >= 8 {
+            if source.left == Some(0) || source.pipe.len() >= ROOM {
                 break;
             }
             source.left = source.left.map(|left| left - 1);
             source.given += 1;
             source.pipe.push_back(item(id, source.given, nul, long));
         }
+        let full = source.pipe.len() >= ROOM;
         if source.left == Some(0) {
             match self.leader_of(id) {
                 Some(proc) => self.after(Duration::ZERO, Happening::Dies(proc, ExitStatus::Exited(0))),
                 None => source_of(self, id).eof = true,
             }
         } else {
+            let ended = source.ended;
             let pause = self.dice.pick(&[20, 100, 1500]);
-            let pause = self.dice.millis(10, pause);
-            self.after(pause, Happening::Produces(id));
+            let pause = if full { Duration::from_millis(500) } else { self.dice.millis(10, pause) };
+            if !ended {
+                self.after(pause, Happening::Produces(id));
+            }
         }
         self.read_source(id);
     }
@@ -92,7 +102,11 @@ impl Fake {
         if source.ended || (source.paused && !source.slack) {
             return;
         }
+        if source.had_its_turn {
+            return self.after(Duration::ZERO, Happening::Reads(id));
+        }
         source.slack = false;
+        source.had_its_turn = !source.pipe.is_empty();
         let chunk = chunk.min(source.pipe.len());
         let items: Vec<Payload> = source.pipe.drain(..chunk).collect();
         let more = !source.pipe.is_empty();
@@ -141,7 +155,7 @@ impl Fake {
 
     pub fn resume(&mut self, id: SourceId) {
         source_of(self, id).paused = false;
-        self.read_source(id);
+        self.after(Duration::ZERO, Happening::Reads(id));
     }
 
     pub fn distrust(&mut self, id: SourceId) {
@@ -182,8 +196,9 @@ impl Fake {
     pub fn drain_source(&mut self, instance: InstanceId) {
         let Role::Source(id) = self.plan.role(instance) else { return };
         let source = source_of(self, id);
-        (source.paused, source.eof) = (false, true);
+        (source.paused, source.eof, source.drained) = (false, true, true);
         while !source_of(self, id).ended {
+            source_of(self, id).had_its_turn = false;
             self.read_source(id);
         }
     }

@@ -4,6 +4,7 @@ use crate::dice::Dice;
 use crate::fake::{Fake, Happening};
 use crate::generate::{self, Mood};
 use crate::laws::{Broken, Laws};
+use crate::saboteur::Sabotage;
 use crate::trace::Trace;
 use exeunt::machine::{Action, Actions, Event, Machine, Meaning, Report};
 use exeunt::model::plan::Plan;
@@ -24,6 +25,8 @@ pub struct World {
     pub trace: Trace,
     pub turns: u64,
     pub quit: Option<Report>,
+    /// Which wrong decision is put in, if any.
+    pub sabotage: Option<Sabotage>,
 }
 
 /// What a broken run leaves for people to look at.
@@ -39,11 +42,17 @@ pub fn mood_of(seed: u64) -> Mood {
 }
 
 /// Runs a seed to its end; answers its trace and how many turns it took.
-pub fn run(seed: u64) -> Result<(Trace, u64), Box<Failure>> {
+pub fn run(seed: u64, sabotage: Option<Sabotage>) -> Result<(Trace, u64), Box<Failure>> {
     let mood = mood_of(seed);
     let mut dice = Dice::new(seed);
     let plan = Rc::new(generate::plan(&mut dice, mood));
     let mut world = World::new(plan.clone(), mood, dice, seed);
+    if let Some(sabotage) = sabotage {
+        let mut other = (*plan).clone();
+        sabotage.plan(&mut other);
+        world.machine = Machine::new(Rc::new(other), seed);
+        world.sabotage = Some(sabotage);
+    }
     world.plan_signals();
     match world.run() {
         Ok(()) => Ok((world.trace, world.turns)),
@@ -60,6 +69,7 @@ impl World {
             trace: Trace::default(),
             turns: 0,
             quit: None,
+            sabotage: None,
         }
     }
 
@@ -81,7 +91,7 @@ impl World {
             fake.after(at, Happening::Signalled(signal, meaning));
         }
         // A drain without a budget and with a worker that never answers has no other end.
-        for patience in [400, 401, 402] {
+        for patience in [400, 410, 420] {
             fake.after(at + Duration::from_secs(patience), Happening::Signalled(Signal::INT, Meaning::Interrupt));
         }
         fake.after(at + Duration::from_millis(70), Happening::Signalled(Signal::USR1, Meaning::Nothing));
@@ -103,7 +113,7 @@ impl World {
 
     /// The clock jumps to the next thing that is due, and sometimes we are called late.
     pub fn pass_time(&mut self) -> Result<(), Broken> {
-        let next = [self.fake.next_happening(), self.machine.deadline()].into_iter().flatten().min();
+        let next = [self.fake.next_happening(), self.deadline()].into_iter().flatten().min();
         let Some(next) = next else {
             return Err(Broken::new("L9", "nothing is due any more, and the run has not ended"));
         };
@@ -133,7 +143,7 @@ impl World {
             if self.quit.is_some() {
                 return self.laws.at_quit(self.quit.as_ref(), &self.fake);
             }
-            if orders == 0 && self.machine.deadline().is_some_and(|due| due <= self.fake.now) {
+            if orders == 0 && self.deadline().is_some_and(|due| due <= self.fake.now) {
                 return Err(Broken::new("L8", "the deadline is not in the future, and nothing was ordered"));
             }
         }
@@ -142,6 +152,7 @@ impl World {
 
     /// Signals, words, births, deaths with what they leave, others.
     fn gather(&mut self) -> Vec<Event> {
+        self.fake.sources.iter_mut().for_each(|source| source.had_its_turn = false);
         let facts = &mut self.fake.facts;
         let mut events = std::mem::take(&mut facts.signals);
         events.append(&mut facts.words);
@@ -173,6 +184,9 @@ impl World {
         let heard = event.clone();
         let machine = &mut self.machine;
         let outcome = catch_unwind(AssertUnwindSafe(|| machine.handle(now, heard, &mut actions)));
+        if let Some(sabotage) = self.sabotage {
+            sabotage.spoil(&event, &mut actions);
+        }
         actions.iter().for_each(|action| self.trace.ordered(now, action));
         outcome.map_err(|_| Broken::new("L6", "the machine panicked"))?;
         self.laws.handled(now, &event, &actions)?;
@@ -202,7 +216,8 @@ impl World {
         }
     }
 
-    pub fn now(&self) -> Time {
-        self.fake.now
+    fn deadline(&self) -> Option<Time> {
+        let deadline = self.machine.deadline();
+        self.sabotage.map_or(deadline, |sabotage| sabotage.deadline(self.fake.now, deadline))
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{Broken, Verdict, hold};
 use crate::fake::Fake;
-use crate::source::CHUNK;
+use crate::source::{CHUNK, FakeSource, ROOM};
 use exeunt::machine::{Action, DeadLetter, DeathReason, Event, Report};
 use exeunt::model::plan::{OnFull, Plan, Results, Role};
 use exeunt::model::{Payload, ProcId, QueueId, Reply, Token, Verdict as Word, WorkerId};
@@ -244,8 +244,10 @@ impl Reference {
             let held: Vec<&Payload> = self.unfinished(id).map(|(payload, _)| payload).collect();
             let bytes: usize = held.iter().map(|payload| payload.len()).sum();
             let sources = fake.sources.iter().zip(&self.plan.sources).filter(|(_, plan)| plan.queue == id);
-            let full = sources.filter(|(source, _)| source.paused || source.ended || source.distrusted).count();
-            let most = queue.size + full * 2 * CHUNK;
+            let sources: Vec<&FakeSource> = sources.map(|(source, _)| source).collect();
+            let full = sources.iter().filter(|source| source.paused || source.ended || source.distrusted).count();
+            let drained = sources.iter().filter(|source| source.drained).count();
+            let most = queue.size + full * 2 * CHUNK + drained * ROOM;
             hold("L5", held.len() <= most && (full > 0 || bytes as u64 <= queue.max_bytes), || {
                 format!("{} items, {bytes} bytes in {} and {full} sources are paused", held.len(), queue.name)
             })?;

@@ -81,8 +81,7 @@ impl Laws {
         let drains = self.plan.queues.iter().any(|queue| queue.drain_on_stop);
         let longest = match self.plan.stop_budget {
             Some(budget) => budget,
-            None if drains && self.mood != Mood::Stopped => return Ok(()),
-            None if drains => ladders + DRAINED,
+            None if drains => return Ok(()),
             None => ladders,
         };
         let most = longest + each * u32::try_from(levels.len()).unwrap() + STRANGERS + self.late;
@@ -131,8 +130,6 @@ impl Laws {
 const UNKILLABLE: Duration = Duration::from_secs(11);
 /// For descendants outside every session: TERM, a moment, KILL, a bound.
 const STRANGERS: Duration = Duration::from_secs(20);
-/// The longest that a drain with obedient workers takes.
-const DRAINED: Duration = Duration::from_secs(300);
 
 fn leader_left(session: &Session) -> bool {
     (session.leader == Leader::Unborn || session.leader == Leader::Alive) && !session.manner.unkillable
