@@ -1,1 +1,32 @@
+//! The command line: arguments, the file, `check`, `schema`, `run`. The only room that prints.
 
+mod args;
+mod check;
+mod describe;
+mod executable;
+mod file;
+mod print;
+mod run;
+
+use args::{Arguments, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+/// The file is wrong, or is none (sysexits.h, `EX_CONFIG`).
+const WRONG_FILE: u8 = 78;
+
+/// The JSON schema of the file, kept fresh by a test.
+const SCHEMA: &str = include_str!("../../schemas/exeunt.schema.json");
+
+/// The whole program. Wrong usage leaves with 2 from within.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    ExitCode::from(match &arguments.command {
+        Command::Run(run) => run::run(run, arguments.log_level),
+        Command::Check(check) => check::check(check.file.as_deref()),
+        Command::Schema => {
+            print::out(SCHEMA);
+            0
+        }
+    })
+}

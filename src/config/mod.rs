@@ -1,1 +1,94 @@
+//! From the text of a file to a [`Plan`], or to all of its problems. Opens no file and reads no environment: both are arguments.
+//!
+//! ```text
+//! text     bytes -> text -> tree of values      what is no text, or too deep, is refused here
+//! read     tree -> sections                     key by key, so that every problem is told
+//! raw      the sections: every key there is     as written
+//! value    how each value is written
+//! expand   ${VAR}
+//! compile  sections -> plan                     as meant: defaults, references, limits
+//! graph    levels of `after`
+//! warn     what is allowed, but will surprise
+//! problem  facts with a place, and their words
+//! ```
 
+mod compile;
+mod expand;
+mod graph;
+pub mod problem;
+mod raw;
+mod read;
+#[cfg(test)]
+mod schema;
+mod text;
+mod value;
+mod warn;
+
+pub use expand::Lookup;
+pub use problem::{Place, Problem, Severity, Span, quote, render};
+pub use text::{LARGEST_FILE, decode};
+pub use value::{show, show_size};
+
+use crate::model::plan::Plan;
+use problem::Problems;
+use read::{Field, Named, Read};
+use std::path::Path;
+use value::Command;
+
+/// What a file's meaning depends on besides its text.
+pub struct Context<'a> {
+    /// The file's own directory: relative paths in the file start there.
+    pub directory: &'a Path,
+    /// The file's name without its ending: the name of a run that has no other.
+    pub stem: &'a str,
+    /// Looks up a variable of our own environment, as [`std::env::var`] does.
+    pub environment: Lookup<'a>,
+}
+
+/// A good file.
+#[derive(Debug)]
+pub struct Compiled {
+    pub plan: Plan,
+    /// Warnings and notes, in order of place.
+    pub warnings: Vec<Problem>,
+    /// Where the program of each source stands in the file, in the plan's order; `None` for those that read stdin.
+    pub source_commands: Vec<Option<Span>>,
+    /// Where the program of each worker stands in the file, in the plan's order.
+    pub worker_commands: Vec<Option<Span>>,
+}
+
+/// Compiles the bytes of a file.
+///
+/// # Errors
+///
+/// All problems of the file, in order of place. Never empty.
+pub fn compile(bytes: &[u8], context: &Context<'_>) -> Result<Compiled, Vec<Problem>> {
+    let text = decode(bytes).map_err(|problem| vec![problem])?;
+    let mut problems = Problems::default();
+    let (file, sound) = text::parse(text, &mut problems, raw::File::read);
+    let Some(file) = file.filter(|_| sound) else {
+        // What is missing may be behind the syntax error.
+        return Err(problems.into_sorted());
+    };
+    let plan = compile::link(&file, text, context, &mut problems);
+    if !problems.is_empty() {
+        return Err(problems.into_sorted());
+    }
+    let mut warnings = Problems::default();
+    warn::warn(&plan, &file, &mut warnings);
+    Ok(Compiled {
+        plan,
+        warnings: warnings.into_sorted(),
+        source_commands: places(&file.source, |source| &source.command),
+        worker_commands: places(&file.worker, |worker| &worker.command),
+    })
+}
+
+fn places<T>(sections: &Field<Named<T>>, command: impl Fn(&T) -> &Field<Command>) -> Vec<Option<Span>> {
+    let sections = sections.value().map_or(&[][..], |named| &named.0);
+    let place = |section: &T| command(section).value().and_then(|words| words.0.first()).map(|program| program.span);
+    sections.iter().map(|section| section.section.as_ref().and_then(&place)).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -127,6 +127,8 @@ pub enum StopCause {
     Done,
     GaveUp(WorkerId),
     ResultsClosed(WorkerId),
+    /// Every worker of this queue is at rest for good and nobody else will work it off.
+    Deserted(QueueId),
 }
 
 /// Structured facts for people; the edge puts them into words and chooses the log level.

@@ -1,26 +1,267 @@
 //! The functional core: pure state machines. No system, no clock, no random but a seed.
+//!
+//! [`Machine::handle`] and [`Machine::deadline`] are its whole face. Events are facts in the past tense, actions are orders;
+//! an action's result comes back as a new event. Every event in every state has an answer. What cannot happen is reported
+//! as a bug of our own ([`Note::Bug`], exit code 70), and the safest way on is taken.
+//!
+//! The rooms of the core: `instance` (one process slot and its states), `life` (start, death, restart), `ladder` (the stop of
+//! one instance), `shutdown` (the stop of all), `queue`, `lease` and `pool` (where items are and who is given them), `settle`
+//! (what workers say of them), `feed` (where they come from), `restart` (delays and limits), `timers`, `report`.
 
 pub mod action;
 pub mod event;
+mod feed;
+mod instance;
+mod ladder;
+mod lease;
+mod life;
+mod pool;
+mod queue;
 pub mod report;
+mod restart;
+mod settle;
+mod shutdown;
+#[cfg(test)]
+mod tests;
+mod timers;
 
 pub use action::{Action, Actions, DeadLetter, DeathReason, LadderStep, Note, StopCause};
 pub use event::{Event, Meaning, SourceEnd};
-pub use report::Report;
+pub use report::{Fate, Leaver, QueueReport, Report, SourceReport};
 
-use crate::model::{Time, plan::Plan};
+use crate::model::plan::{Plan, Role};
+use crate::model::{InstanceId, Payload, ProcId, QueueId, SourceId, Time, WorkerId};
+use feed::Feeding;
+use instance::Instance;
+use queue::{Item, Queue};
+use restart::Failures;
+use shutdown::Phase;
+use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
+use timers::{Key, Timers};
 
+/// A wake-up later than this after its deadline says that we were stopped or starved, and so perhaps were the workers.
+const LATE: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
 pub struct Machine {
-    _plan: Rc<Plan>,
+    plan: Rc<Plan>,
+    now: Time,
+    began: Time,
+    random: fastrand::Rng,
+    phase: Phase,
+    instances: Vec<Instance>,
+    queues: Vec<Queue>,
+    feeds: Vec<Feeding>,
+    workers: Vec<Crew>,
+    timers: Timers,
+    /// In the line of starts, and how many starts are under way.
+    due: VecDeque<InstanceId>,
+    starting: usize,
+    orphans_reaped: u64,
+    late_replies: u64,
+    bugs: u32,
+    /// Queues that have room they had not; their sources are looked at before the event is over.
+    roomier: Vec<QueueId>,
+    /// Something happened that may end the run or let the stop go on.
+    progressed: bool,
+}
+
+/// What the replicas of one worker have in common.
+#[derive(Debug, Default)]
+struct Crew {
+    failures: Failures,
+    gave_up: bool,
+    /// It ended badly and nobody starts it again.
+    failed: bool,
+    /// Exec succeeded at least once.
+    ever_ran: bool,
+    /// Items whose result is handed to the writer and not reported written, in that order.
+    settling: VecDeque<Item>,
+    results_closed: bool,
 }
 
 impl Machine {
-    pub fn new(plan: Rc<Plan>, _seed: u64) -> Machine {
-        Machine { _plan: plan }
+    /// A machine that has started nothing. `seed` decides every jitter.
+    pub fn new(plan: Rc<Plan>, seed: u64) -> Machine {
+        Machine {
+            now: Time::ZERO,
+            began: Time::ZERO,
+            random: fastrand::Rng::with_seed(seed),
+            phase: Phase::Running,
+            instances: plan.instances.iter().map(|_| Instance::new()).collect(),
+            queues: plan.queues.iter().map(|_| Queue::new()).collect(),
+            feeds: plan.sources.iter().map(Feeding::new).collect(),
+            workers: plan.workers.iter().map(|_| Crew::default()).collect(),
+            timers: Timers::default(),
+            due: VecDeque::new(),
+            starting: 0,
+            orphans_reaped: 0,
+            late_replies: 0,
+            bugs: 0,
+            roomier: Vec::new(),
+            progressed: false,
+            plan,
+        }
     }
-    pub fn handle(&mut self, _now: Time, _event: Event, _actions: &mut Actions) {}
+
+    /// When the machine wants a `Tick`, if nothing else happens before.
     pub fn deadline(&self) -> Option<Time> {
-        None
+        self.timers.first()
+    }
+
+    /// Takes one fact and pushes the orders that follow from it. `now` never goes back.
+    pub fn handle(&mut self, now: Time, event: Event, out: &mut Actions) {
+        self.look_at_the_clock(now, out);
+        match event {
+            Event::Began => self.begin(out),
+            Event::Signalled { signal, meaning } => self.signalled(signal, meaning, out),
+            Event::Spawned { proc } => self.spawned(proc, out),
+            Event::SpawnFailed { proc, error } => self.spawn_failed(proc, error, out),
+            Event::Wrote { proc, frames, progress } => self.wrote(proc, frames, progress),
+            Event::Replied { proc, reply } => self.replied(proc, reply, out),
+            Event::Garbled { proc, seen } => self.garbled(proc, seen, out),
+            Event::Exited { proc, status, in_hand, usage } => self.exited(proc, status, in_hand, usage),
+            Event::MembersLeft { proc, count } => self.members_left(proc, count, out),
+            Event::MembersGone { proc } => self.members_gone(proc, out),
+            Event::OrphanReaped => self.orphan_reaped(out),
+            Event::Submitted { source, items } => self.submitted(source, items, out),
+            Event::Oversized { source, length, head } => self.oversized(source, length, head, out),
+            Event::SourceEnded { source, end } => self.source_ended(source, end, out),
+            Event::ResultsWritten { worker, count } => self.results_written(worker, count, out),
+            Event::ResultsClosed { worker, errno } => self.results_closed(worker, errno, out),
+            Event::Strangers { count } => self.strangers(count, out),
+            Event::Tick => self.tick(out),
+        }
+        self.follow_up(out);
+    }
+
+    fn begin(&mut self, out: &mut Actions) {
+        self.began = self.now;
+        for id in self.instance_ids() {
+            self.start_if_its_turn(id);
+        }
+        self.progressed = true;
+        self.start_due(out);
+    }
+
+    /// Lateness moves other people's clocks before anything of this turn is looked at; clocks that this turn sets are not
+    /// late. What was due gets a second from now: whoever was frozen with us must have the time to say its word.
+    fn look_at_the_clock(&mut self, now: Time, out: &mut Actions) {
+        if now <= self.now {
+            return;
+        }
+        if let Some(deadline) = self.timers.first()
+            && deadline + LATE < now
+        {
+            let late = now.since(deadline);
+            self.timers.shift(late + LATE);
+            out.push(Action::Note(Note::Late { by: late }));
+        }
+        self.now = now;
+    }
+
+    fn tick(&mut self, out: &mut Actions) {
+        while let Some(key) = self.timers.pop(self.now) {
+            match key {
+                Key::Deadline => self.stop_deadline(out),
+                Key::Stdin => self.stdin_deadline(out),
+                Key::Farewell => self.farewell_is_over(out),
+                Key::Slot(id) => self.slot_is_due(id, out),
+                Key::Clock(id) => self.item_timed_out(id, out),
+                Key::Delayed(queue) => self.delayed_is_due(queue, out),
+            }
+        }
+    }
+
+    /// What one event may set free elsewhere: starts, the end of the run, the next level of a stop.
+    fn follow_up(&mut self, out: &mut Actions) {
+        loop {
+            self.start_due(out);
+            if let Some(queue) = self.roomier.pop() {
+                self.pump(queue, out);
+            } else if std::mem::take(&mut self.progressed) {
+                self.advance(out);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn instance_ids(&self) -> impl Iterator<Item = InstanceId> + use<> {
+        (0..u32::try_from(self.instances.len()).unwrap_or(u32::MAX)).map(InstanceId)
+    }
+
+    /// The incarnation that `id` gets at its next start. Numbers are never used twice, and name their slot.
+    fn next_proc(&mut self, id: InstanceId) -> ProcId {
+        let slots = self.instances.len() as u64;
+        let instance = &mut self.instances[id.index()];
+        instance.starts += 1;
+        ProcId(instance.starts * slots + u64::from(id.0))
+    }
+
+    /// The slot whose present incarnation this is; `None` for one that is gone.
+    fn slot(&self, proc: ProcId) -> Option<InstanceId> {
+        let slots = self.instances.len() as u64;
+        let index = u32::try_from(proc.0.checked_rem(slots)?).ok()?;
+        let id = InstanceId(index);
+        (self.instances[id.index()].proc() == Some(proc)).then_some(id)
+    }
+
+    fn worker_of(&self, id: InstanceId) -> Option<WorkerId> {
+        match self.plan.role(id) {
+            Role::Worker { worker, .. } => Some(worker),
+            Role::Source(_) => None,
+        }
+    }
+
+    fn source_of(&self, id: InstanceId) -> Option<SourceId> {
+        match self.plan.role(id) {
+            Role::Source(source) => Some(source),
+            Role::Worker { .. } => None,
+        }
+    }
+
+    fn replicas(&self, worker: WorkerId) -> Vec<InstanceId> {
+        self.instance_ids().filter(|&id| self.worker_of(id) == Some(worker)).collect()
+    }
+
+    fn bug(&mut self, what: String, out: &mut Actions) {
+        self.bugs += 1;
+        debug_assert!(false, "bug: {what}");
+        out.push(Action::Note(Note::Bug(what)));
+    }
+
+    fn hand_back(&mut self, queue: QueueId, item: Item, out: &mut Actions) {
+        let state = &mut self.queues[queue.index()];
+        state.forget(&item);
+        state.stats.handed_back += 1;
+        out.push(Action::HandBack { queue, payload: item.payload });
+    }
+
+    fn bury(&mut self, queue: QueueId, item: Item, reason: DeathReason, out: &mut Actions) {
+        let state = &mut self.queues[queue.index()];
+        state.forget(&item);
+        state.stats.dead += 1;
+        let letter = Box::new(DeadLetter {
+            queue,
+            seq: item.seq,
+            length: item.payload.len() as u64,
+            payload: item.payload,
+            reason,
+            deliveries: item.deliveries,
+            attempts: item.attempts,
+            crashes: item.crashes,
+            last_status: item.last_status,
+        });
+        out.push(Action::Note(Note::Buried { letter: letter.clone() }));
+        out.push(Action::Bury(letter));
+        self.progressed = true;
+    }
+
+    /// Whether this payload could not be told from two items on a pipe of lines.
+    fn breaks_lines(payload: &Payload) -> bool {
+        memchr::memchr(b'\n', payload).is_some()
     }
 }

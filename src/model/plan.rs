@@ -198,7 +198,7 @@ pub enum Restart {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StartLimit {
-    /// So many failed starts within `interval` are allowed; one more and the worker is given up. At least 1.
+    /// At so many failed starts within `interval` the worker is given up. At least 1.
     pub burst: u32,
     pub interval: Duration,
 }
@@ -276,8 +276,8 @@ impl Plan {
         levels.into_values().collect()
     }
 
-    /// The longest a stop may take when every ladder is climbed to KILL: the slowest ladder of each level, added up. A
-    /// second more for survivors on each level. `stop_budget` cuts it.
+    /// The longest a stop may take when every ladder is climbed to KILL: the slowest ladder of each level, added up, and not
+    /// more than `stop_budget`. Members that outlive their leader may add a second to each level.
     pub fn worst_stop(&self) -> Duration {
         let level_time =
             |level: &Vec<InstanceId>| level.iter().map(|&id| self.program(id).ladder_time()).max().unwrap_or_default();

@@ -1,1 +1,104 @@
+//! The mio loop: builds events from facts, performs the machine's actions. Decides only the order of a turn.
+//!
+//! Nothing here blocks but `poll`. What may block (our own 1 and 2, files) is written by threads ([`lane`]) that start
+//! when there is something to write.
 
+mod aftermath;
+mod disk;
+mod lane;
+mod launch;
+mod leftovers;
+mod letters;
+mod messages;
+mod notes;
+mod perform;
+mod pipes;
+mod report;
+mod results;
+mod sources;
+mod table;
+mod turn;
+
+use crate::machine::Report;
+use crate::model::plan::{Feed, Plan};
+use crate::sys::init::Inherited;
+use log::{LevelFilter, error};
+use messages::messages;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::Duration;
+use turn::Shell;
+
+/// The exit code of a fault of our own (sysexits.h: EX_SOFTWARE).
+const FAULT: u8 = 70;
+/// How long a stderr or stdout that nobody reads may hold up our leaving.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How a run presents itself.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    pub report: ReportFormat,
+    /// Of our own messages.
+    pub log_level: LevelFilter,
+}
+
+/// The form of the report at the end, which goes to stderr.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReportFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object on one line.
+    Json,
+}
+
+/// Runs the plan to its end. Answers the exit code. Takes over signals, children and, where the plan has a source on it,
+/// standard input of the process; to be called once, after [`first_steps`](crate::sys::init::first_steps).
+pub fn run(plan: Rc<Plan>, options: RunOptions, inherited: Inherited) -> u8 {
+    messages::install_log(options.log_level);
+    tell_panics();
+    let mut shell = match Shell::new(plan.clone(), inherited) {
+        Ok(shell) => shell,
+        Err(fault) => {
+            error!("cannot begin: {fault}");
+            messages().flush(Some(LAST_WORDS));
+            return FAULT;
+        }
+    };
+    // The shell is not used as if whole after a panic: only its list of children is, to let nobody be left behind.
+    match catch_unwind(AssertUnwindSafe(|| shell.turns())) {
+        Ok(report) => close(&mut shell, &plan, &options, &report),
+        Err(_told_by_the_hook) => {
+            shell.clear_the_house();
+            messages().flush(Some(LAST_WORDS));
+            FAULT
+        }
+    }
+}
+
+/// Everybody has left: what is still to be written is written, then the report.
+fn close(shell: &mut Shell, plan: &Plan, options: &RunOptions, report: &Report) -> u8 {
+    shell.sinks.flush(LAST_WORDS);
+    let whole = |queue| {
+        let stdin = plan.sources.iter().position(|source| source.queue == queue && source.feed == Feed::Stdin);
+        stdin
+            .is_some_and(|at| report.sources.iter().any(|told| told.source.index() == at && told.whole && !told.failed))
+    };
+    let left = shell.disk.finish(whole);
+    if left.iter().any(|left| left.path.is_none()) {
+        // These items are nowhere else.
+        messages().flush(None);
+    }
+    let text = match options.report {
+        ReportFormat::Text => report::text(plan, report, &left),
+        ReportFormat::Json => report::json(plan, report, &left),
+    };
+    messages().must(text);
+    messages().flush(Some(LAST_WORDS));
+    report.exit_code
+}
+
+/// A panic's words go the way of all messages, for a blocked stderr must not hold up what follows it.
+fn tell_panics() {
+    std::panic::set_hook(Box::new(|panic| error!("internal fault: {panic}")));
+}

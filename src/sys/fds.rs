@@ -1,34 +1,82 @@
+use super::raw::check;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// The lowest number for descriptors of our own. Below it a child puts what it is given.
+pub(super) const LOWEST: RawFd = 10;
 
 /// A pipe, both ends CLOEXEC and numbered 10 or higher, so that `dup2` to 0–5 in a child never hits one.
+#[derive(Debug)]
 pub struct Pipe {
     pub read: OwnedFd,
     pub write: OwnedFd,
 }
 
 pub fn pipe() -> io::Result<Pipe> {
-    todo!()
+    let mut ends: [RawFd; 2] = [-1; 2];
+    // SAFETY: `ends` has room for the two numbers the call writes.
+    check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) })?;
+    // SAFETY: the kernel just made both for us; nobody else knows their numbers.
+    let [read, write] = ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) });
+    Ok(Pipe { read: lift(read)?, write: lift(write)? })
 }
 
-/// `O_NONBLOCK` on an end that is ours alone. Never on 0, 1, 2, whose open files are shared with others.
-pub fn set_nonblocking(_fd: BorrowedFd) -> io::Result<()> {
-    todo!()
+/// The same open file under a number of 10 or higher.
+fn lift(fd: OwnedFd) -> io::Result<OwnedFd> {
+    if fd.as_raw_fd() >= LOWEST { Ok(fd) } else { duplicate(fd.as_fd()) }
+}
+
+/// A second descriptor of the same open file, CLOEXEC and 10 or higher.
+pub(super) fn duplicate(fd: BorrowedFd) -> io::Result<OwnedFd> {
+    // SAFETY: the descriptor is borrowed, hence open, and the third argument is an integer as F_DUPFD_CLOEXEC wants it.
+    let copy = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, LOWEST) })?;
+    // SAFETY: the kernel just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// `O_NONBLOCK` on an end that is ours alone. Never on 0, 1, 2, whose open files are shared with others: EINVAL there.
+pub fn set_nonblocking(fd: BorrowedFd) -> io::Result<()> {
+    if fd.as_raw_fd() <= 2 {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    // SAFETY: the descriptor is borrowed, hence open; F_GETFL takes no argument.
+    let flags = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
+    // SAFETY: as above; F_SETFL takes an integer.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) }).map(drop)
 }
 
 /// `read(2)`, EINTR retried. `Ok(0)` is the end; `WouldBlock` where nothing is there.
-pub fn read(_fd: BorrowedFd, _buffer: &mut [u8]) -> io::Result<usize> {
-    todo!()
+pub fn read(fd: BorrowedFd, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the kernel writes at most `len` bytes into a buffer that is ours for the time of the call.
+    retry(|| unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) })
 }
 
 /// `write(2)`, EINTR retried.
-pub fn write(_fd: BorrowedFd, _bytes: &[u8]) -> io::Result<usize> {
-    todo!()
+pub fn write(fd: BorrowedFd, bytes: &[u8]) -> io::Result<usize> {
+    // SAFETY: the kernel reads at most `len` bytes from a live slice.
+    retry(|| unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) })
+}
+
+fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
+    loop {
+        match usize::try_from(call()) {
+            Ok(count) => return Ok(count),
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
 }
 
 /// `FIONREAD`: bytes written to this pipe that nobody has read. Works on either end.
-pub fn unread(_pipe: BorrowedFd) -> io::Result<usize> {
-    todo!()
+pub fn unread(pipe: BorrowedFd) -> io::Result<usize> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: FIONREAD writes one int through the pointer.
+    check(unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &raw mut count) })?;
+    Ok(usize::try_from(count).unwrap_or(0))
 }
 
 /// What kind of thing our standard input is; decides how it is read.
@@ -42,17 +90,135 @@ pub enum StdinKind {
     Regular,
 }
 
+/// A standard input that is closed counts as regular: the next read tells its error.
 pub fn stdin_kind() -> StdinKind {
-    todo!()
+    let stdin = stdin();
+    match file_type(stdin) {
+        Ok(libc::S_IFIFO | libc::S_IFSOCK) => StdinKind::Pollable,
+        Ok(libc::S_IFCHR) if is_terminal(stdin) => StdinKind::Terminal,
+        Ok(libc::S_IFCHR) if epoll_takes(stdin) => StdinKind::Pollable,
+        Ok(_) | Err(_) => StdinKind::Regular,
+    }
 }
 
 /// One read of standard input that does not block even when another process took the bytes in between: `preadv2` with
 /// `RWF_NOWAIT` where it is to be had, else `poll` with no wait and `read`. `WouldBlock` where nothing is there.
-pub fn read_stdin(_buffer: &mut [u8]) -> io::Result<usize> {
-    todo!()
+/// A regular file is simply read: `RWF_NOWAIT` would refuse what is not cached, and nothing would ever tell when it is.
+pub fn read_stdin(buffer: &mut [u8]) -> io::Result<usize> {
+    if file_type(stdin())? == libc::S_IFREG {
+        return read(stdin(), buffer);
+    }
+    let part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let here: libc::c_long = -1;
+    let result = retry(|| {
+        // SAFETY: one iovec is passed, and it describes a buffer that is ours for the time of the call. An offset of -1
+        // (in both halves) means the file's own position (preadv2(2)).
+        let count = unsafe { libc::syscall(libc::SYS_preadv2, 0, &raw const part, 1, here, here, libc::RWF_NOWAIT) };
+        isize::try_from(count).unwrap_or(-1)
+    });
+    match result {
+        Err(error) if lacks_nowait(&error) => read_if_polled(buffer),
+        told => told,
+    }
+}
+
+/// A terminal or device does not know RWF_NOWAIT, an old kernel or a sandbox not even the call.
+fn lacks_nowait(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL | libc::EPERM | libc::ESPIPE))
+}
+
+fn read_if_polled(buffer: &mut [u8]) -> io::Result<usize> {
+    let mut asked = libc::pollfd { fd: 0, events: libc::POLLIN, revents: 0 };
+    // SAFETY: one live pollfd, no wait.
+    let ready = check(unsafe { libc::poll(&mut asked, 1, 0) })?;
+    if ready == 0 {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    read(stdin(), buffer)
 }
 
 /// Device and inode of an open file, to see whether two names are one file.
-pub fn identity(_fd: BorrowedFd) -> io::Result<(u64, u64)> {
-    todo!()
+pub fn identity(fd: BorrowedFd) -> io::Result<(u64, u64)> {
+    stat(fd).map(|stat| (stat.st_dev, stat.st_ino))
+}
+
+pub(super) fn stat(fd: BorrowedFd) -> io::Result<libc::stat> {
+    // SAFETY: `stat` is plain integers, for which all zeros is a value.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the call fills a live `stat`.
+    check(unsafe { libc::fstat(fd.as_raw_fd(), &mut stat) })?;
+    Ok(stat)
+}
+
+fn stdin() -> BorrowedFd<'static> {
+    // SAFETY: 0 is open from the start of the program on (the runtime sees to it) and nothing of ours ever closes it.
+    unsafe { BorrowedFd::borrow_raw(0) }
+}
+
+fn file_type(fd: BorrowedFd) -> io::Result<libc::mode_t> {
+    stat(fd).map(|stat| stat.st_mode & libc::S_IFMT)
+}
+
+fn is_terminal(fd: BorrowedFd) -> bool {
+    // SAFETY: isatty takes an integer.
+    unsafe { libc::isatty(fd.as_raw_fd()) == 1 }
+}
+
+/// Asks epoll itself: it refuses what is always ready (EPERM).
+fn epoll_takes(fd: BorrowedFd) -> bool {
+    // SAFETY: an integer goes in, a descriptor comes out.
+    let Ok(epoll) = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }) else { return false };
+    // SAFETY: the kernel just made this descriptor for us.
+    let epoll = unsafe { OwnedFd::from_raw_fd(epoll) };
+    let mut interest = libc::epoll_event { events: libc::EPOLLIN as u32, u64: 0 };
+    // SAFETY: both descriptors are open and the event is live.
+    unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd.as_raw_fd(), &mut interest) == 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pipes_are_numbered_ten_or_higher_and_close_at_exec() {
+        let pipe = pipe().unwrap();
+        for end in [&pipe.read, &pipe.write] {
+            assert!(end.as_raw_fd() >= LOWEST);
+            // SAFETY: F_GETFD takes no argument.
+            assert_eq!(unsafe { libc::fcntl(end.as_raw_fd(), libc::F_GETFD) }, libc::FD_CLOEXEC);
+        }
+    }
+
+    #[test]
+    fn what_nobody_has_read_is_counted_at_both_ends() {
+        let pipe = pipe().unwrap();
+        assert_eq!(unread(pipe.read.as_fd()).unwrap(), 0);
+        write(pipe.write.as_fd(), b"seven b").unwrap();
+        assert_eq!(unread(pipe.read.as_fd()).unwrap(), 7);
+        assert_eq!(unread(pipe.write.as_fd()).unwrap(), 7);
+        read(pipe.read.as_fd(), &mut [0; 3]).unwrap();
+        assert_eq!(unread(pipe.write.as_fd()).unwrap(), 4);
+    }
+
+    #[test]
+    fn an_empty_pipe_would_block_and_a_closed_one_is_at_its_end() {
+        let pipe = pipe().unwrap();
+        set_nonblocking(pipe.read.as_fd()).unwrap();
+        let told = read(pipe.read.as_fd(), &mut [0; 8]);
+        assert_eq!(told.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(pipe.write);
+        assert_eq!(read(pipe.read.as_fd(), &mut [0; 8]).unwrap(), 0);
+    }
+
+    #[test]
+    fn shared_descriptors_are_never_made_nonblocking() {
+        assert!(set_nonblocking(stdin()).is_err());
+    }
+
+    #[test]
+    fn two_pipes_are_two_files_and_two_ends_are_one() {
+        let (one, other) = (pipe().unwrap(), pipe().unwrap());
+        assert_eq!(identity(one.read.as_fd()).unwrap(), identity(one.write.as_fd()).unwrap());
+        assert_ne!(identity(one.read.as_fd()).unwrap(), identity(other.read.as_fd()).unwrap());
+    }
 }

@@ -1,5 +1,8 @@
-use super::Pid;
-use crate::model::SignalSet;
+use super::fds::{self, Pipe};
+use super::raw::{self, Disposition, check};
+use super::{Pid, proc};
+use crate::model::{Signal, SignalSet};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// What exeunt found when it was started.
 #[derive(Clone, Debug)]
@@ -9,19 +12,101 @@ pub struct Inherited {
     pub init: bool,
     /// Orphans come to us (`PR_SET_CHILD_SUBREAPER` took, or we are PID 1).
     pub subreaper: bool,
-    /// Signals that were ignored / blocked when we were started.
+    /// Signals that were ignored / blocked when we were started. PIPE always is ignored here: the Rust runtime does that
+    /// before `main`, and what it was before is lost.
     pub ignored: SignalSet,
     pub blocked: SignalSet,
     /// Children that were ours before we started anything (`sh -c 'sleep 9 & exec exeunt …'`).
     pub children: Vec<Pid>,
     /// `/dev/tty` can be opened.
     pub controlling_terminal: bool,
-    /// 0, 1, 2 are open (a closed one was replaced by /dev/null, or an empty pipe where there is none).
+    /// 0, 1, 2 were closed and stand for nothing now (/dev/null, or an empty pipe where there is none). Best effort: the
+    /// Rust runtime replaces closed ones before `main`, so /dev/null that is open for reading *and* writing counts
+    /// as replaced, though some parents hand over exactly that. Good for a message, not for a decision.
     pub replaced: [bool; 3],
 }
 
-/// First thing in main, before any thread: descriptors 0–2, SIGCHLD to its default and one sweep, everything unblocked,
-/// TTIN, TTOU, PIPE and XFSZ ignored, subreaper. Never fails: what cannot be had is told in the answer.
+/// First thing in main, before any thread: descriptors 0–2, SIGCHLD to its default and a note of the children that are there
+/// (they are left for [`reap_one`](super::reap::reap_one)), everything unblocked, TTIN, TTOU, PIPE and XFSZ ignored, subreaper.
+/// Never fails: what cannot be had is told in the answer.
+///
+/// As PID 1 everything is *blocked* until [`Signals`](super::signals::Signals) stands: the kernel throws away
+/// what reaches an init that has no handler yet, and a TERM would be lost, whereas it keeps what is blocked.
 pub fn first_steps() -> Inherited {
-    todo!()
+    let replaced = [0, 1, 2].map(ensure_open);
+    let pid = raw::own_pid();
+    let init = pid == 1;
+    let ignored = SignalSet::FULL.iter().filter(is_ignored).collect();
+    // Before the children are noted: while CHLD is ignored the kernel reaps by itself and tells nobody.
+    set(Signal::CHLD, false);
+    let meanwhile = if init { SignalSet::FULL } else { SignalSet::EMPTY };
+    let blocked = SignalSet::from_bits(raw::set_mask(meanwhile.bits()));
+    for signal in [libc::SIGTTIN, libc::SIGTTOU, libc::SIGPIPE, libc::SIGXFSZ].into_iter().filter_map(Signal::new) {
+        set(signal, true);
+    }
+    let subreaper = become_subreaper() || init;
+    let children = proc::children();
+    let controlling_terminal = std::fs::File::open("/dev/tty").is_ok();
+    Inherited { pid, init, subreaper, ignored, blocked, children, controlling_terminal, replaced }
+}
+
+/// Whether orphans among our descendants come to us.
+pub(super) fn is_reaper() -> bool {
+    let mut set: libc::c_int = 0;
+    // SAFETY: PR_GET_CHILD_SUBREAPER writes one int through the pointer.
+    let told = unsafe { libc::prctl(libc::PR_GET_CHILD_SUBREAPER, &raw mut set) };
+    raw::own_pid() == 1 || (told == 0 && set == 1)
+}
+
+fn become_subreaper() -> bool {
+    // SAFETY: PR_SET_CHILD_SUBREAPER takes an integer.
+    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1 as libc::c_ulong) == 0 }
+}
+
+fn is_ignored(signal: &Signal) -> bool {
+    raw::disposition(signal.number()) == Disposition::Ignored
+}
+
+fn set(signal: Signal, ignored: bool) {
+    // The kernel refuses only numbers that do not exist and KILL and STOP; none of them comes here.
+    let _ = raw::set_ignored(signal.number(), ignored);
+}
+
+/// Makes sure that this one of 0, 1, 2 is open; answers whether it stands for nothing.
+fn ensure_open(number: RawFd) -> bool {
+    // SAFETY: F_GETFD takes no argument; a closed number is told as EBADF.
+    if check(unsafe { libc::fcntl(number, libc::F_GETFD) }).is_ok() {
+        return is_placeholder(number);
+    }
+    if let Some(placeholder) = placeholder(number) {
+        // SAFETY: `number` is closed, so nothing that anybody owns is replaced. The copy stays open for ever.
+        unsafe { libc::dup2(placeholder.as_raw_fd(), number) };
+        if placeholder.as_raw_fd() == number {
+            std::mem::forget(placeholder);
+        }
+    }
+    true
+}
+
+/// /dev/null; without it a pipe whose other end is closed: an end of file to read, EPIPE to write.
+fn placeholder(number: RawFd) -> Option<OwnedFd> {
+    // SAFETY: the path is a C string; no mode is needed without O_CREAT.
+    let null = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
+    if null >= 0 {
+        // SAFETY: the kernel just made this descriptor for us.
+        return Some(unsafe { OwnedFd::from_raw_fd(null) });
+    }
+    let Pipe { read, write } = fds::pipe().ok()?;
+    Some(if number == 0 { read } else { write })
+}
+
+/// What the Rust runtime puts in the place of a closed one.
+fn is_placeholder(number: RawFd) -> bool {
+    // SAFETY: F_GETFL takes no argument, and the caller found the number open.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFL) };
+    // SAFETY: the caller found it open, and nothing closes it meanwhile.
+    let stat = fds::stat(unsafe { BorrowedFd::borrow_raw(number) });
+    let is_null =
+        |stat: libc::stat| stat.st_mode & libc::S_IFMT == libc::S_IFCHR && stat.st_rdev == libc::makedev(1, 3);
+    flags & libc::O_ACCMODE == libc::O_RDWR && stat.is_ok_and(is_null)
 }

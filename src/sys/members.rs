@@ -1,6 +1,9 @@
-use super::Pid;
+use super::proc::{Look, Proc};
+use super::{Pid, init, proc, raw};
 use crate::model::Signal;
-use std::os::fd::BorrowedFd;
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// A living (not zombie) process of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,30 +14,273 @@ pub struct Member {
 }
 
 /// The living members of these sessions, in one look at /proc for all. Where every child of ours is a known leader (`is_leader`,
-/// asked with pids of living children from `/proc/self/task/…/children`), dead leaders have left nobody behind,
-/// and the look is one short read. Without /proc: the leader's group by `kill(-group, 0)`, told as one member with the group's number.
-pub fn living(_sessions: &[Pid], _is_leader: &dyn Fn(Pid) -> bool) -> Vec<Member> {
-    todo!()
+/// asked with pids of living children from `/proc/self/task/…/children`) and none of them leads one of these, dead leaders have left
+/// nobody behind, and the look is one short read. Without /proc: the leader's group by `kill(-group, 0)`, told as one member with
+/// the group's number.
+pub fn living(sessions: &[Pid], is_leader: &dyn Fn(Pid) -> bool) -> Vec<Member> {
+    if sessions.is_empty() {
+        return Vec::new();
+    }
+    let look = |proc: &mut Proc| {
+        if nobody_is_left(proc, sessions, is_leader) {
+            return Vec::new();
+        }
+        scan_settled(proc, sessions)
+    };
+    proc::with(look).unwrap_or_else(|| living_groups(sessions))
 }
 
 /// Signals one process that is our unreaped child, by its pidfd where there is one. ESRCH is success.
-pub fn signal_child(_pid: Pid, _pidfd: Option<BorrowedFd>, _signal: Signal) -> std::io::Result<()> {
-    todo!()
+pub fn signal_child(pid: Pid, pidfd: Option<BorrowedFd>, signal: Signal) -> io::Result<()> {
+    // 0, 1 and negative numbers mean crowds to kill(2), or init. No child of ours has such a number.
+    if pid <= 1 {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    let told = pidfd.map(|pidfd| raw::pidfd_send_signal(pidfd, signal.number(), 0));
+    gone_is_fine(match told {
+        Some(Err(error)) if raw::is_absent(&error) => raw::kill(pid, signal.number()),
+        Some(told) => told,
+        None => raw::kill(pid, signal.number()),
+    })
 }
 
 /// Signals every group of these members once, each only after a member of it is proven alive and in its session.
 /// Answers how many groups were signalled. EPERM is told in the error after all were tried.
-pub fn signal_members(_members: &[Member], _signal: Signal) -> std::io::Result<usize> {
-    todo!()
+pub fn signal_members(members: &[Member], signal: Signal) -> io::Result<usize> {
+    let mut groups: BTreeMap<Pid, Vec<Member>> = BTreeMap::new();
+    for member in members.iter().filter(|member| member.group > 1) {
+        groups.entry(member.group).or_default().push(*member);
+    }
+    let mut signalled = 0;
+    let mut refused = None;
+    for (group, members) in groups {
+        match signal_group(group, &members, signal) {
+            Ok(true) => signalled += 1,
+            Ok(false) => {}
+            Err(error) => refused = Some(error),
+        }
+    }
+    refused.map_or(Ok(signalled), Err)
 }
 
-/// Living descendants of ours that are neither leaders nor in one of these sessions nor children from before our time (nor
-/// their descendants). As PID 1: every other process of the namespace.
-pub fn strangers(_sessions: &[Pid], _before: &[Pid], _init: bool) -> Vec<Pid> {
-    todo!()
+/// Exact where the group's first process still is there: its pidfd stands for the group, whatever becomes of the number. Else
+/// the number is pinned by any member that is proven in the group a moment before.
+fn signal_group(group: Pid, members: &[Member], signal: Signal) -> io::Result<bool> {
+    let leader = raw::pidfd_open(group).ok();
+    let Some(session) = members.iter().find(|member| is_still(member)).map(|member| member.session) else {
+        // Without /proc the members are mere groups, and their leaders may be long gone.
+        let known = proc::with(|_| ()).is_some();
+        return if known { Ok(false) } else { sent(raw::kill(-group, signal.number())) };
+    };
+    let ours = Member { pid: group, group, session };
+    if let Some(leader) = leader.filter(|_| is_still(&ours)) {
+        let told = raw::pidfd_send_signal(leader.as_fd(), signal.number(), raw::TO_PROCESS_GROUP);
+        let unknown = |error: &io::Error| raw::is_absent(error) || error.raw_os_error() == Some(libc::EINVAL);
+        if !told.as_ref().is_err_and(unknown) {
+            return sent(told);
+        }
+    }
+    sent(raw::kill(-group, signal.number()))
+}
+
+/// Living descendants of ours that are neither in one of these sessions nor children from before our time (nor
+/// their descendants). As PID 1: every other process of the namespace but those in these sessions and kernel threads. Without
+/// /proc nobody can be named; as PID 1 the answer then is -1, which means everybody to kill(2), while anybody is there.
+pub fn strangers(sessions: &[Pid], before: &[Pid], init: bool) -> Vec<Pid> {
+    let look = |proc: &mut Proc| {
+        if !init && has_no_children_but(proc, before) {
+            return Vec::new();
+        }
+        scan_strangers(proc, sessions, before, init)
+    };
+    proc::with(look).unwrap_or_else(|| {
+        let anybody = raw::own_pid() == 1 && raw::kill(-1, 0).is_ok();
+        if anybody { vec![-1] } else { Vec::new() }
+    })
 }
 
 /// Signals strangers, each by a pidfd that was checked after it was opened, so that no recycled number is hit.
-pub fn signal_strangers(_strangers: &[Pid], _signal: Signal) {
-    todo!()
+pub fn signal_strangers(strangers: &[Pid], signal: Signal) {
+    let init = raw::own_pid() == 1;
+    for &stranger in strangers {
+        let told = match stranger {
+            // Only an init may mean everybody: its everybody ends at its namespace.
+            -1 if init => raw::kill(-1, signal.number()),
+            2.. => signal_stranger(stranger, init, signal),
+            _ => Ok(()),
+        };
+        // Whom we may not signal is still counted by the next look, which is where it is told.
+        drop(told);
+    }
+}
+
+/// The descriptor is opened first: should the process die and its number be given away during the check, the
+/// signal goes to the dead.
+fn signal_stranger(pid: Pid, init: bool, signal: Signal) -> io::Result<()> {
+    let pidfd = raw::pidfd_open(pid);
+    if !init && !proc::with(|proc| descends_from_us(proc, pid)).unwrap_or(false) {
+        return Ok(());
+    }
+    let told = pidfd.and_then(|pidfd| raw::pidfd_send_signal(pidfd.as_fd(), signal.number(), 0));
+    match told {
+        Err(error) if error.raw_os_error() != Some(libc::ESRCH) => raw::kill(pid, signal.number()),
+        told => gone_is_fine(told),
+    }
+}
+
+/// As a reaper of orphans we get whom a dead leader left: if each living child of ours leads a session of ours, and not
+/// one that is asked for, then nobody is left in those.
+fn nobody_is_left(proc: &mut Proc, sessions: &[Pid], is_leader: &dyn Fn(Pid) -> bool) -> bool {
+    let Some(children) = proc.listed_children().filter(|_| init::is_reaper()) else { return false };
+    children.into_iter().all(|child| (is_leader(child) && !sessions.contains(&child)) || is_dead(proc, child))
+}
+
+/// A process may fork and die while we look, and its child may have a number that we already passed. So when
+/// someone was born meanwhile and a session seems empty, we look again.
+fn scan_settled(proc: &mut Proc, sessions: &[Pid]) -> Vec<Member> {
+    const LOOKS: u32 = 3;
+    let mut sessions = sessions.to_vec();
+    sessions.sort_unstable();
+    let mut found = Vec::new();
+    for _ in 0..LOOKS {
+        let before = proc.last_pid();
+        found = scan(proc, &sessions);
+        let all_seen = sessions.iter().all(|&session| found.iter().any(|member| member.session == session));
+        if all_seen || (before.is_some() && proc.last_pid() == before) {
+            break;
+        }
+    }
+    found
+}
+
+/// `getsid` costs a hundredth of reading a `stat`, so only those that matter are read.
+fn scan(proc: &mut Proc, sessions: &[Pid]) -> Vec<Member> {
+    let mut members = Vec::new();
+    for pid in proc.pids() {
+        match session_of(pid) {
+            Ok(session) if sessions.binary_search(&session).is_err() => continue,
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => continue,
+            Ok(_) | Err(_) => {}
+        }
+        members.extend(member(proc, pid).filter(|member| sessions.binary_search(&member.session).is_ok()));
+    }
+    members
+}
+
+/// `None` for the dead. Whom we cannot look at counts as living.
+fn member(proc: &mut Proc, pid: Pid) -> Option<Member> {
+    match proc.look(pid) {
+        Look::Stat(stat) => stat.is_living().then_some(Member { pid, group: stat.group, session: stat.session }),
+        Look::Gone => None,
+        Look::Unseen => Some(Member { pid, group: group_of(pid).ok()?, session: session_of(pid).ok()? }),
+    }
+}
+
+fn living_groups(sessions: &[Pid]) -> Vec<Member> {
+    let lives = |&session: &Pid| match raw::kill(-session, 0) {
+        Ok(()) => true,
+        Err(error) => error.raw_os_error() == Some(libc::EPERM),
+    };
+    let named = |session: Pid| Member { pid: session, group: session, session };
+    // 0 and 1 would mean crowds: our own group, and everybody.
+    sessions.iter().copied().filter(|&session| session > 1).filter(lives).map(named).collect()
+}
+
+fn has_no_children_but(proc: &mut Proc, before: &[Pid]) -> bool {
+    match proc.listed_children() {
+        Some(children) => children.into_iter().all(|child| before.contains(&child) || is_dead(proc, child)),
+        None => is_childless(),
+    }
+}
+
+/// Not even a zombie.
+fn is_childless() -> bool {
+    // SAFETY: siginfo_t is plain integers, for which all zeros is a value.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    // SAFETY: the call fills a live siginfo; WNOWAIT leaves the child as it is.
+    let told = raw::check(unsafe { libc::waitid(libc::P_ALL, 0, &mut info, how) });
+    told.is_err_and(|error| error.raw_os_error() == Some(libc::ECHILD))
+}
+
+fn scan_strangers(proc: &mut Proc, sessions: &[Pid], before: &[Pid], init: bool) -> Vec<Pid> {
+    let us = raw::own_pid();
+    let mut stats = BTreeMap::new();
+    for pid in proc.pids() {
+        stats.extend(proc.stat(pid).map(|stat| (pid, stat)));
+    }
+    let mut families: BTreeMap<Pid, Vec<Pid>> = BTreeMap::new();
+    for (&pid, stat) in &stats {
+        families.entry(stat.parent).or_default().push(pid);
+    }
+    let mut suspects: Vec<Pid> = if init { stats.keys().copied().collect() } else { Vec::new() };
+    let mut parents = if init { Vec::new() } else { vec![us] };
+    while let Some(parent) = parents.pop() {
+        // Removed, so that a tree that changed while we looked cannot make us go in circles.
+        let children = families.remove(&parent).unwrap_or_default();
+        let ours = children.into_iter().filter(|child| !before.contains(child));
+        ours.for_each(|child| {
+            suspects.push(child);
+            parents.push(child);
+        });
+    }
+    suspects.retain(|&pid| {
+        let counts = |stat: &super::stat::Stat| {
+            stat.is_living() && !stat.is_kernel_thread() && !sessions.contains(&stat.session)
+        };
+        pid != us && stats.get(&pid).is_some_and(counts)
+    });
+    suspects
+}
+
+fn descends_from_us(proc: &mut Proc, pid: Pid) -> bool {
+    // A chain is seldom longer than ten; the bound is for one that changes while we climb it.
+    const LONGEST: u32 = 1000;
+    let us = raw::own_pid();
+    let mut at = pid;
+    for _ in 0..LONGEST {
+        match proc.stat(at) {
+            Some(stat) if stat.parent == us => return true,
+            Some(stat) if stat.parent > 1 => at = stat.parent,
+            Some(_) | None => return false,
+        }
+    }
+    false
+}
+
+fn is_dead(proc: &mut Proc, pid: Pid) -> bool {
+    match proc.look(pid) {
+        Look::Stat(stat) => !stat.is_living(),
+        Look::Gone => true,
+        Look::Unseen => false,
+    }
+}
+
+/// Asked of the kernel and not of /proc. A zombie passes, and it pins its group's number as well as the living do.
+fn is_still(member: &Member) -> bool {
+    session_of(member.pid).is_ok_and(|session| session == member.session)
+        && group_of(member.pid).is_ok_and(|group| group == member.group)
+}
+
+fn session_of(pid: Pid) -> io::Result<Pid> {
+    // SAFETY: getsid takes an integer.
+    raw::check(unsafe { libc::getsid(pid) })
+}
+
+fn group_of(pid: Pid) -> io::Result<Pid> {
+    // SAFETY: getpgid takes an integer.
+    raw::check(unsafe { libc::getpgid(pid) })
+}
+
+/// Whether anybody was there to get it.
+fn sent(told: io::Result<()>) -> io::Result<bool> {
+    match told {
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn gone_is_fine(told: io::Result<()>) -> io::Result<()> {
+    sent(told).map(drop)
 }

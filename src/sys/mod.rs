@@ -7,6 +7,13 @@ pub mod members;
 pub mod reap;
 pub mod signals;
 pub mod spawn;
+pub mod threads;
+
+mod child;
+mod dirents;
+mod proc;
+mod raw;
+mod stat;
 
 /// A process id as the kernel counts.
 pub type Pid = i32;

@@ -1,7 +1,16 @@
-use super::Pid;
-use crate::model::{SignalSet, SpawnError};
-use std::ffi::{CStr, CString};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use super::child::{Child, REPORT_BYTES};
+use super::raw::errno_of;
+use super::{Pid, child, fds, raw};
+use crate::model::{SignalSet, SpawnError, Stage};
+use std::ffi::{CStr, CString, c_char};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::ptr;
+
+/// The most descriptors a child is given: 0, 1, 2 and the three of a queue worker.
+pub const MAX_DESCRIPTORS: usize = 6;
+/// Where programs are looked for when the child has no PATH.
+const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
 
 /// All that a child needs, prepared before fork.
 pub struct Launch<'a> {
@@ -37,17 +46,149 @@ pub enum Birth {
     Failed(SpawnError),
 }
 
-/// Forks. All signals are blocked around it; the child makes only async-signal-safe calls, in the order of DESIGN §7.
-pub fn spawn(_launch: &Launch) -> Result<Born, SpawnError> {
-    todo!()
+/// Forks. All signals are blocked around it, so that none is swallowed by our handlers running in the child. The child makes only
+/// async-signal-safe calls: session, descriptors, dispositions, directory, mask, exec. Never waits for the child: a hanging chdir
+/// or exec keeps nobody but itself.
+pub fn spawn(launch: &Launch) -> Result<Born, SpawnError> {
+    let at = |stage| move |error: io::Error| SpawnError { stage, errno: errno_of(&error) };
+    let prepared = Prepared::new(launch).map_err(at(Stage::Prepare))?;
+    let before = raw::set_mask(SignalSet::FULL.bits());
+    // SAFETY: the child calls nothing but `child::run`, which makes only async-signal-safe calls on what was prepared
+    // here and never returns.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        child::run(&prepared.child);
+    }
+    let forked = raw::check(pid);
+    raw::set_mask(before);
+    let pid = forked.map_err(at(Stage::Fork))?;
+    // Until we reap the child its number is its own, so this opens no other. Absence, or a full table, is no failure.
+    let pidfd = raw::pidfd_open(pid).ok();
+    Ok(Born { pid, pidfd, report: prepared.report })
 }
 
-pub fn birth(_report: BorrowedFd) -> Birth {
-    todo!()
+pub fn birth(report: BorrowedFd) -> Birth {
+    let mut bytes = [0; REPORT_BYTES];
+    match fds::read(report, &mut bytes) {
+        Ok(0) => Birth::Executed,
+        Ok(REPORT_BYTES) => Birth::Failed(child::decode(bytes)),
+        // The child writes it with one call far below PIPE_BUF: a part of it cannot be seen.
+        Ok(_) => Birth::Failed(SpawnError { stage: Stage::Prepare, errno: libc::EPROTO }),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Birth::Pending,
+        Err(error) => Birth::Failed(SpawnError { stage: Stage::Prepare, errno: errno_of(&error) }),
+    }
 }
 
 /// The paths that exec shall try for `program`: itself where it has a slash, else one for each directory of `path`
-/// (the *child's* PATH; `None` means the default `/usr/local/bin:/usr/bin:/bin`).
-pub fn candidates(_program: &CStr, _path: Option<&[u8]>) -> Vec<CString> {
-    todo!()
+/// (the *child's* PATH; `None` means the default `/usr/local/bin:/usr/bin:/bin`). An empty directory is the current one.
+pub fn candidates(program: &CStr, path: Option<&[u8]>) -> Vec<CString> {
+    let name = program.to_bytes();
+    if name.is_empty() {
+        return Vec::new();
+    }
+    if name.contains(&b'/') {
+        return vec![program.to_owned()];
+    }
+    let directories = path.unwrap_or(DEFAULT_PATH).split(|&byte| byte == b':');
+    let join = |directory: &[u8]| {
+        let directory = if directory.is_empty() { b"." } else { directory };
+        // A directory with a NUL in it does not exist.
+        CString::new([directory, b"/", name].concat()).ok()
+    };
+    directories.filter_map(join).collect()
+}
+
+/// The child's plan, together with all that its pointers and numbers stand for.
+struct Prepared<'a> {
+    child: Child<'a>,
+    report: OwnedFd,
+    _error: OwnedFd,
+    _copies: Vec<OwnedFd>,
+}
+
+impl<'a> Prepared<'a> {
+    fn new(launch: &'a Launch) -> io::Result<Prepared<'a>> {
+        if launch.argv.is_empty() || launch.descriptors.len() > MAX_DESCRIPTORS {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        let mut copies = Vec::new();
+        let mut numbers = [-1; MAX_DESCRIPTORS];
+        for (number, descriptor) in numbers.iter_mut().zip(launch.descriptors) {
+            if let Some(descriptor) = descriptor {
+                *number = out_of_the_way(*descriptor, &mut copies)?;
+            }
+        }
+        let error = fds::pipe()?;
+        fds::set_nonblocking(error.read.as_fd())?;
+        let child = Child {
+            argv: pointers(launch.argv),
+            env: pointers(launch.env),
+            candidates: launch.candidates,
+            directory: launch.directory,
+            ignore: launch.ignore,
+            block: launch.block,
+            descriptors: numbers,
+            given: launch.descriptors.len(),
+            error: error.write.as_raw_fd(),
+            ceiling: ceiling(),
+        };
+        Ok(Prepared { child, report: error.read, _error: error.write, _copies: copies })
+    }
+}
+
+/// The number under which the child finds it: 10 or higher, so that no `dup2` overwrites what a later one needs.
+fn out_of_the_way(descriptor: BorrowedFd, copies: &mut Vec<OwnedFd>) -> io::Result<RawFd> {
+    if descriptor.as_raw_fd() >= fds::LOWEST {
+        return Ok(descriptor.as_raw_fd());
+    }
+    let copy = fds::duplicate(descriptor)?;
+    let number = copy.as_raw_fd();
+    copies.push(copy);
+    Ok(number)
+}
+
+/// The null-terminated array that execve(2) wants. Borrowed strings outlive it by the lifetime of `Prepared`.
+fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+}
+
+/// Where there is no `close_range`, the number after the highest that the child has to close one by one; `None` where there is.
+fn ceiling() -> Option<RawFd> {
+    // SAFETY: the range holds just the highest number there is, far above every limit: nothing is closed.
+    if unsafe { raw::close_range(u32::MAX, u32::MAX) }.is_ok() {
+        return None;
+    }
+    let names = std::fs::read_dir("/proc/self/fd").ok();
+    let highest =
+        names.and_then(|names| names.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).max());
+    Some(highest.map_or_else(descriptor_limit, |highest: RawFd| highest.saturating_add(1)))
+}
+
+/// The soft limit of open files, but no more than 2^20, which takes a tenth of a second: some containers set it to 2^30. What is
+/// above was opened CLOEXEC by us, or was handed to us on purpose.
+fn descriptor_limit() -> RawFd {
+    const MOST: u64 = 1 << 20;
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the call fills a live rlimit.
+    let told = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    let soft = if told == 0 { limit.rlim_cur.min(MOST) } else { MOST };
+    RawFd::try_from(soft).unwrap_or(RawFd::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(program: &CStr, path: Option<&[u8]>) -> Vec<String> {
+        candidates(program, path).into_iter().map(|path| path.into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_program_is_looked_for_as_execvp_does() {
+        assert_eq!(paths(c"sh", None), ["/usr/local/bin/sh", "/usr/bin/sh", "/bin/sh"]);
+        assert_eq!(paths(c"sh", Some(b"/a::b:")), ["/a/sh", "./sh", "b/sh", "./sh"]);
+        assert_eq!(paths(c"./sh", Some(b"/a")), ["./sh"]);
+        assert_eq!(paths(c"sh", Some(b"")), ["./sh"]);
+        assert!(paths(c"", Some(b"/a")).is_empty());
+    }
 }

@@ -1,1 +1,4 @@
+//! Bytes from and to messages: incremental, split anywhere, every length limited. Knows neither descriptors nor time.
 
+pub mod frames;
+pub mod worker;

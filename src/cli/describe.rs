@@ -1,0 +1,268 @@
+//! A plan as a person reads it.
+
+use crate::config::{quote, show, show_size};
+use crate::model::SignalSet;
+use crate::model::plan::{
+    Backoff, Consumer, End, Feed, KillMode, Log, OnFull, OnGiveUp, Plan, Program, QueuePlan, Restart, Results, Role,
+    SourcePlan, Step, WorkerPlan,
+};
+use crate::model::{Framing, InstanceId};
+use std::fmt::Write as _;
+
+/// Descriptors that exeunt has in any case: 0, 1, 2, epoll, the signal pipe, and some to breathe.
+const OWN_DESCRIPTORS: u64 = 16;
+/// Bytes that pipes and lines of one process may hold in our memory: a reply line, an item's frame, a chunk.
+const BUFFERS: u64 = 72 * 1024;
+
+/// The plan, every default filled in; how a stop goes and how long it takes; how the run ends; what it needs.
+pub fn describe(plan: &Plan, file_name: &str) -> String {
+    let mut text = format!("{} is good: the plan of {}\n", quote(file_name), quote(&plan.name));
+    plan.queues.iter().for_each(|queue| text.push_str(&queue_text(queue)));
+    plan.sources.iter().for_each(|source| text.push_str(&source_text(plan, source)));
+    plan.workers.iter().for_each(|worker| text.push_str(&worker_text(plan, worker)));
+    text.push_str(&stop_text(plan));
+    text.push_str(&end_text(plan));
+    text.push_str(&needs_text(plan));
+    text
+}
+
+/// One line of a section: what, and then the words about it.
+fn line(text: &mut String, what: &str, words: &str) {
+    let _ = writeln!(text, "  {what:<10}{words}");
+}
+
+fn queue_text(queue: &QueuePlan) -> String {
+    let mut text = format!("\nqueue {}\n", queue.name);
+    let full = match queue.on_full {
+        OnFull::Block => "when it is full its sources are not read",
+        OnFull::Reject => "when it is full items become dead letters",
+    };
+    let (bytes, item) = (show_size(queue.max_bytes), show_size(queue.max_item as u64));
+    line(
+        &mut text,
+        "holds",
+        &format!("{} of {item} at most, {bytes} together; {full}", count(queue.size as u64, "item")),
+    );
+    let time = queue.item_timeout.map_or("any time".to_owned(), show);
+    let (attempts, crashes) = (count(queue.max_attempts.into(), "attempt"), count(queue.max_crashes.into(), "crash"));
+    line(&mut text, "an item", &format!("has {time}; after {attempts} or {crashes} it is a dead letter"));
+    line(&mut text, "again", &format!("after {}", backoff_words(&queue.backoff)));
+    let place = queue.leftovers.as_ref().map_or("stderr".to_owned(), |path| path.display().to_string());
+    let drain = if queue.drain_on_stop { "the queue is worked off first, " } else { "" };
+    line(&mut text, "at a stop", &format!("{drain}unfinished items go to {place}"));
+    text
+}
+
+fn backoff_words(backoff: &Backoff) -> String {
+    let (delay, max) = (show(backoff.delay), show(backoff.max));
+    format!("{delay}, ×{} each time up to {max}, ±{}%", backoff.factor, backoff.jitter * 100.0)
+}
+
+fn source_text(plan: &Plan, source: &SourcePlan) -> String {
+    let mut text = format!("\nsource {} -> queue {}\n", source.name, plan.queue(source.queue).name);
+    let framing = match source.framing {
+        Framing::Line => "an item ends with a line feed",
+        Framing::Nul => "an item ends with a NUL byte",
+    };
+    match &source.feed {
+        Feed::Stdin => line(&mut text, "reads", &format!("stdin; {framing}")),
+        Feed::Command(program) => {
+            line(&mut text, "reads", &format!("the output of its command; {framing}"));
+            program_text(&mut text, program);
+        }
+    }
+    text
+}
+
+fn worker_text(plan: &Plan, worker: &WorkerPlan) -> String {
+    let mut text = match &worker.consumer {
+        Some(consumer) => format!("\nworker {} <- queue {}", worker.name, plan.queue(consumer.queue).name),
+        None => format!("\nworker {} (a plain service)", worker.name),
+    };
+    let _ = match worker.replicas {
+        1 => writeln!(text),
+        replicas => writeln!(text, ", {replicas} replicas"),
+    };
+    program_text(&mut text, &worker.program);
+    if let Some(consumer) = &worker.consumer {
+        line(&mut text, "works", &consumer_words(consumer));
+    }
+    let after = worker.after.iter().map(|&id| plan.worker(id).name.as_str()).collect::<Vec<_>>();
+    if !after.is_empty() {
+        line(&mut text, "after", &after.join(", "));
+    }
+    line(&mut text, "restart", &restart_words(worker));
+    text
+}
+
+fn consumer_words(consumer: &Consumer) -> String {
+    let results = match &consumer.results {
+        Results::Null => "are dropped".to_owned(),
+        Results::Stdout => "go to stdout".to_owned(),
+        Results::File(path) => format!("are appended to {}", path.display()),
+    };
+    let replaced =
+        consumer.max_items.map_or(String::new(), |items| format!("; replaced after {}", count(items, "item")));
+    let held = count(consumer.prefetch.into(), "item");
+    format!("mode lines, holds {held} at a time; results {results}{replaced}")
+}
+
+fn restart_words(worker: &WorkerPlan) -> String {
+    let when = match worker.restart {
+        Restart::Always => "always",
+        Restart::OnFailure => "on failure",
+        Restart::Never => return "never".to_owned(),
+    };
+    let delay = backoff_words(&worker.restart_delay);
+    let reset = show(worker.restart_reset_after);
+    format!("{when}: at once, then after {delay}, anew after {reset} up; {}", give_up_words(worker))
+}
+
+fn give_up_words(worker: &WorkerPlan) -> String {
+    let then = match worker.on_give_up {
+        OnGiveUp::Shutdown => "the run is shut down",
+        OnGiveUp::Ignore => "the run goes on",
+    };
+    match worker.start_limit {
+        Some(limit) => {
+            format!("given up after more than {} failures in {}, then {then}", limit.burst, show(limit.interval))
+        }
+        None => "never given up".to_owned(),
+    }
+}
+
+fn program_text(text: &mut String, program: &Program) {
+    let command = program.command.iter().map(|word| shell_word(word)).collect::<Vec<_>>();
+    line(text, "command", &command.join(" "));
+    if let Some(directory) = &program.working_directory {
+        line(text, "in", &directory.display().to_string());
+    }
+    let names = program.env.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>();
+    match (program.env_clear, names.is_empty()) {
+        (false, true) => {}
+        (false, false) => line(text, "env", &format!("ours and {}", names.join(", "))),
+        (true, true) => line(text, "env", "none"),
+        (true, false) => line(text, "env", &format!("only {}", names.join(", "))),
+    }
+    let shields = [("ignores", program.ignore_signals), ("blocks", program.block_signals)];
+    shields.into_iter().filter(|(_, set)| !set.is_empty()).for_each(|(what, set)| line(text, what, &signals(set)));
+    if program.log == Log::Null {
+        line(text, "log", "null");
+    }
+    if program.success_exit_status != [0] {
+        let codes = program.success_exit_status.iter().map(u8::to_string).collect::<Vec<_>>();
+        line(text, "success", &format!("exit {}", codes.join(", ")));
+    }
+    line(text, "stop", &format!("{}, KILL {}", ladder_words(program), kill_mode_words(program.kill_mode)));
+}
+
+fn kill_mode_words(mode: KillMode) -> &'static str {
+    match mode {
+        KillMode::Mixed => "(signals to the leader, KILL to all members)",
+        KillMode::Group => "(all to all members)",
+        KillMode::Process => "(all to the leader only)",
+    }
+}
+
+fn ladder_words(program: &Program) -> String {
+    let rung = |rung: &crate::model::plan::Rung| match rung.step {
+        Step::Event => format!("event {}", show(rung.wait)),
+        Step::Signal(signal) => format!("{signal} {}", show(rung.wait)),
+    };
+    program.ladder.iter().map(rung).collect::<Vec<_>>().join(", ")
+}
+
+fn signals(set: SignalSet) -> String {
+    set.iter().map(|signal| signal.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// As a shell would take it, so that it can be tried out.
+fn shell_word(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"%+,-./:=@_".contains(&byte);
+    match !word.is_empty() && word.bytes().all(plain) {
+        true => word.to_owned(),
+        false if word.chars().any(char::is_control) => format!("$'{}'", word.escape_debug()),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+fn stop_text(plan: &Plan) -> String {
+    let mut text = "\nstop, in this order\n".to_owned();
+    let mut times = Vec::new();
+    for (level, number) in plan.stop_levels().iter().zip(1u32..) {
+        let time = level.iter().map(|&id| plan.program(id).ladder_time()).max().unwrap_or_default();
+        times.push(time);
+        let _ = writeln!(text, "  {number}. {} ({} at most)", level_words(plan, level), show(time));
+    }
+    let sum = times.iter().sum::<std::time::Duration>();
+    let terms = times.iter().map(|&time| show(time)).collect::<Vec<_>>().join(" + ");
+    let added = if times.len() > 1 { format!("{terms} = {}", show(sum)) } else { show(sum) };
+    let budget = match plan.stop_budget {
+        Some(budget) if budget < sum => format!(", cut to {} by the stop-budget", show(budget)),
+        Some(budget) => format!(", within the stop-budget of {}", show(budget)),
+        None => String::new(),
+    };
+    line(&mut text, "at worst", &format!("{added}{budget}"));
+    text
+}
+
+/// Names of the sources and workers of a level, each once.
+fn level_words(plan: &Plan, level: &[InstanceId]) -> String {
+    let name = |&id: &InstanceId| match plan.role(id) {
+        Role::Source(source) => format!("source {}", plan.source(source).name),
+        Role::Worker { worker, .. } => format!("worker {}", plan.worker(worker).name),
+    };
+    let mut names = level.iter().map(name).collect::<Vec<_>>();
+    names.dedup();
+    names.join(", ")
+}
+
+fn end_text(plan: &Plan) -> String {
+    let mut text = "\nend\n".to_owned();
+    let services = plan.workers.iter().any(|worker| worker.consumer.is_none());
+    let unfed = plan.queues.iter().enumerate().any(|(i, _)| plan.sources.iter().all(|s| s.queue.index() != i));
+    let when = match (plan.sources.is_empty(), plan.end, services) {
+        _ if unfed => "never by itself: a queue without a source could be fed any time",
+        (true, _, _) => "when no worker runs or is due to be started",
+        (false, End::Work, true) => "when the sources have ended and all items are settled; services are then stopped",
+        (false, End::Idle, true) => "when the sources have ended, all items are settled and no service is wanted up",
+        (false, End::Idle | End::Work, false) => "when the sources have ended and all items are settled",
+    };
+    line(&mut text, "when", when);
+    if let Some(worker) = plan.exit_code_from {
+        line(&mut text, "exit code", &format!("that of the worker {}", plan.worker(worker).name));
+    }
+    text
+}
+
+/// File descriptors that exeunt itself may have open at once.
+pub fn descriptors(plan: &Plan) -> u64 {
+    // A pidfd and, while it is being started, the error pipe.
+    let each = |id: InstanceId| match plan.role(id) {
+        Role::Source(_) => 3 + u64::from(plan.program(id).has_event_rung()),
+        Role::Worker { .. } if plan.consumer(id).is_some() => 5,
+        Role::Worker { .. } => 2 + u64::from(plan.program(id).has_event_rung()),
+    };
+    let processes = (0u32..).zip(&plan.instances).map(|(i, _)| each(InstanceId(i))).sum::<u64>();
+    let files = plan.workers.iter().filter_map(|worker| worker.consumer.as_ref());
+    let results = files.filter(|consumer| matches!(consumer.results, Results::File(_))).count() as u64;
+    let leftovers = plan.queues.iter().filter(|queue| queue.leftovers.is_some()).count() as u64;
+    OWN_DESCRIPTORS + processes + results + 2 * leftovers
+}
+
+fn needs_text(plan: &Plan) -> String {
+    let mut text = "\nneeds at most\n".to_owned();
+    let processes = plan.instances.len() as u64;
+    line(&mut text, "processes", &format!("{processes}, and what they start themselves"));
+    line(&mut text, "files", &format!("{} descriptors", descriptors(plan)));
+    let items = plan.queues.iter().map(|queue| queue.max_bytes).fold(0, u64::saturating_add);
+    let buffers = processes.saturating_mul(BUFFERS);
+    let (items, buffers) = (show_size(items), show_size(buffers));
+    line(&mut text, "memory", &format!("{items} of items, {buffers} of buffers"));
+    text
+}
+
+fn count(number: u64, what: &str) -> String {
+    let plural = if what.ends_with("sh") { "es" } else { "s" };
+    format!("{number} {what}{}", if number == 1 { "" } else { plural })
+}

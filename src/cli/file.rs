@@ -1,0 +1,98 @@
+//! Finding, opening and compiling the file.
+
+use super::print;
+use crate::config::{self, Compiled, Context, LARGEST_FILE, Problem, quote, render};
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+const HERE: &str = "exeunt.toml";
+const SYSTEM_WIDE: &str = "/etc/exeunt/exeunt.toml";
+
+/// A good file, with all that is needed to tell about it.
+pub struct Loaded {
+    pub compiled: Compiled,
+    /// As it was named, for messages.
+    pub name: String,
+    pub bytes: Vec<u8>,
+}
+
+impl Loaded {
+    /// Tells warnings and notes on stderr.
+    pub fn tell(&self, warnings: &[Problem]) {
+        print::err(&render(warnings, &self.name, config::decode(&self.bytes).ok(), true));
+    }
+}
+
+/// Loads the file, or tells on stderr everything that is wrong with it.
+pub fn load(file: Option<&Path>) -> Option<Loaded> {
+    let path = file.map_or_else(default_file, Path::to_path_buf);
+    let name = path.display().to_string();
+    let bytes = match read(&path) {
+        Ok(bytes) => bytes,
+        Err(why) => {
+            let hint = if file.is_none() { "\n  = help: name a file, or make an exeunt.toml here" } else { "" };
+            print::err(&format!("error: {}: {why}{hint}\n", quote(&name)));
+            return None;
+        }
+    };
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let environment = |name: &str| std::env::var(name);
+    let directory = path.parent().unwrap_or(Path::new(""));
+    let context = Context { directory, stem: &stem, environment: &environment };
+    match config::compile(&bytes, &context) {
+        Ok(compiled) => Some(Loaded { compiled, name, bytes }),
+        Err(problems) => {
+            print::err(&render(&problems, &name, config::decode(&bytes).ok(), true));
+            None
+        }
+    }
+}
+
+fn default_file() -> PathBuf {
+    let here = PathBuf::from(HERE);
+    let system_wide = PathBuf::from(SYSTEM_WIDE);
+    if !here.exists() && system_wide.exists() { system_wide } else { here }
+}
+
+/// Opens once and reads from that descriptor, so that what was looked at is what is read. O_NONBLOCK keeps a FIFO from
+/// holding us up; it means nothing to a regular file.
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = opened.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => "there is no such file".to_owned(),
+        // A socket, or a device without a driver.
+        _ if error.raw_os_error() == Some(libc::ENXIO) => "it is no regular file".to_owned(),
+        _ => format!("it cannot be opened: {}", reason(&error)),
+    })?;
+    check_kind(&file)?;
+    let mut bytes = Vec::new();
+    // One byte more than allowed, so that the compiler can tell.
+    let limit = u64::try_from(LARGEST_FILE).unwrap_or(u64::MAX).saturating_add(1);
+    let result = file.take(limit).read_to_end(&mut bytes);
+    result.map_err(|error| format!("it cannot be read: {}", reason(&error)))?;
+    Ok(bytes)
+}
+
+fn check_kind(file: &File) -> Result<(), String> {
+    let metadata = file.metadata().map_err(|error| format!("it cannot be looked at: {}", reason(&error)))?;
+    let kind = metadata.file_type();
+    let what = match () {
+        () if kind.is_file() && metadata.len() > LARGEST_FILE as u64 => {
+            return Err(format!("it has {} bytes, at most {LARGEST_FILE} (4 MiB) are read", metadata.len()));
+        }
+        () if kind.is_file() => return Ok(()),
+        () if kind.is_dir() => "a directory",
+        () if kind.is_fifo() => "a FIFO",
+        () if kind.is_char_device() || kind.is_block_device() => "a device",
+        () => "no regular file",
+    };
+    Err(format!("it is {what}; the file must be a regular one"))
+}
+
+/// The system's words for an error, without its number.
+pub fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+}

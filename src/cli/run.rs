@@ -1,0 +1,20 @@
+//! `exeunt run`.
+
+use super::args::{LogLevel, ReportFormat, Run};
+use super::{WRONG_FILE, file};
+use crate::shell::{self, RunOptions};
+use crate::sys::init;
+use std::rc::Rc;
+
+/// Loads the file, warns, and hands its plan to the loop. Answers the exit code.
+pub fn run(arguments: &Run, log_level: LogLevel) -> u8 {
+    let inherited = init::first_steps();
+    let Some(loaded) = file::load(arguments.file.as_deref()) else { return WRONG_FILE };
+    loaded.tell(&super::check::warnings(&loaded));
+    let report = match arguments.report {
+        ReportFormat::Text => shell::ReportFormat::Text,
+        ReportFormat::Json => shell::ReportFormat::Json,
+    };
+    let options = RunOptions { report, log_level: log_level.into() };
+    shell::run(Rc::new(loaded.compiled.plan), options, inherited)
+}

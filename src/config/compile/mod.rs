@@ -1,0 +1,261 @@
+//! From the sections as written to the plan as meant: defaults filled in, names resolved, limits counted.
+
+mod program;
+mod queue;
+mod source;
+mod worker;
+
+use super::Context;
+use super::expand::expand;
+use super::graph;
+use super::problem::{Place, Problem, Problems, Severity, Span, quote};
+use super::raw::{File, Worker};
+use super::read::{At, Field, NamedSection};
+use super::value::{PathText, Text};
+use crate::model::plan::{Backoff, End, Feed, Plan, SourcePlan, WorkerPlan};
+use crate::model::{QueueId, WorkerId};
+use std::collections::BTreeMap;
+use std::path::{Component, PathBuf};
+use std::time::Duration;
+
+/// Processes of one plan, at most.
+const MOST_INSTANCES: u64 = 10_000;
+/// Queues, sources and workers of one plan, at most, of each.
+const MOST_SECTIONS: usize = 10_000;
+
+/// The plan of a file. It is only good for something when no problem was added.
+pub fn link(file: &File, text: &str, context: &Context<'_>, problems: &mut Problems) -> Plan {
+    let mut linker = Linker::new(file, text, context, problems);
+    linker.check_limits();
+    linker.check_names();
+    let queues = linker.queues();
+    let sources = linker.sources();
+    let mut workers = linker.workers();
+    linker.levels(&mut workers);
+    linker.check_instances(&sources, &workers);
+    let (name, exit_code_from) = (linker.run_name(), linker.exit_code_from(&workers));
+    let supervisor = file.supervisor.value();
+    Plan {
+        name,
+        stop_budget: supervisor.and_then(|section| section.stop_budget.value()).map(|span| span.0),
+        end: supervisor.and_then(|section| section.end.value()).map_or(End::Idle, |word| word.0),
+        exit_code_from,
+        instances: Plan::roles(&sources, &workers),
+        queues,
+        sources,
+        workers,
+    }
+}
+
+struct Linker<'a> {
+    file: &'a File,
+    text: &'a str,
+    context: &'a Context<'a>,
+    problems: &'a mut Problems,
+    queue_ids: BTreeMap<&'a str, QueueId>,
+    worker_ids: BTreeMap<&'a str, WorkerId>,
+    /// Stands in where a file has no `[defaults]`.
+    defaults: Worker,
+}
+
+fn named<T>(field: &Field<super::read::Named<T>>) -> &[NamedSection<T>] {
+    field.value().map_or(&[], |named| &named.0)
+}
+
+fn ids<T, I>(field: &Field<super::read::Named<T>>, id: impl Fn(u32) -> I) -> BTreeMap<&str, I> {
+    (0u32..).zip(named(field)).map(|(i, section)| (section.name.value.as_str(), id(i))).collect()
+}
+
+impl<'a> Linker<'a> {
+    fn new(file: &'a File, text: &'a str, context: &'a Context<'a>, problems: &'a mut Problems) -> Linker<'a> {
+        Linker {
+            file,
+            text,
+            context,
+            problems,
+            queue_ids: ids(&file.queue, QueueId),
+            worker_ids: ids(&file.worker, WorkerId),
+            defaults: file.defaults.value().cloned().unwrap_or_default(),
+        }
+    }
+
+    fn error(&mut self, span: Span, message: impl Into<String>) {
+        self.problems.push(Problem::error(span, message));
+    }
+
+    fn check_limits(&mut self) {
+        let counts = [
+            ("queues", named(&self.file.queue).len()),
+            ("sources", named(&self.file.source).len()),
+            ("workers", named(&self.file.worker).len()),
+        ];
+        for (what, count) in counts.into_iter().filter(|&(_, count)| count > MOST_SECTIONS) {
+            let message = format!("the file declares {count} {what}, at most {MOST_SECTIONS} are allowed");
+            self.problems.push(Problem::new(Severity::Error, Place::File, message));
+        }
+        if self.file.worker.is_absent() || self.file.worker.value().is_some_and(|workers| workers.0.is_empty()) {
+            let problem = Problem::new(Severity::Error, Place::File, "the file declares no worker");
+            self.problems.push(problem.help("add a [worker.NAME] with a command"));
+        }
+    }
+
+    fn check_instances(&mut self, sources: &[SourcePlan], workers: &[WorkerPlan]) {
+        let replicas = workers.iter().map(|worker| u64::from(worker.replicas)).sum::<u64>();
+        let count = replicas + sources.iter().filter(|source| source.feed != Feed::Stdin).count() as u64;
+        if count > MOST_INSTANCES && workers.len() <= MOST_SECTIONS {
+            let message = format!("the file asks for {count} processes, at most {MOST_INSTANCES} are allowed");
+            self.problems.push(Problem::new(Severity::Error, Place::File, message));
+        }
+    }
+
+    /// Sources and workers share one space of names, the instances' names `NAME.0` included: they are told by them.
+    fn check_names(&mut self) {
+        let file = self.file;
+        let workers = named(&file.worker).iter().map(|section| &section.name);
+        let sources = named(&file.source).iter().map(|section| &section.name);
+        for name in sources.clone() {
+            if !self.worker_ids.contains_key(name.value.as_str()) {
+                continue;
+            }
+            let message = format!("{} is the name of a source and of a worker", quote(&name.value));
+            self.error(name.span, message);
+        }
+        for name in workers.chain(sources) {
+            let Some((stem, index)) = name.value.rsplit_once('.') else { continue };
+            let is_index = !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit());
+            if is_index && self.worker_ids.contains_key(stem) {
+                let message =
+                    format!("{} would be the name of an instance of the worker {}", quote(&name.value), quote(stem));
+                self.error(name.span, message);
+            }
+        }
+    }
+
+    fn run_name(&mut self) -> String {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+        let stem = || self.context.stem.chars().map(|c| if allowed(c) { c } else { '-' }).take(64).collect::<String>();
+        let Some(name) = self.file.supervisor.value().and_then(|section| section.name.given()) else {
+            return Some(stem()).filter(|stem| !stem.is_empty()).unwrap_or_else(|| "exeunt".to_owned());
+        };
+        if name.value.0.is_empty() || name.value.0.len() > 64 || !name.value.0.chars().all(allowed) {
+            let message = format!("the name {} is not allowed", quote(&name.value.0));
+            let problem = Problem::error(name.span, message);
+            self.problems.push(problem.help("names are made of A-Z a-z 0-9 _ . -, 1 to 64 of them"));
+        }
+        name.value.0.clone()
+    }
+
+    fn exit_code_from(&mut self, workers: &[WorkerPlan]) -> Option<WorkerId> {
+        let file = self.file;
+        let name = file.supervisor.value()?.exit_code_from.given()?;
+        let id = self.worker_named(name, "exit-code-from")?;
+        let replicas = workers.get(id.index()).map_or(1, |worker| worker.replicas);
+        if replicas > 1 {
+            let message =
+                format!("the worker {} has {replicas} replicas, so it has no one exit code", quote(&name.value.0));
+            self.error(name.span, message);
+        }
+        Some(id)
+    }
+
+    fn queue_named(&mut self, name: &At<Text>) -> Option<QueueId> {
+        let found = self.queue_ids.get(name.value.0.as_str()).copied();
+        if found.is_none() {
+            let problem = Problem::error(name.span, format!("unknown queue {}", quote(&name.value.0)));
+            let problem = match self.queue_ids.is_empty() {
+                true => problem.help(format!("declare it with [queue.{}]", name.value.0.escape_debug())),
+                false => problem.suggest(&name.value.0, self.queue_ids.keys().copied()),
+            };
+            self.problems.push(problem);
+        }
+        found
+    }
+
+    fn worker_named(&mut self, name: &At<Text>, key: &str) -> Option<WorkerId> {
+        let found = self.worker_ids.get(name.value.0.as_str()).copied();
+        if found.is_none() {
+            let message = format!("unknown worker {} in {key}", quote(&name.value.0));
+            let problem = Problem::error(name.span, message).suggest(&name.value.0, self.worker_ids.keys().copied());
+            self.problems.push(problem);
+        }
+        found
+    }
+
+    /// Expands the variables of a string; its own words where that fails.
+    fn expand(&mut self, text: &str, span: Span) -> String {
+        match expand(text, self.context.environment) {
+            Ok(expanded) => expanded,
+            Err(error) => {
+                // The offset is only right in a string that is written without escapes.
+                let inside = span.start + 1..span.end.saturating_sub(1);
+                let plain = self.text.get(inside).is_some_and(|written| written == text);
+                let start = span.start + 1;
+                let part = Span { start: start + error.range.start, end: start + error.range.end };
+                let problem = Problem::error(if plain { part } else { span }, error.message);
+                self.problems.push(match error.help {
+                    Some(help) => problem.help(help),
+                    None => problem,
+                });
+                text.to_owned()
+            }
+        }
+    }
+
+    /// Joined to the file's directory where it is relative.
+    fn path(&mut self, text: &str, span: Span) -> PathBuf {
+        let path = self.expand(text, span);
+        if path.is_empty() {
+            self.error(span, "the path is empty once its variables are expanded");
+        }
+        // Without `.` in it, so that equal paths look equal.
+        let joined = self.context.directory.join(path);
+        let plain = joined.components().filter(|part| *part != Component::CurDir).collect::<PathBuf>();
+        if plain.as_os_str().is_empty() { PathBuf::from(".") } else { plain }
+    }
+
+    fn path_of(&mut self, path: Option<&At<PathText>>) -> Option<PathBuf> {
+        path.map(|path| self.path(&path.value.0, path.span))
+    }
+
+    /// Fills the levels in, from `after`.
+    fn levels(&mut self, workers: &mut [WorkerPlan]) {
+        let after = workers.iter().map(|worker| worker.after.iter().map(|id| id.index()).collect()).collect::<Vec<_>>();
+        match graph::levels(&after) {
+            Ok(levels) => workers.iter_mut().zip(levels).for_each(|(worker, level)| worker.level = level),
+            Err(cycle) => self.tell_cycle(&cycle, workers),
+        }
+    }
+
+    fn tell_cycle(&mut self, cycle: &[usize], workers: &[WorkerPlan]) {
+        let names = cycle.iter().filter_map(|&node| workers.get(node)).map(|worker| worker.name.as_str());
+        let path = names.collect::<Vec<_>>().join(" -> ");
+        let first = cycle.first().and_then(|&node| named(&self.file.worker).get(node));
+        let section = first.and_then(|first| first.section.as_ref());
+        let span = section.and_then(|section| section.after.span());
+        let message = match cycle.len() {
+            2 => "a worker cannot be after itself".to_owned(),
+            _ => format!("the workers wait for each other in a circle: {}", super::problem::shorten(&path, 300)),
+        };
+        match span {
+            Some(span) => self.error(span, message),
+            None => self.problems.push(Problem::new(Severity::Error, Place::File, message)),
+        }
+    }
+}
+
+/// Waits that grow, from what is given; a `max` that is not given is never under `delay`.
+fn backoff(
+    delay: Option<Duration>,
+    factor: Option<f64>,
+    max: Option<Duration>,
+    jitter: Option<f64>,
+    default: Backoff,
+) -> Backoff {
+    let delay = delay.unwrap_or(default.delay);
+    Backoff {
+        delay,
+        factor: factor.unwrap_or(default.factor),
+        max: max.unwrap_or(default.max.max(delay)),
+        jitter: jitter.unwrap_or(default.jitter),
+    }
+}

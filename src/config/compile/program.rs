@@ -1,0 +1,161 @@
+//! What a worker and a command source have in common: how a process is started and stopped.
+
+use super::Linker;
+use crate::config::problem::{Problem, Span};
+use crate::config::raw::{Source, Worker};
+use crate::config::read::{At, Field};
+use crate::config::value::{
+    Command, Environment, ExitCodes, Flag, Ladder, PathText, SignalList, SignalName, Timespan, Word,
+};
+use crate::model::SignalSet;
+use crate::model::plan::{KillMode, Log, Program, Rung, Step};
+use crate::model::signal::Signal;
+use std::time::Duration;
+
+/// The wait of a ladder of one signal that does not say how long.
+const SIGNAL_WAIT: Duration = Duration::from_secs(8);
+
+/// The ladder of a plain service and of a command source.
+pub(super) const SERVICE_LADDER: [Rung; 1] = [Rung { step: Step::Signal(Signal::TERM), wait: SIGNAL_WAIT }];
+/// The ladder of a queue worker.
+pub(super) const CONSUMER_LADDER: [Rung; 2] = [
+    Rung { step: Step::Event, wait: Duration::from_secs(5) },
+    Rung { step: Step::Signal(Signal::TERM), wait: Duration::from_secs(3) },
+];
+
+/// The keys of a program, wherever they were written.
+pub(super) struct ProgramKeys<'a> {
+    command: &'a Field<Command>,
+    working_directory: &'a Field<PathText>,
+    env: &'a Field<Environment>,
+    env_clear: &'a Field<Flag>,
+    ignore_signals: &'a Field<SignalList>,
+    block_signals: &'a Field<SignalList>,
+    stop: &'a Field<Ladder>,
+    stop_signal: &'a Field<SignalName>,
+    stop_timeout: &'a Field<Timespan<0>>,
+    kill_mode: &'a Field<Word<KillMode>>,
+    success_exit_status: &'a Field<ExitCodes>,
+    log: &'a Field<Word<Log>>,
+}
+
+macro_rules! program_keys {
+    ($section:ident: $type:ty) => {
+        impl<'a> From<&'a $type> for ProgramKeys<'a> {
+            fn from($section: &'a $type) -> ProgramKeys<'a> {
+                ProgramKeys {
+                    command: &$section.command,
+                    working_directory: &$section.working_directory,
+                    env: &$section.env,
+                    env_clear: &$section.env_clear,
+                    ignore_signals: &$section.ignore_signals,
+                    block_signals: &$section.block_signals,
+                    stop: &$section.stop,
+                    stop_signal: &$section.stop_signal,
+                    stop_timeout: &$section.stop_timeout,
+                    kill_mode: &$section.kill_mode,
+                    success_exit_status: &$section.success_exit_status,
+                    log: &$section.log,
+                }
+            }
+        }
+    };
+}
+program_keys!(worker: Worker);
+program_keys!(source: Source);
+
+/// What the section says, else what the defaults say.
+pub(super) fn pick<'a, T>(own: &'a Field<T>, defaults: &'a Field<T>) -> Option<&'a At<T>> {
+    match own {
+        Field::Given(at) => Some(at),
+        Field::Absent => defaults.given(),
+        Field::Bad(_) => None,
+    }
+}
+
+impl ProgramKeys<'_> {
+    /// The keys that are there, but for the command, each with its place.
+    pub(super) fn present(&self) -> Vec<(&'static str, Span)> {
+        let all = [
+            ("working-directory", self.working_directory.span()),
+            ("env", self.env.span()),
+            ("env-clear", self.env_clear.span()),
+            ("ignore-signals", self.ignore_signals.span()),
+            ("block-signals", self.block_signals.span()),
+            ("stop", self.stop.span()),
+            ("stop-signal", self.stop_signal.span()),
+            ("stop-timeout", self.stop_timeout.span()),
+            ("kill-mode", self.kill_mode.span()),
+            ("success-exit-status", self.success_exit_status.span()),
+            ("log", self.log.span()),
+        ];
+        all.into_iter().filter_map(|(key, span)| span.map(|span| (key, span))).collect()
+    }
+
+    /// The ladder that these keys give, a missing half of the shorthand taken from `others`.
+    fn ladder(&self, others: &ProgramKeys<'_>) -> Option<Vec<Rung>> {
+        if let Some(Ladder(rungs)) = self.stop.value() {
+            return Some(rungs.clone());
+        }
+        if self.stop_signal.is_absent() && self.stop_timeout.is_absent() {
+            return None;
+        }
+        let signal = pick(self.stop_signal, others.stop_signal).map_or(Signal::TERM, |at| at.value.0);
+        let wait = pick(self.stop_timeout, others.stop_timeout).map_or(SIGNAL_WAIT, |at| at.value.0);
+        Some(vec![Rung { step: Step::Signal(signal), wait }])
+    }
+}
+
+fn signal_set(list: Option<&At<SignalList>>) -> SignalSet {
+    list.map(|list| list.value.0.iter().map(|name| name.value.0).collect()).unwrap_or_default()
+}
+
+impl Linker<'_> {
+    pub(super) fn program(&mut self, own: &ProgramKeys<'_>, defaults: &ProgramKeys<'_>, ladder: &[Rung]) -> Program {
+        self.check_one_way_to_stop(own);
+        let ladder = own.ladder(defaults).or_else(|| defaults.ladder(own)).unwrap_or_else(|| ladder.to_vec());
+        let codes = pick(own.success_exit_status, defaults.success_exit_status);
+        let code = |code: &At<crate::config::value::Count<0, 255>>| u8::try_from(code.value.0).ok();
+        Program {
+            command: self.command(own.command),
+            working_directory: self.path_of(pick(own.working_directory, defaults.working_directory)),
+            env: self.environment(defaults.env, own.env),
+            env_clear: pick(own.env_clear, defaults.env_clear).is_some_and(|flag| flag.value.0),
+            ignore_signals: signal_set(pick(own.ignore_signals, defaults.ignore_signals)),
+            block_signals: signal_set(pick(own.block_signals, defaults.block_signals)),
+            log: pick(own.log, defaults.log).map_or(Log::Inherit, |word| word.value.0),
+            ladder,
+            kill_mode: pick(own.kill_mode, defaults.kill_mode).map_or(KillMode::Mixed, |word| word.value.0),
+            success_exit_status: codes
+                .map_or_else(|| vec![0], |list| list.value.0.iter().filter_map(code).collect::<Vec<_>>()),
+        }
+    }
+
+    pub(super) fn check_one_way_to_stop(&mut self, keys: &ProgramKeys<'_>) {
+        let Some(stop) = keys.stop.span() else { return };
+        for (key, span) in [("stop-signal", keys.stop_signal.span()), ("stop-timeout", keys.stop_timeout.span())] {
+            let Some(span) = span else { continue };
+            let problem = Problem::error(span, format!("{key} and stop are two ways to say the same"));
+            let problem = problem.help("stop-signal and stop-timeout are the shorthand for a ladder of one signal");
+            self.problems.push(problem.related(stop, "the ladder is written here"));
+        }
+    }
+
+    fn command(&mut self, command: &Field<Command>) -> Vec<String> {
+        let Some(Command(words)) = command.value() else { return Vec::new() };
+        let expanded = words.iter().map(|word| self.expand(&word.value.0, word.span)).collect::<Vec<_>>();
+        if let (Some(word), Some("")) = (words.first(), expanded.first().map(String::as_str)) {
+            self.error(word.span, "the command's program is empty once its variables are expanded");
+        }
+        expanded
+    }
+
+    /// The defaults' variables first, then the section's own, which win.
+    fn environment(&mut self, defaults: &Field<Environment>, own: &Field<Environment>) -> Vec<(String, String)> {
+        let own = own.value().map_or(&[][..], |env| &env.0);
+        let defaults = defaults.value().map_or(&[][..], |env| &env.0);
+        let kept = defaults.iter().filter(|(name, _)| own.iter().all(|(other, _)| other != name));
+        let chosen = kept.chain(own).collect::<Vec<_>>();
+        chosen.into_iter().map(|(name, value)| (name.clone(), self.expand(&value.value.0, value.span))).collect()
+    }
+}

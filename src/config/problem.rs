@@ -1,0 +1,228 @@
+//! What is wrong with a file, or doubtful: facts with a place, put into words for people at the edge by [`render`].
+
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use std::fmt::Write as _;
+use std::ops::Range;
+
+/// Problems kept of one file.
+const KEPT: usize = 1000;
+/// Problems shown of one file; the rest is counted.
+const SHOWN: usize = 100;
+/// Characters of a user's value that are shown.
+const QUOTED: usize = 60;
+
+/// Bytes `start..end` of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span {
+    pub start: usize,
+    pub end: usize,
+}
+
+impl Span {
+    pub fn new(range: Range<usize>) -> Span {
+        Span { start: range.start, end: range.end.max(range.start) }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The file is refused.
+    Error,
+    /// The file is taken, but something in it will surprise.
+    Warning,
+    /// Worth to know; comes from defaults that the file did not choose.
+    Note,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The whole file.
+    File,
+    /// Where the text cannot be shown, because it is none. Both count from 1.
+    Point {
+        line: usize,
+        column: usize,
+    },
+    Span(Span),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub severity: Severity,
+    pub place: Place,
+    pub message: String,
+    /// What to write instead.
+    pub help: Option<String>,
+    /// Another place that has to do with it, and what it has.
+    pub related: Option<(Span, String)>,
+}
+
+impl Problem {
+    pub fn error(span: Span, message: impl Into<String>) -> Problem {
+        Problem::new(Severity::Error, Place::Span(span), message)
+    }
+
+    pub fn warning(span: Span, message: impl Into<String>) -> Problem {
+        Problem::new(Severity::Warning, Place::Span(span), message)
+    }
+
+    pub fn new(severity: Severity, place: Place, message: impl Into<String>) -> Problem {
+        Problem { severity, place, message: message.into(), help: None, related: None }
+    }
+
+    pub fn help(self, help: impl Into<String>) -> Problem {
+        Problem { help: Some(help.into()), ..self }
+    }
+
+    /// Adds the nearest right name as help, or all of them where none is near and they are few.
+    pub fn suggest<'a>(self, wrong: &str, right: impl IntoIterator<Item = &'a str>) -> Problem {
+        let right = right.into_iter().collect::<Vec<_>>();
+        match nearest(wrong, &right) {
+            Some(near) => self.help(format!("did you mean {}?", quote(near))),
+            None if right.is_empty() || right.len() > 40 => self,
+            None => self.help(format!("known here: {}", right.join(", "))),
+        }
+    }
+
+    pub fn related(self, span: Span, label: impl Into<String>) -> Problem {
+        Problem { related: Some((span, label.into())), ..self }
+    }
+
+    fn start(&self) -> usize {
+        match self.place {
+            Place::File | Place::Point { .. } => 0,
+            Place::Span(span) => span.start,
+        }
+    }
+}
+
+/// Collects what is found, at most [`KEPT`].
+#[derive(Debug, Default)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    pub fn push(&mut self, problem: Problem) {
+        if self.0.len() < KEPT {
+            self.0.push(problem);
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.0.iter()
+    }
+
+    /// In order of place.
+    pub fn into_sorted(mut self) -> Vec<Problem> {
+        self.0.sort_by_key(Problem::start);
+        // A default is looked at once for each worker that has it.
+        self.0.dedup();
+        self.0
+    }
+}
+
+/// The one of `right` that `wrong` was meant to be, most probably.
+pub fn nearest<'a>(wrong: &str, right: &[&'a str]) -> Option<&'a str> {
+    let plain = |text: &str| text.to_ascii_lowercase().replace('_', "-").chars().take(QUOTED).collect::<String>();
+    let wrong = plain(wrong);
+    // Jaro-Winkler is good at long names; two letters changed over in a short one are better seen by the edit distance.
+    let slip = |name: &str| wrong.len() > 2 && strsim::damerau_levenshtein(&wrong, name) == 1;
+    let closeness = |name: &str| strsim::jaro_winkler(&wrong, name).max(if slip(name) { 0.9 } else { 0.0 });
+    let score = |name: &&'a str| (closeness(&plain(name)), *name);
+    let best = right.iter().map(score).max_by(|a, b| a.0.total_cmp(&b.0));
+    best.filter(|&(score, _)| score >= 0.8).map(|(_, name)| name)
+}
+
+/// A user's text between quotes, harmless on a terminal and not long.
+pub fn quote(text: &str) -> String {
+    let mut chars = text.chars();
+    let shown = chars.by_ref().take(QUOTED).collect::<String>();
+    let more = if chars.next().is_some() { "…" } else { "" };
+    format!("\"{}{more}\"", shown.escape_debug())
+}
+
+/// The beginning of a text of our own making that may have become long.
+pub fn shorten(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((cut, _)) => format!("{}…", text.get(..cut).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+/// The problems in words: `file:line:col`, the line, a caret. `text` is the file where it is text.
+pub fn render(problems: &[Problem], file_name: &str, text: Option<&str>, colour: bool) -> String {
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    let mut out = String::new();
+    for problem in problems.iter().take(SHOWN) {
+        let _ = writeln!(out, "{}\n", renderer.render(&[group(problem, file_name, text)]));
+    }
+    if let Some(more) = problems.len().checked_sub(SHOWN).filter(|&more| more > 0) {
+        let least = if problems.len() < KEPT { "" } else { "at least " };
+        let _ = writeln!(out, "… and {least}{more} more");
+    }
+    out
+}
+
+fn group<'a>(problem: &'a Problem, file_name: &'a str, text: Option<&'a str>) -> Group<'a> {
+    let level = match problem.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+        Severity::Note => Level::NOTE,
+    };
+    let title = level.primary_title(problem.message.as_str());
+    let group = match (problem.place, text) {
+        (Place::Span(span), Some(text)) => title.element(snippet(span, &problem.related, file_name, text)),
+        (Place::Point { line, column }, _) => title.element(Origin::path(file_name).line(line).char_column(column)),
+        (Place::File | Place::Span(_), _) => title.element(Origin::path(file_name)),
+    };
+    match &problem.help {
+        Some(help) => group.element(Level::HELP.message(help.as_str())),
+        None => group,
+    }
+}
+
+/// Only the lines that matter are given to the renderer, which looks at all it gets.
+fn snippet<'a>(
+    span: Span,
+    related: &'a Option<(Span, String)>,
+    file_name: &'a str,
+    text: &'a str,
+) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+    let spans = related.iter().map(|(other, _)| *other).chain([span]);
+    let (first, last) = spans.fold((span.start, span.end), |(a, b), s| (a.min(s.start), b.max(s.end)));
+    let begin = text.get(..first).and_then(|before| before.rfind('\n')).map_or(0, |newline| newline + 1);
+    let end = text.get(last..).and_then(|after| after.find('\n')).map_or(text.len(), |newline| last + newline);
+    let shown = text.get(begin..end).unwrap_or_default();
+    let lines_before = text.get(..begin).unwrap_or_default().bytes().filter(|&byte| byte == b'\n').count();
+    let within = |s: Span| s.start.saturating_sub(begin).min(shown.len())..s.end.saturating_sub(begin).min(shown.len());
+    let snippet = Snippet::source(shown).path(file_name).line_start(lines_before + 1);
+    let snippet = snippet.annotation(AnnotationKind::Primary.span(within(span)));
+    match related {
+        Some((other, label)) => snippet.annotation(AnnotationKind::Context.span(within(*other)).label(label.as_str())),
+        None => snippet,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_found_and_nonsense_is_not() {
+        let keys = ["size", "max-bytes", "max-items", "on-full"];
+        assert_eq!(nearest("siz", &keys), Some("size"));
+        assert_eq!(nearest("max_items", &keys), Some("max-items"));
+        assert_eq!(nearest("MaxByte", &keys), Some("max-bytes"));
+        assert_eq!(nearest("wbe", &["db", "web"]), Some("web"));
+        assert_eq!(nearest("priority", &keys), None);
+    }
+
+    #[test]
+    fn a_quoted_value_can_neither_run_on_nor_colour_the_terminal() {
+        assert_eq!(quote("a\u{1b}[31m\n"), r#""a\u{1b}[31m\n""#);
+        assert_eq!(quote(&"x".repeat(61)), format!("\"{}…\"", "x".repeat(60)));
+    }
+}

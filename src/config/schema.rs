@@ -1,0 +1,112 @@
+//! The JSON schema of the file, made in tests from the sections of [`raw`](super::raw) and kept in `schemas/`, from where the program
+//! prints it. `EXEUNT_BLESS=1 cargo test schema` writes it anew.
+
+use super::raw::File;
+use super::read::{Field, Named};
+use super::value::{
+    Choice, Command, Count, Environment, Flag, Ladder, List, OrOff, PathText, Ratio, ResultsText, RungText, SignalName,
+    Size, Text, Timespan, Word,
+};
+use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
+use serde_json::{Value, json};
+use std::borrow::Cow;
+
+const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/exeunt.schema.json");
+const NAME: &str = "^[A-Za-z0-9_.-]{1,64}$";
+const DURATION: &str = r"^\s*([0-9]+(\.[0-9]+)?\s*[a-zµ]+\s*)+$";
+
+/// Written where it is used, under no name of its own.
+macro_rules! inline_schema {
+    ($(for [$($generics:tt)*])? impl $type:ty, |$generator:ident| $schema:expr) => {
+        impl$(<$($generics)*>)? JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+            fn json_schema($generator: &mut SchemaGenerator) -> Schema {
+                $schema
+            }
+        }
+    };
+}
+
+inline_schema!(for [T: JsonSchema] impl Field<T>, |generator| generator.subschema_for::<T>());
+inline_schema!(for [T: JsonSchema] impl Named<T>, |generator| json_schema!({
+    "type": "object",
+    "patternProperties": { NAME: generator.subschema_for::<T>() },
+    "additionalProperties": false,
+}));
+inline_schema!(impl Text, |_generator| json_schema!({ "type": "string" }));
+inline_schema!(impl PathText, |_generator| json_schema!({ "type": "string", "minLength": 1 }));
+inline_schema!(impl Flag, |_generator| json_schema!({ "type": "boolean" }));
+inline_schema!(for [const MIN: u64, const MAX: u64] impl Count<MIN, MAX>, |_generator| json_schema!({
+    "type": "integer", "minimum": MIN, "maximum": MAX,
+}));
+inline_schema!(for [const MIN: u64, const MAX: u64] impl Ratio<MIN, MAX>, |_generator| json_schema!({
+    "type": "number", "minimum": MIN, "maximum": MAX,
+}));
+inline_schema!(for [const MIN: u64] impl Timespan<MIN>, |_generator| json_schema!({
+    "type": "string", "pattern": DURATION, "examples": ["250ms", "10s", "1m 30s"],
+}));
+inline_schema!(for [const MIN: u64, const MAX: u64] impl Size<MIN, MAX>, |_generator| json_schema!({
+    "type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*[A-Za-z]+\s*$", "examples": ["64KiB", "1MiB"],
+}));
+inline_schema!(for [T: JsonSchema] impl OrOff<T>, |generator| json_schema!({
+    "anyOf": [{ "const": "off" }, generator.subschema_for::<T>()],
+}));
+inline_schema!(
+    impl SignalName,
+    |_generator| json_schema!({ "type": "string", "examples": ["TERM", "INT", "RTMIN+3"] })
+);
+inline_schema!(impl RungText, |_generator| json_schema!({
+    "type": "string", "pattern": r"^\s*\S+\s+\S.*$", "examples": ["event 5s", "TERM 3s"],
+}));
+inline_schema!(for [T: JsonSchema, const MOST: usize] impl List<T, MOST>, |generator| json_schema!({
+    "type": "array", "items": generator.subschema_for::<T>(), "maxItems": MOST,
+}));
+inline_schema!(impl Ladder, |generator| json_schema!({
+    "type": "array", "items": generator.subschema_for::<RungText>(), "minItems": 1, "maxItems": 16,
+}));
+inline_schema!(impl Command, |_generator| json_schema!({
+    "type": "array", "items": { "type": "string" }, "minItems": 1, "examples": [["python3", "work.py"]],
+}));
+inline_schema!(impl Environment, |_generator| json_schema!({
+    "type": "object", "additionalProperties": { "type": "string" },
+}));
+inline_schema!(for [T: Choice] impl Word<T>, |_generator| {
+    let words = T::WORDS.iter().map(|&(word, _)| word).collect::<Vec<_>>();
+    json_schema!({ "type": "string", "enum": words })
+});
+inline_schema!(impl ResultsText, |_generator| json_schema!({ "type": "string", "pattern": "^(null|stdout|file:.+)$" }));
+
+fn generated() -> Value {
+    let generator = SchemaSettings::draft07().into_generator();
+    let mut schema = serde_json::to_value(generator.into_root_schema_for::<File>()).expect("a schema is JSON");
+    schema["title"] = json!("exeunt");
+    let mut defaults = schema["definitions"]["Worker"].clone();
+    for own in ["command", "queue", "after"] {
+        defaults["properties"].as_object_mut().expect("a worker has keys").remove(own);
+    }
+    defaults["description"] = json!("Keys for all workers that do not say otherwise.");
+    schema["definitions"]["Defaults"] = defaults;
+    let reference = schema["properties"]["defaults"].to_string().replace("/Worker\"", "/Defaults\"");
+    schema["properties"]["defaults"] = serde_json::from_str(&reference).expect("it was JSON before");
+    schema["definitions"]["Worker"]["required"] = json!(["command"]);
+    schema["definitions"]["Source"]["required"] = json!(["queue"]);
+    schema["definitions"]["Source"]["oneOf"] =
+        json!([{ "required": ["command"] }, { "required": ["stdin"], "properties": { "stdin": { "const": true } } }]);
+    schema["required"] = json!(["worker"]);
+    schema
+}
+
+#[test]
+fn the_schema_in_the_repository_is_fresh() {
+    let text = format!("{}\n", serde_json::to_string_pretty(&generated()).expect("JSON can be written"));
+    if std::env::var_os("EXEUNT_BLESS").is_some() {
+        std::fs::write(PATH, &text).expect("the schema can be written");
+    }
+    let committed = std::fs::read_to_string(PATH).unwrap_or_default();
+    assert!(committed == text, "schemas/exeunt.schema.json is stale; EXEUNT_BLESS=1 cargo test schema writes it anew");
+}

@@ -1,0 +1,124 @@
+//! What is allowed, but will surprise.
+
+use super::problem::{Place, Problem, Problems, Severity, Span, quote};
+use super::raw::{File, Queue, Worker};
+use super::read::{Field, NamedSection};
+use super::value::show;
+use crate::model::Signal;
+use crate::model::plan::{Consumer, Plan, Program, QueuePlan, Step, WorkerPlan};
+use std::time::Duration;
+
+/// What `docker stop` waits before it kills everybody.
+const DOCKER_STOP: Duration = Duration::from_secs(10);
+/// An item that may take longer than this makes the items behind it wait long.
+const LONG_ITEM: Duration = Duration::from_secs(10);
+
+/// Looks a plan over. It was linked from this file without a problem, so that their lists have the same order.
+pub fn warn(plan: &Plan, file: &File, problems: &mut Problems) {
+    long_stop(plan, problems);
+    for (queue, section) in plan.queues.iter().zip(sections(&file.queue)) {
+        unused_queue(plan, queue, section, problems);
+        endless_drain(plan, queue, section, problems);
+    }
+    for (worker, section) in plan.workers.iter().zip(sections(&file.worker)) {
+        let Some(keys) = &section.section else { continue };
+        shield(&worker.program, keys, section.name.span, problems);
+        if let Some(consumer) = &worker.consumer {
+            let queue = plan.queue(consumer.queue);
+            let queue_keys = sections(&file.queue).get(consumer.queue.index()).and_then(|queue| queue.section.as_ref());
+            short_event(worker, queue, keys, queue_keys, section.name.span, problems);
+            hoarding(consumer, queue, keys, section.name.span, problems);
+        }
+    }
+}
+
+fn sections<T>(field: &Field<super::read::Named<T>>) -> &[NamedSection<T>] {
+    field.value().map_or(&[], |named| &named.0)
+}
+
+fn long_stop(plan: &Plan, problems: &mut Problems) {
+    let worst = plan.worst_stop();
+    if plan.stop_budget.is_none() && worst > DOCKER_STOP {
+        let message = format!("a stop may take {}, and docker stop kills after {}", show(worst), show(DOCKER_STOP));
+        let problem = Problem::new(Severity::Warning, Place::File, message);
+        problems.push(problem.help("set stop-budget in [supervisor], here and in the platform (docker stop --time)"));
+    }
+}
+
+fn unused_queue(plan: &Plan, queue: &QueuePlan, section: &NamedSection<Queue>, problems: &mut Problems) {
+    let is_it = |id: crate::model::QueueId| plan.queue(id).name == queue.name;
+    let fed = plan.sources.iter().any(|source| is_it(source.queue));
+    let worked = plan.workers.iter().any(|worker| worker.consumer.as_ref().is_some_and(|c| is_it(c.queue)));
+    let message = match (fed, worked) {
+        (false, false) => format!("the queue {} has neither a source nor a worker", quote(&queue.name)),
+        (false, true) => format!("the queue {} has no source, so its workers wait for ever", quote(&queue.name)),
+        (true, _) => return,
+    };
+    problems.push(Problem::warning(section.name.span, message));
+}
+
+fn endless_drain(plan: &Plan, queue: &QueuePlan, section: &NamedSection<Queue>, problems: &mut Problems) {
+    if queue.drain_on_stop && plan.stop_budget.is_none() {
+        let keys = section.section.as_ref();
+        let span = keys.and_then(|keys| keys.drain_on_stop.span()).unwrap_or(section.name.span);
+        let message = "without a stop-budget a stop takes as long as the queue needs to be worked off";
+        problems.push(Problem::warning(span, message).help("set stop-budget in [supervisor]"));
+    }
+}
+
+fn shield(program: &Program, keys: &Worker, name: Span, problems: &mut Problems) {
+    if program.ignore_signals.contains(Signal::CHLD) {
+        let span = keys.ignore_signals.span().unwrap_or(name);
+        let message = "a program that starts with CHLD ignored cannot wait for its own children";
+        problems.push(Problem::warning(span, message).help("wait(2) fails with ECHILD then; few programs expect it"));
+    }
+    let deaf = |step: Step| match step {
+        Step::Event => false,
+        Step::Signal(signal) => program.block_signals.contains(signal) || program.ignore_signals.contains(signal),
+    };
+    if program.ladder.iter().all(|rung| deaf(rung.step)) {
+        let span = keys.block_signals.span().or(keys.ignore_signals.span()).unwrap_or(name);
+        let message = "every signal of the stop ladder is blocked or ignored and there is no event rung";
+        let help = "unless the program undoes that, only KILL ends it; begin the ladder with \"event 5s\"";
+        problems.push(Problem::warning(span, message).help(help));
+    }
+}
+
+/// A stop that leaves an item less time than it may take cuts off the slow ones. It is only a note where nobody chose the times.
+fn short_event(
+    worker: &WorkerPlan,
+    queue: &QueuePlan,
+    keys: &Worker,
+    queue_keys: Option<&Queue>,
+    name: Span,
+    problems: &mut Problems,
+) {
+    let event =
+        worker.program.ladder.iter().find(|rung| rung.step == Step::Event).map_or(Duration::ZERO, |rung| rung.wait);
+    let whole = match queue.item_timeout {
+        Some(timeout) if timeout <= event => return,
+        Some(timeout) => format!("of its {}", show(timeout)),
+        None => "of a time without limit".to_owned(),
+    };
+    let ladder = keys.stop.span().or(keys.stop_signal.span()).or(keys.stop_timeout.span());
+    let chosen = ladder.or(queue_keys.and_then(|keys| keys.item_timeout.span()));
+    let severity = if chosen.is_some() { Severity::Warning } else { Severity::Note };
+    let message = match event.is_zero() {
+        true => format!("a stop gives an item in hand no time {whole}"),
+        false => format!("a stop gives an item in hand at most {} {whole}", show(event)),
+    };
+    let problem = Problem::new(severity, Place::Span(chosen.unwrap_or(name)), message);
+    problems
+        .push(problem.help("a slower item is cut off and handed back: lower item-timeout, or raise the event rung"));
+}
+
+fn hoarding(consumer: &Consumer, queue: &QueuePlan, keys: &Worker, name: Span, problems: &mut Problems) {
+    if consumer.prefetch == 1 || queue.item_timeout.is_some_and(|timeout| timeout <= LONG_ITEM) {
+        return;
+    }
+    let each = queue.item_timeout.map_or("any time".to_owned(), show);
+    let message = format!("{} items wait behind one that may take {each}", consumer.prefetch - 1);
+    let span = keys.prefetch.span().unwrap_or(name);
+    let help = "idle instances cannot take them over: lower prefetch, or item-timeout if items are short";
+    problems.push(Problem::warning(span, message).help(help));
+}

@@ -1,0 +1,193 @@
+//! Where items come from, and how a full queue holds its sources back.
+//!
+//! A source gives items in the chunks that were read from it. What finds no room is kept here, at most one chunk, and the
+//! source is paused until all of it has found its place: that is the whole of backpressure. In a stop, what a source still had
+//! is taken in and handed back, so that nothing that was read is lost.
+
+use super::Machine;
+use super::action::{Action, Actions, DeathReason, Note};
+use super::event::SourceEnd;
+use super::queue::Gate;
+use super::shutdown::Phase;
+use super::timers::Key;
+use crate::model::plan::{Feed, OnFull, SourcePlan};
+use crate::model::{ExitStatus, Payload, QueueId, SourceId};
+use std::collections::VecDeque;
+
+#[derive(Debug)]
+pub(super) struct Feeding {
+    /// Read, and not accepted yet.
+    held: VecDeque<Payload>,
+    paused: bool,
+    /// It gives nothing more: end of file, failure, or given up.
+    pub ended: bool,
+    /// Standard input in a stop: what comes goes straight into the leftovers.
+    pub straight: bool,
+    pub failed: bool,
+    /// It was read to its end.
+    pub whole: bool,
+    pub items: u64,
+    /// The process of a command source has left (true for standard input, which has none).
+    pub process_gone: bool,
+}
+
+impl Feeding {
+    pub fn new(plan: &SourcePlan) -> Feeding {
+        Feeding {
+            held: VecDeque::new(),
+            paused: false,
+            ended: false,
+            straight: false,
+            failed: false,
+            whole: false,
+            items: 0,
+            process_gone: plan.feed == Feed::Stdin,
+        }
+    }
+
+    /// Nothing more comes from it, and all that came has found its place.
+    pub fn is_over(&self) -> bool {
+        self.ended && self.process_gone && self.held.is_empty()
+    }
+}
+
+impl Machine {
+    pub(super) fn submitted(&mut self, source: SourceId, items: Vec<Payload>, out: &mut Actions) {
+        let queue = self.plan.source(source).queue;
+        let feeding = &mut self.feeds[source.index()];
+        feeding.items += items.len() as u64;
+        if feeding.straight {
+            for payload in items {
+                let item = self.queues[queue.index()].accept(payload);
+                self.hand_back(queue, item, out);
+            }
+            return;
+        }
+        feeding.held.extend(items);
+        self.pump(queue, out);
+    }
+
+    /// Moves what the sources hold into the queue as far as it has room, then gives out what can be given out.
+    pub(super) fn pump(&mut self, queue: QueueId, out: &mut Actions) {
+        for index in 0..self.feeds.len() {
+            if self.plan.sources[index].queue == queue {
+                self.pump_source(index, queue, out);
+            }
+        }
+        self.dispatch(queue, out);
+    }
+
+    fn pump_source(&mut self, index: usize, queue: QueueId, out: &mut Actions) {
+        let plan = self.plan.clone();
+        let limits = plan.queue(queue);
+        while let Some(payload) = self.feeds[index].held.pop_front() {
+            let state = &mut self.queues[queue.index()];
+            if state.gate == Gate::Closed {
+                let item = state.accept(payload);
+                self.hand_back(queue, item, out);
+            } else if state.has_room(limits, payload.len()) {
+                let item = state.accept(payload);
+                state.ready.push_back(item);
+            } else if limits.on_full == OnFull::Reject {
+                let item = state.accept(payload);
+                self.bury(queue, item, DeathReason::Full, out);
+            } else {
+                self.feeds[index].held.push_front(payload);
+                break;
+            }
+        }
+        self.press_back(index, queue, out);
+    }
+
+    /// Pauses a source whose items found no room, or lets it go on.
+    fn press_back(&mut self, index: usize, queue: QueueId, out: &mut Actions) {
+        let source = self.plan.sources.get(index).map(|_| SourceId(u32::try_from(index).unwrap_or(u32::MAX)));
+        let (Some(source), feeding) = (source, &mut self.feeds[index]) else { return };
+        if feeding.held.is_empty() {
+            self.progressed |= feeding.ended;
+            let limits = &self.plan.queues[queue.index()];
+            let state = &self.queues[queue.index()];
+            let go_on = state.gate == Gate::Closed || state.has_room(limits, 0) || limits.on_full == OnFull::Reject;
+            if feeding.paused && go_on && !feeding.ended {
+                feeding.paused = false;
+                out.push(Action::Resume { source });
+            }
+        } else if !feeding.paused && !feeding.ended {
+            feeding.paused = true;
+            out.push(Action::Pause { source });
+        }
+    }
+
+    /// In a stop standard input is read on, straight into the leftovers, however full the queue is.
+    pub(super) fn read_straight(&mut self, source: SourceId, out: &mut Actions) {
+        let feeding = &mut self.feeds[source.index()];
+        feeding.straight = true;
+        if std::mem::take(&mut feeding.paused) {
+            out.push(Action::Resume { source });
+        }
+    }
+
+    pub(super) fn oversized(&mut self, source: SourceId, length: u64, head: Payload, out: &mut Actions) {
+        let queue = self.plan.source(source).queue;
+        self.feeds[source.index()].items += 1;
+        let item = self.queues[queue.index()].accept(head);
+        let before = out.len();
+        self.bury(queue, item, DeathReason::TooLong, out);
+        for action in &mut out[before..] {
+            if let Action::Bury(letter) | Action::Note(Note::Buried { letter }) = action {
+                letter.length = length;
+            }
+        }
+    }
+
+    pub(super) fn source_ended(&mut self, source: SourceId, end: SourceEnd, out: &mut Actions) {
+        let feeding = &mut self.feeds[source.index()];
+        if std::mem::replace(&mut feeding.ended, true) {
+            // It was given up before, because its process could not be started or removed.
+            return;
+        }
+        let items = feeding.items;
+        match end {
+            SourceEnd::Whole => {
+                feeding.whole = true;
+                out.push(Action::Note(Note::SourceEnded { source, items }));
+            }
+            SourceEnd::Torn { length, head } => out.push(Action::Note(Note::TornItem { source, length, head })),
+            SourceEnd::Failed { errno } => {
+                feeding.failed = true;
+                out.push(Action::Note(Note::SourceFailed { source, errno: Some(errno), status: None }));
+            }
+            SourceEnd::Abandoned { torn } => {
+                out.push(Action::Note(Note::StdinAbandoned { source }));
+                if let Some(head) = torn {
+                    out.push(Action::Note(Note::TornItem { source, length: head.len() as u64, head }));
+                }
+            }
+        }
+        self.progressed = true;
+    }
+
+    /// The process of a command source has left with all its members. `asked`: we told it to.
+    pub(super) fn source_process_gone(&mut self, source: SourceId, status: ExitStatus, asked: bool, out: &mut Actions) {
+        let Feed::Command(program) = &self.plan.source(source).feed else { return };
+        let well = asked
+            || matches!(status, ExitStatus::Exited(code) if program.success_exit_status.contains(&code))
+            || matches!(self.phase, Phase::Stopping(_));
+        let feeding = &mut self.feeds[source.index()];
+        feeding.process_gone = true;
+        if !well {
+            feeding.failed = true;
+            out.push(Action::Note(Note::SourceFailed { source, errno: None, status: Some(status) }));
+        }
+        self.progressed = true;
+    }
+
+    pub(super) fn stdin_deadline(&mut self, out: &mut Actions) {
+        self.timers.cancel(Key::Stdin);
+        for index in 0..self.feeds.len() {
+            if self.plan.sources[index].feed == Feed::Stdin && !self.feeds[index].ended {
+                out.push(Action::Abandon { source: SourceId(u32::try_from(index).unwrap_or(u32::MAX)) });
+            }
+        }
+    }
+}

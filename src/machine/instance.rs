@@ -1,0 +1,183 @@
+//! One process slot: a replica of a worker, or the process of a command source.
+//!
+//! ```text
+//!  Waiting ─▶ Due ─▶ Starting ─▶ Up ─▶ Leaving ─▶ Remains ─▶ Due, Delayed or Resting
+//!              ▲        │  │     └──────────────────▲ (died by itself)
+//!              │        │  └▶ Aborting ─────────────┘ (stopped before exec was reported)
+//!           Delayed ◀───┘ (the start failed)
+//!  any of Waiting, Due, Delayed ─▶ Resting at a stop; Leaving, Aborting, Remains ─▶ Resting when KILL does not help
+//! ```
+//!
+//! Always: an incarnation exists in Starting, Aborting, Up, Leaving and Remains and nowhere else, and every event that
+//! names another incarnation is inert. Only Up is given items. Leases live from Up to the end of Remains: items come back
+//! when the session is empty and its last words were read. The timer `Key::Slot` belongs to Delayed (the end of the
+//! back-off), Aborting (patience with an unkillable child), Leaving (the next rung) and Remains (survivors).
+
+use super::action::LadderStep;
+use super::lease::Leases;
+use super::report::Fate;
+use super::restart::Delays;
+use crate::model::process::Usage;
+use crate::model::{ExitStatus, ProcId, StopReason, Time};
+
+#[derive(Debug)]
+pub(super) struct Instance {
+    pub state: State,
+    pub delays: Delays,
+    /// Starts so far, failed ones included; the incarnation's number comes from it.
+    pub starts: u64,
+    pub restarts: u64,
+    /// Items it settled as done, in all its lives.
+    pub done: u64,
+    /// It ran once, or never will: workers that are `after` it need not wait any more.
+    pub begun: bool,
+    pub last_status: Option<ExitStatus>,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    /// For the workers that it is `after`.
+    Waiting,
+    /// In the line of starts.
+    Due,
+    /// For the end of its back-off.
+    Delayed,
+    /// Spawn was ordered; exec is not reported yet.
+    Starting {
+        proc: ProcId,
+    },
+    /// Killed before its exec was reported.
+    Aborting {
+        proc: ProcId,
+    },
+    Up(Life),
+    Leaving(Life, Climb),
+    /// The leader is gone; its session is not known to be empty.
+    Remains(Life, Remains),
+    /// For good.
+    Resting(Fate),
+}
+
+/// One incarnation whose exec was reported.
+#[derive(Debug)]
+pub(super) struct Life {
+    pub proc: ProcId,
+    pub since: Time,
+    /// `None` for a plain service and a source.
+    pub work: Option<Work>,
+}
+
+/// The queue side of a life.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub leases: Leases,
+    /// Unanswered items it may hold.
+    pub window: u32,
+    /// It stands in the queue's line.
+    pub in_line: bool,
+    /// It settled at least one item as done: the program works.
+    pub proven: bool,
+}
+
+/// A stop on its way up the ladder.
+#[derive(Debug)]
+pub(super) struct Climb {
+    pub began: Time,
+    pub reason: StopReason,
+    pub purpose: Purpose,
+    /// The rung that was taken last; `None` before the first.
+    pub rung: Option<LadderStep>,
+    /// Index of the next rung in the plan's ladder; its length for KILL; one more when KILL was sent.
+    pub next: usize,
+}
+
+/// Why an instance is stopped, as far as it matters for what comes after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A new incarnation follows at once and nothing is blamed.
+    Renew,
+    /// The item with this token took too long: it counts an attempt if it is still unanswered.
+    TimedOut(crate::model::Token),
+    /// It broke the protocol: as if it had crashed.
+    Garbled,
+    /// For good.
+    Rest,
+}
+
+/// What is left of a session after its leader.
+#[derive(Debug)]
+pub(super) struct Remains {
+    pub status: ExitStatus,
+    pub usage: Usage,
+    pub died: Time,
+    /// The leader had read of its oldest unanswered item.
+    pub in_hand: bool,
+    /// How it was stopped, if it was.
+    pub climb: Option<Climb>,
+    pub survivors: Survivors,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Survivors {
+    /// The look at the members is still to come.
+    Unknown,
+    /// Told to leave; at this moment they are killed.
+    Told { kill_at: Time },
+    /// Killed; waited for until then.
+    Killed { until: Time },
+}
+
+impl Instance {
+    pub fn new() -> Instance {
+        Instance {
+            state: State::Waiting,
+            delays: Delays::default(),
+            starts: 0,
+            restarts: 0,
+            done: 0,
+            begun: false,
+            last_status: None,
+        }
+    }
+
+    /// The incarnation that exists now.
+    pub fn proc(&self) -> Option<ProcId> {
+        match &self.state {
+            State::Starting { proc } | State::Aborting { proc } => Some(*proc),
+            State::Up(life) | State::Leaving(life, _) | State::Remains(life, _) => Some(life.proc),
+            State::Waiting | State::Due | State::Delayed | State::Resting(_) => None,
+        }
+    }
+
+    pub fn work_mut(&mut self) -> Option<&mut Work> {
+        match &mut self.state {
+            State::Up(life) | State::Leaving(life, _) | State::Remains(life, _) => life.work.as_mut(),
+            State::Waiting
+            | State::Due
+            | State::Delayed
+            | State::Starting { .. }
+            | State::Aborting { .. }
+            | State::Resting(_) => None,
+        }
+    }
+
+    pub fn is_resting(&self) -> bool {
+        matches!(self.state, State::Resting(_))
+    }
+
+    /// Runs and was not asked to leave.
+    pub fn is_up(&self) -> bool {
+        matches!(self.state, State::Up(_))
+    }
+}
+
+impl Work {
+    pub fn new(window: u32) -> Work {
+        Work { leases: Leases::new(), window, in_line: false, proven: false }
+    }
+
+    /// It may be given one more item, `max_items` in its life.
+    pub fn has_room(&self, max_items: Option<u64>) -> bool {
+        self.leases.len() < self.window as usize && max_items.is_none_or(|max| self.leases.granted() < max)
+    }
+}

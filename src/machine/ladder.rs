@@ -1,0 +1,229 @@
+//! The stop of one instance: the exit event, the stop signals, KILL; and what is left after the leader.
+//!
+//! Each rung is taken once, none before the wait of the one before is over, and KILL is the last. Three things may shorten
+//! the way: the deadline of the whole stop, a second Ctrl+C, and the death of the leader, after which there is nobody left to
+//! tell the event to: survivors get TERM, a moment, KILL.
+
+use super::Machine;
+use super::action::{Action, Actions, LadderStep, Note};
+use super::instance::{Climb, Purpose, State, Survivors};
+use super::report::Fate;
+use super::timers::Key;
+use crate::model::plan::{KillMode, Rung, Step};
+use crate::model::{InstanceId, ProcId, Signal, StopReason, Target, Time};
+use std::time::Duration;
+
+/// What KILL does not remove in this time is in the kernel's hands (D state, frozen) and is no longer waited for.
+pub(super) const UNKILLABLE_AFTER: Duration = Duration::from_secs(5);
+
+/// Survivors are looked for again this often while they are being stopped: the last of them may be the child of a living
+/// stranger, and its death is not told to us.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// What a stop may take longer than its ladder when the leader leaves members behind.
+const SURVIVORS_EXTRA: Duration = Duration::from_secs(1);
+
+impl Machine {
+    /// Begins the ladder of an instance that runs. Nothing for one that is on its way already.
+    pub(super) fn ask_to_leave(&mut self, id: InstanceId, reason: StopReason, purpose: Purpose, out: &mut Actions) {
+        let instance = &mut self.instances[id.index()];
+        match std::mem::replace(&mut instance.state, State::Waiting) {
+            State::Up(life) => {
+                let proc = life.proc;
+                let consumes = life.work.is_some();
+                let climb = Climb { began: self.now, reason, purpose, rung: None, next: 0 };
+                instance.state = State::Leaving(life, climb);
+                self.timers.cancel(Key::Clock(id));
+                self.climb(id, out);
+                if consumes {
+                    out.push(Action::CloseItems { proc });
+                }
+            }
+            other @ (State::Waiting
+            | State::Due
+            | State::Delayed
+            | State::Starting { .. }
+            | State::Aborting { .. }
+            | State::Leaving(..)
+            | State::Remains(..)
+            | State::Resting(_)) => instance.state = other,
+        }
+    }
+
+    /// Takes the next rung.
+    pub(super) fn climb(&mut self, id: InstanceId, out: &mut Actions) {
+        let plan = self.plan.clone();
+        let program = plan.program(id);
+        let deadline = self.timers.get(Key::Deadline);
+        let State::Leaving(life, climb) = &mut self.instances[id.index()].state else { return };
+        let (proc, reason) = (life.proc, climb.reason);
+        let index = climb.next;
+        climb.next = index.saturating_add(1);
+        let (step, wait) = match program.ladder.get(index) {
+            Some(Rung { step: Step::Event, wait }) => (LadderStep::Event, *wait),
+            Some(Rung { step: Step::Signal(signal), wait }) => (LadderStep::Signal(*signal), *wait),
+            None if index == program.ladder.len() => (LadderStep::Kill, UNKILLABLE_AFTER),
+            None => return self.is_unkillable(id, out),
+        };
+        climb.rung = Some(step);
+        out.push(Action::Note(Note::Climbed { instance: id, step, reason }));
+        self.timers.set(Key::Slot(id), self.now + wait);
+        match step {
+            LadderStep::Event => {
+                let next = deadline.map_or(wait, |deadline| wait.min(deadline.since(self.now)));
+                out.push(Action::Tell { proc, reason, next });
+            }
+            LadderStep::Signal(signal) => signal_rung(proc, signal, program.kill_mode, out),
+            LadderStep::Kill => {
+                let target = if program.kill_mode == KillMode::Process { Target::Leader } else { Target::Members };
+                out.push(Action::Kill { proc, signal: Signal::KILL, target });
+            }
+        }
+    }
+
+    /// KILL now, whatever rung it is on: the deadline of the stop is reached.
+    pub(super) fn kill_now(&mut self, id: InstanceId, reason: StopReason, out: &mut Actions) {
+        let ladder = self.plan.program(id).ladder.len();
+        match &mut self.instances[id.index()].state {
+            State::Starting { proc } => {
+                let proc = *proc;
+                self.abort_start(id, proc, out);
+            }
+            State::Up(_) => {
+                self.kill_without_a_word(id, reason, out);
+            }
+            State::Leaving(_, climb) if climb.next <= ladder => {
+                climb.next = ladder;
+                self.climb(id, out);
+            }
+            State::Remains(..) => self.kill_survivors(id, out),
+            State::Leaving(..)
+            | State::Aborting { .. }
+            | State::Waiting
+            | State::Due
+            | State::Delayed
+            | State::Resting(_) => {}
+        }
+    }
+
+    fn kill_without_a_word(&mut self, id: InstanceId, reason: StopReason, out: &mut Actions) {
+        let next = self.plan.program(id).ladder.len();
+        let instance = &mut self.instances[id.index()];
+        if let State::Up(life) = std::mem::replace(&mut instance.state, State::Waiting) {
+            let (proc, consumes) = (life.proc, life.work.is_some());
+            let climb = Climb { began: self.now, reason, purpose: Purpose::Rest, rung: None, next };
+            instance.state = State::Leaving(life, climb);
+            self.timers.cancel(Key::Clock(id));
+            self.climb(id, out);
+            if consumes {
+                out.push(Action::CloseItems { proc });
+            }
+        }
+    }
+
+    /// The first look found members without their leader: TERM and CONT, and KILL after the last signal rung's wait, at most a
+    /// second more than the ladder allows. A later look found some still: nothing new.
+    pub(super) fn tell_survivors(&mut self, id: InstanceId, count: u32, out: &mut Actions) {
+        let program = self.plan.program(id);
+        let patience = self.now + program.last_signal_wait();
+        let ladder_end = self.ladder_end(id).map_or(Time::NEVER, |end| end + SURVIVORS_EXTRA);
+        let deadline = self.timers.get(Key::Deadline).unwrap_or(Time::NEVER);
+        let ladder = program.ladder.len();
+        let State::Remains(life, remains) = &mut self.instances[id.index()].state else { return };
+        if remains.survivors != Survivors::Unknown {
+            return;
+        }
+        let proc = life.proc;
+        out.push(Action::Note(Note::Survivors { instance: id, count }));
+        if remains.climb.as_ref().is_some_and(|climb| climb.next > ladder) {
+            return self.kill_survivors(id, out);
+        }
+        let kill_at = patience.min(ladder_end).min(deadline);
+        remains.survivors = Survivors::Told { kill_at };
+        signal_group(proc, Signal::TERM, out);
+        self.timers.set(Key::Slot(id), kill_at.min(self.now + LOOK_AGAIN));
+    }
+
+    /// When KILL would come if the leader had stayed; `None` when nobody asked it to go.
+    fn ladder_end(&self, id: InstanceId) -> Option<Time> {
+        let State::Remains(_, remains) = &self.instances[id.index()].state else { return None };
+        let climb = remains.climb.as_ref()?;
+        Some(climb.began + self.plan.program(id).ladder_time())
+    }
+
+    pub(super) fn survivors_are_due(&mut self, id: InstanceId, out: &mut Actions) {
+        let State::Remains(life, remains) = &self.instances[id.index()].state else { return };
+        let proc = life.proc;
+        match remains.survivors {
+            Survivors::Told { kill_at } if kill_at <= self.now => self.kill_survivors(id, out),
+            Survivors::Killed { until } if until <= self.now => self.is_unkillable(id, out),
+            Survivors::Told { kill_at: end } | Survivors::Killed { until: end } => {
+                out.push(Action::CheckMembers { proc });
+                self.timers.set(Key::Slot(id), end.min(self.now + LOOK_AGAIN));
+            }
+            Survivors::Unknown => self.bug(format!("survivors of {proc} were waited for before they were told"), out),
+        }
+    }
+
+    pub(super) fn kill_survivors(&mut self, id: InstanceId, out: &mut Actions) {
+        let State::Remains(life, remains) = &mut self.instances[id.index()].state else { return };
+        let proc = life.proc;
+        match remains.survivors {
+            Survivors::Killed { .. } => return,
+            Survivors::Unknown | Survivors::Told { .. } => {}
+        }
+        let until = self.now + UNKILLABLE_AFTER;
+        remains.survivors = Survivors::Killed { until };
+        out.push(Action::Note(Note::SurvivorsKilled { instance: id }));
+        out.push(Action::Kill { proc, signal: Signal::KILL, target: Target::Members });
+        out.push(Action::CheckMembers { proc });
+        self.timers.set(Key::Slot(id), self.now + LOOK_AGAIN);
+    }
+
+    /// KILL did not help: it is no longer waited for. Its items are not given to anybody else in this run.
+    pub(super) fn is_unkillable(&mut self, id: InstanceId, out: &mut Actions) {
+        let state = std::mem::replace(&mut self.instances[id.index()].state, State::Waiting);
+        let (proc, work) = match state {
+            State::Leaving(life, _) | State::Remains(life, _) => (life.proc, life.work),
+            State::Aborting { proc } => (proc, None),
+            other @ (State::Waiting
+            | State::Due
+            | State::Delayed
+            | State::Starting { .. }
+            | State::Up(_)
+            | State::Resting(_)) => {
+                self.instances[id.index()].state = other;
+                return self.bug(format!("instance {} was found unkillable and was not killed", id.0), out);
+            }
+        };
+        self.timers.cancel(Key::Slot(id));
+        out.push(Action::Note(Note::Unkillable { instance: id }));
+        out.push(Action::Forget { proc });
+        if let (Some(mut work), Some(queue)) = (work, self.plan.consumer(id).map(|consumer| consumer.queue)) {
+            for item in work.leases.drain() {
+                self.queues[queue.index()].leased -= 1;
+                self.hand_back(queue, item, out);
+            }
+            self.roomier.push(queue);
+        }
+        if let Some(source) = self.source_of(id) {
+            let feeding = &mut self.feeds[source.index()];
+            (feeding.failed, feeding.ended, feeding.process_gone) = (true, true, true);
+        }
+        self.rest(id, Fate::Unkillable, out);
+    }
+}
+
+/// A stop signal, and CONT so that a stopped process can act on it.
+fn signal_rung(proc: ProcId, signal: Signal, kill_mode: KillMode, out: &mut Actions) {
+    let target = if kill_mode == KillMode::Group { Target::Members } else { Target::Leader };
+    out.push(Action::Kill { proc, signal, target });
+    if signal != Signal::CONT {
+        out.push(Action::Kill { proc, signal: Signal::CONT, target });
+    }
+}
+
+fn signal_group(proc: ProcId, signal: Signal, out: &mut Actions) {
+    out.push(Action::Kill { proc, signal, target: Target::Members });
+    out.push(Action::Kill { proc, signal: Signal::CONT, target: Target::Members });
+}

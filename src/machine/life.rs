@@ -1,0 +1,402 @@
+//! Start, death and restart of one instance.
+
+use super::Machine;
+use super::action::{Action, Actions, LadderStep, Note, StopCause};
+use super::instance::{Climb, Life, Purpose, Remains, State, Survivors, Work};
+use super::ladder::UNKILLABLE_AFTER;
+use super::report::Fate;
+use super::restart::{Prospect, prospect};
+use super::shutdown::Phase;
+use super::timers::Key;
+use crate::model::plan::{Backoff, KillMode, OnGiveUp, Restart, Role};
+use crate::model::process::Usage;
+use crate::model::{ExitStatus, InstanceId, ProcId, SpawnError, Time, WorkerId};
+use std::time::Duration;
+
+/// Starts under way at once, at most: a thousand workers must not keep a stop waiting.
+const STARTS_AT_ONCE: usize = 64;
+
+/// A source's start is tried again like this when the machine is short of something.
+const SOURCE_BACKOFF: Backoff =
+    Backoff { delay: Duration::from_millis(100), factor: 2.0, max: Duration::from_secs(30), jitter: 0.2 };
+
+impl Machine {
+    /// A waiting instance is due when every worker it is `after` has begun.
+    pub(super) fn start_if_its_turn(&mut self, id: InstanceId) {
+        let after = self.worker_of(id).map(|worker| self.plan.worker(worker).after.clone()).unwrap_or_default();
+        let ready = |worker: &WorkerId| self.replicas(*worker).iter().all(|&id| self.instances[id.index()].begun);
+        if matches!(self.instances[id.index()].state, State::Waiting) && after.iter().all(ready) {
+            self.make_due(id);
+        }
+    }
+
+    fn make_due(&mut self, id: InstanceId) {
+        self.instances[id.index()].state = State::Due;
+        self.due.push_back(id);
+    }
+
+    pub(super) fn start_due(&mut self, out: &mut Actions) {
+        while self.starting < STARTS_AT_ONCE
+            && let Some(id) = self.due.pop_front()
+        {
+            if matches!(self.instances[id.index()].state, State::Due) {
+                let proc = self.next_proc(id);
+                self.instances[id.index()].state = State::Starting { proc };
+                self.starting += 1;
+                out.push(Action::Spawn { proc, instance: id });
+            }
+        }
+    }
+
+    /// It ran, or never will: those that are after its worker may start.
+    fn has_begun(&mut self, id: InstanceId) {
+        if std::mem::replace(&mut self.instances[id.index()].begun, true) {
+            return;
+        }
+        let Some(worker) = self.worker_of(id) else { return };
+        let waiting: Vec<InstanceId> = self
+            .instance_ids()
+            .filter(|&id| matches!(self.instances[id.index()].state, State::Waiting))
+            .filter(|&id| self.worker_of(id).is_some_and(|other| self.plan.worker(other).after.contains(&worker)))
+            .collect();
+        waiting.into_iter().for_each(|id| self.start_if_its_turn(id));
+    }
+
+    pub(super) fn spawned(&mut self, proc: ProcId, out: &mut Actions) {
+        let Some(id) = self.slot(proc) else { return };
+        match &self.instances[id.index()].state {
+            State::Starting { .. } => {}
+            // It was killed in the moment in which its exec succeeded.
+            State::Aborting { .. } => return,
+            State::Up(_) | State::Leaving(..) | State::Remains(..) => {
+                return self.bug(format!("{proc} was reported to run twice"), out);
+            }
+            State::Waiting | State::Due | State::Delayed | State::Resting(_) => return,
+        }
+        self.starting -= 1;
+        let work = self.plan.consumer(id).map(|consumer| Work::new(consumer.prefetch));
+        self.instances[id.index()].state = State::Up(Life { proc, since: self.now, work });
+        if let Some(worker) = self.worker_of(id) {
+            self.workers[worker.index()].ever_ran = true;
+        }
+        out.push(Action::Note(Note::Started { instance: id, proc }));
+        self.has_begun(id);
+        self.enlist(id, out);
+    }
+
+    pub(super) fn spawn_failed(&mut self, proc: ProcId, error: SpawnError, out: &mut Actions) {
+        let Some(id) = self.slot(proc) else { return };
+        match &self.instances[id.index()].state {
+            State::Starting { .. } => {
+                self.starting -= 1;
+                out.push(Action::Note(Note::SpawnFailed { instance: id, error }));
+                self.start_failed(id, error, out);
+            }
+            State::Aborting { .. } => self.rest_unstarted(id, out),
+            State::Up(_) | State::Leaving(..) | State::Remains(..) => {
+                self.bug(format!("{proc} failed to start and ran"), out);
+            }
+            State::Waiting | State::Due | State::Delayed | State::Resting(_) => {}
+        }
+    }
+
+    fn start_failed(&mut self, id: InstanceId, error: SpawnError, out: &mut Actions) {
+        let prospect = prospect(error);
+        let Some(worker) = self.worker_of(id) else {
+            return if prospect == Prospect::Shortage {
+                self.start_later(id, out)
+            } else {
+                self.source_cannot_start(id, out)
+            };
+        };
+        let limit = self.plan.worker(worker).start_limit;
+        let crew = &mut self.workers[worker.index()];
+        let hopeless = prospect == Prospect::Hopeless && !crew.ever_ran;
+        if hopeless {
+            out.push(Action::Note(Note::CannotStart { worker, error }));
+            self.give_up(worker, id, out);
+        } else if prospect != Prospect::Shortage && crew.failures.count(limit, self.now) {
+            self.note_give_up(worker, out);
+            self.give_up(worker, id, out);
+        } else {
+            self.start_later(id, out);
+        }
+    }
+
+    fn source_cannot_start(&mut self, id: InstanceId, out: &mut Actions) {
+        if let Some(source) = self.source_of(id) {
+            let feeding = &mut self.feeds[source.index()];
+            (feeding.failed, feeding.ended, feeding.process_gone) = (true, true, true);
+            out.push(Action::Note(Note::SourceFailed { source, errno: None, status: None }));
+        }
+        self.rest(id, Fate::GivenUp, out);
+    }
+
+    /// The next start, after its delay.
+    fn start_later(&mut self, id: InstanceId, out: &mut Actions) {
+        if !self.may_start(id) {
+            return self.rest_as_it_was(id, out);
+        }
+        let backoff = self.worker_of(id).map_or(SOURCE_BACKOFF, |worker| self.plan.worker(worker).restart_delay);
+        let chance = self.random.f64();
+        let instance = &mut self.instances[id.index()];
+        let after = instance.delays.next(&backoff, chance);
+        instance.restarts += 1;
+        out.push(Action::Note(Note::Restarting { instance: id, after }));
+        if after.is_zero() {
+            self.make_due(id);
+        } else {
+            self.instances[id.index()].state = State::Delayed;
+            self.timers.set(Key::Slot(id), self.now + after);
+        }
+    }
+
+    /// Whether a new incarnation is wanted at all: not in a stop, but for the workers of a queue that is worked off.
+    fn may_start(&self, id: InstanceId) -> bool {
+        match &self.phase {
+            Phase::Running => true,
+            Phase::Stopping(stop) => stop.drains(self, id),
+            Phase::Sweeping(_) | Phase::Over => false,
+        }
+    }
+
+    pub(super) fn exited(&mut self, proc: ProcId, status: ExitStatus, in_hand: bool, usage: Usage) {
+        let Some(id) = self.slot(proc) else { return };
+        self.timers.cancel(Key::Slot(id));
+        self.timers.cancel(Key::Clock(id));
+        let instance = &mut self.instances[id.index()];
+        instance.last_status = Some(status);
+        let state = std::mem::replace(&mut instance.state, State::Waiting);
+        let remains = |climb| Remains { status, usage, died: self.now, in_hand, climb, survivors: Survivors::Unknown };
+        let unheard = |proc| Life { proc, since: self.now, work: None };
+        let next = match state {
+            State::Up(life) => State::Remains(life, remains(None)),
+            State::Leaving(life, climb) => State::Remains(life, remains(Some(climb))),
+            // Its exec was never reported, so it was killed before, or its report was not read yet: both have no items.
+            State::Aborting { proc } => State::Remains(unheard(proc), remains(Some(Climb::aborted(self.now)))),
+            State::Starting { proc } => {
+                self.starting -= 1;
+                State::Remains(unheard(proc), remains(None))
+            }
+            other @ (State::Remains(..) | State::Waiting | State::Due | State::Delayed | State::Resting(_)) => other,
+        };
+        self.instances[id.index()].state = next;
+    }
+
+    pub(super) fn members_left(&mut self, proc: ProcId, count: u32, out: &mut Actions) {
+        let Some(id) = self.slot(proc) else { return };
+        let kill_mode = self.plan.program(id).kill_mode;
+        match &self.instances[id.index()].state {
+            State::Remains(..) if kill_mode == KillMode::Process => {
+                out.push(Action::Forget { proc });
+                self.members_gone(proc, out);
+            }
+            State::Remains(..) => self.tell_survivors(id, count, out),
+            State::Starting { .. } | State::Aborting { .. } | State::Up(_) | State::Leaving(..) => {
+                self.bug(format!("members of {proc} were counted before its leader died"), out);
+            }
+            State::Waiting | State::Due | State::Delayed | State::Resting(_) => {}
+        }
+    }
+
+    pub(super) fn members_gone(&mut self, proc: ProcId, out: &mut Actions) {
+        let Some(id) = self.slot(proc) else { return };
+        let instance = &mut self.instances[id.index()];
+        let (life, remains) = match std::mem::replace(&mut instance.state, State::Waiting) {
+            State::Remains(life, remains) => (life, remains),
+            other @ (State::Waiting
+            | State::Due
+            | State::Delayed
+            | State::Starting { .. }
+            | State::Aborting { .. }
+            | State::Up(_)
+            | State::Leaving(..)
+            | State::Resting(_)) => {
+                instance.state = other;
+                return self.bug(format!("{proc} was told empty before its leader died"), out);
+            }
+        };
+        self.timers.cancel(Key::Slot(id));
+        self.note_departure(id, &life, &remains, out);
+        self.depart(id, life, remains, out);
+    }
+
+    fn note_departure(&mut self, id: InstanceId, life: &Life, remains: &Remains, out: &mut Actions) {
+        let (status, usage) = (remains.status, remains.usage);
+        out.push(Action::Note(match &remains.climb {
+            Some(climb) => Note::Left { instance: id, status, took: self.now.since(climb.began) },
+            None => Note::Died { instance: id, status, ran: remains.died.since(life.since), usage },
+        }));
+    }
+
+    /// The incarnation is gone entirely: its items go back, and what comes next is decided.
+    fn depart(&mut self, id: InstanceId, life: Life, remains: Remains, out: &mut Actions) {
+        // While its items are given back the slot is nobody's; it is due, delayed or at rest before this event is over.
+        self.instances[id.index()].state = State::Waiting;
+        let ran = remains.died.since(life.since);
+        let (items, proven) =
+            life.work.map_or((Default::default(), false), |mut work| (work.leases.drain(), work.proven));
+        let counts = self.give_back(id, items, &remains, out);
+        let fate = fate_of(&remains, self.now);
+        match self.plan.role(id) {
+            Role::Source(source) => {
+                let asked = remains.climb.is_some();
+                self.rest(id, fate, out);
+                self.source_process_gone(source, remains.status, asked, out);
+            }
+            Role::Worker { worker, .. } => {
+                let purpose = remains.climb.as_ref().map(|climb| climb.purpose);
+                if proven || ran >= self.plan.worker(worker).restart_reset_after {
+                    self.instances[id.index()].delays.reset();
+                }
+                self.after_worker(id, worker, purpose, remains.status, counts, fate, out);
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the facts of one death, used here once")]
+    fn after_worker(
+        &mut self,
+        id: InstanceId,
+        worker: WorkerId,
+        purpose: Option<Purpose>,
+        status: ExitStatus,
+        counts: bool,
+        fate: Fate,
+        out: &mut Actions,
+    ) {
+        if !self.may_start(id) {
+            return self.rest(id, fate, out);
+        }
+        match purpose {
+            Some(Purpose::Rest) => self.rest(id, fate, out),
+            Some(Purpose::Renew | Purpose::TimedOut(_)) => {
+                self.instances[id.index()].restarts += 1;
+                self.make_due(id);
+            }
+            None if !self.wants_restart(worker, status) => {
+                self.workers[worker.index()].failed |= !self.is_success(worker, status);
+                self.rest(id, fate, out);
+            }
+            Some(Purpose::Garbled) | None => {
+                let limit = self.plan.worker(worker).start_limit;
+                if counts && self.workers[worker.index()].failures.count(limit, self.now) {
+                    self.note_give_up(worker, out);
+                    self.give_up(worker, id, out);
+                } else {
+                    self.start_later(id, out);
+                }
+            }
+        }
+    }
+
+    fn is_success(&self, worker: WorkerId, status: ExitStatus) -> bool {
+        let codes = &self.plan.worker(worker).program.success_exit_status;
+        matches!(status, ExitStatus::Exited(code) if codes.contains(&code))
+    }
+
+    fn wants_restart(&self, worker: WorkerId, status: ExitStatus) -> bool {
+        match self.plan.worker(worker).restart {
+            Restart::Always => true,
+            Restart::OnFailure => !self.is_success(worker, status),
+            Restart::Never => false,
+        }
+    }
+
+    fn note_give_up(&mut self, worker: WorkerId, out: &mut Actions) {
+        if let Some(limit) = self.plan.worker(worker).start_limit {
+            out.push(Action::Note(Note::GaveUp { worker, burst: limit.burst, interval: limit.interval }));
+        }
+    }
+
+    /// The worker is given up: no replica of it is started again. Those that run go on.
+    fn give_up(&mut self, worker: WorkerId, id: InstanceId, out: &mut Actions) {
+        self.workers[worker.index()].gave_up = true;
+        self.rest(id, Fate::GivenUp, out);
+        for other in self.replicas(worker) {
+            if matches!(self.instances[other.index()].state, State::Waiting | State::Due | State::Delayed) {
+                self.timers.cancel(Key::Slot(other));
+                self.rest(other, Fate::GivenUp, out);
+            }
+        }
+        match self.plan.worker(worker).on_give_up {
+            OnGiveUp::Shutdown => self.begin_stop(StopCause::GaveUp(worker), out),
+            OnGiveUp::Ignore => {}
+        }
+    }
+
+    /// The instance is at rest for good.
+    pub(super) fn rest(&mut self, id: InstanceId, fate: Fate, out: &mut Actions) {
+        self.instances[id.index()].state = State::Resting(fate);
+        self.has_begun(id);
+        self.progressed = true;
+        self.look_for_consumers(id, out);
+    }
+
+    /// At rest, and how it left is told by its last death, if there was one.
+    pub(super) fn rest_as_it_was(&mut self, id: InstanceId, out: &mut Actions) {
+        let status = self.instances[id.index()].last_status;
+        self.rest(id, status.map_or(Fate::NeverStarted, |status| Fate::Ended { status }), out);
+    }
+
+    /// A queue whose workers are all at rest for good will never be worked off: the run stops instead of waiting for ever.
+    fn look_for_consumers(&mut self, id: InstanceId, out: &mut Actions) {
+        let Some(queue) = self.plan.consumer(id).map(|consumer| consumer.queue) else { return };
+        let consumes = |&id: &InstanceId| self.plan.consumer(id).is_some_and(|consumer| consumer.queue == queue);
+        let deserted = self.instance_ids().filter(consumes).all(|id| self.instances[id.index()].is_resting());
+        if deserted && matches!(self.phase, Phase::Running) {
+            self.begin_stop(StopCause::Deserted(queue), out);
+        } else if deserted && let Phase::Stopping(_) = self.phase {
+            self.close_queue(queue, out);
+        }
+    }
+
+    pub(super) fn slot_is_due(&mut self, id: InstanceId, out: &mut Actions) {
+        match &self.instances[id.index()].state {
+            State::Delayed => self.make_due(id),
+            State::Leaving(..) => self.climb(id, out),
+            State::Aborting { .. } => self.is_unkillable(id, out),
+            State::Remains(..) => self.survivors_are_due(id, out),
+            State::Waiting | State::Due | State::Starting { .. } | State::Up(_) | State::Resting(_) => {
+                self.bug(format!("instance {} had a timer and nothing to wait for", id.0), out);
+            }
+        }
+    }
+
+    /// Kills a child that has run no user code yet.
+    pub(super) fn abort_start(&mut self, id: InstanceId, proc: ProcId, out: &mut Actions) {
+        self.starting -= 1;
+        self.instances[id.index()].state = State::Aborting { proc };
+        self.timers.set(Key::Slot(id), self.now + UNKILLABLE_AFTER);
+        let kill = crate::model::Signal::KILL;
+        out.push(Action::Kill { proc, signal: kill, target: crate::model::Target::Unborn });
+    }
+
+    pub(super) fn orphan_reaped(&mut self, out: &mut Actions) {
+        self.orphans_reaped += 1;
+        if let Phase::Sweeping(_) = self.phase
+            && !out.contains(&Action::CountStrangers)
+        {
+            out.push(Action::CountStrangers);
+        }
+    }
+}
+
+impl Climb {
+    /// The stop of a start.
+    fn aborted(now: Time) -> Climb {
+        let reason = crate::model::StopReason::Shutdown;
+        Climb { began: now, reason, purpose: Purpose::Rest, rung: Some(LadderStep::Kill), next: usize::MAX }
+    }
+}
+
+fn fate_of(remains: &Remains, now: Time) -> Fate {
+    let status = remains.status;
+    match &remains.climb {
+        None => Fate::Ended { status },
+        Some(climb) => {
+            let rung = climb.rung.unwrap_or(LadderStep::Event);
+            Fate::Left { status, rung, took: now.since(climb.began) }
+        }
+    }
+}

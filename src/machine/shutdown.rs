@@ -1,0 +1,469 @@
+//! The end of a run and the stop of all.
+//!
+//! ```text
+//!  Running ──▶ Stopping: sources ─▶ (drain) ─▶ workers, level by level ─▶ last results, stdin ──▶ Sweeping ──▶ Over
+//! ```
+//!
+//! One deadline, fixed at the beginning, holds for all of it, and the stop is over the instant everybody has left. Each level
+//! begins when the one above has left entirely; within a level all ladders run in parallel. From the beginning of a
+//! stop a queue that is not worked off gives nothing out any more: what waits is handed back at once, what is in a worker's
+//! hands when that worker has left. Nothing is started, but for the workers of a queue that is being worked off.
+
+use super::Machine;
+use super::action::{Action, Actions, LadderStep, Note, StopCause};
+use super::event::Meaning;
+use super::instance::{Purpose, State};
+use super::queue::Gate;
+use super::report::{Fate, Leaver, QueueReport, Report, SourceReport};
+use super::timers::Key;
+use crate::model::plan::{End, Feed, Role};
+use crate::model::{InstanceId, QueueId, Signal, SourceId, StopReason, Time, WorkerId};
+use std::time::Duration;
+
+/// Results that are handed to the writer are waited for this long once everybody has left.
+const LAST_RESULTS: Duration = Duration::from_secs(2);
+/// Strangers have this moment between TERM and KILL, and are waited for that long after KILL.
+const STRANGERS_TERM: Duration = Duration::from_secs(1);
+const STRANGERS_KILL: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(super) enum Phase {
+    Running,
+    Stopping(Stop),
+    Sweeping(Sweep),
+    Over,
+}
+
+#[derive(Debug)]
+pub(super) struct Stop {
+    cause: StopCause,
+    began: Time,
+    /// In the order in which they leave.
+    levels: Vec<Vec<InstanceId>>,
+    /// So many of them were begun.
+    entered: usize,
+    /// Ctrl+C so far, the one that began the stop included.
+    interrupts: u32,
+    /// The last results are being waited for.
+    farewell: bool,
+}
+
+/// Descendants that escaped from every session of ours.
+#[derive(Debug)]
+pub(super) struct Sweep {
+    cause: StopCause,
+    began: Time,
+    signal: Signal,
+    noted: bool,
+    count: u32,
+}
+
+impl Stop {
+    /// Whether this instance works off a queue and is started again when it dies.
+    pub fn drains(&self, machine: &Machine, id: InstanceId) -> bool {
+        let gate = machine.plan.consumer(id).map(|consumer| machine.queues[consumer.queue.index()].gate);
+        gate == Some(Gate::Draining)
+    }
+}
+
+impl Machine {
+    pub(super) fn signalled(&mut self, signal: Signal, meaning: Meaning, out: &mut Actions) {
+        match (meaning, &mut self.phase) {
+            (Meaning::Nothing, _) | (Meaning::Stop, Phase::Stopping(_)) => {}
+            (Meaning::Stop | Meaning::Interrupt, Phase::Running) => {
+                self.begin_stop(StopCause::Signal(signal), out);
+            }
+            (Meaning::Interrupt, Phase::Stopping(stop)) => {
+                stop.interrupts += 1;
+                if stop.interrupts > 1 {
+                    self.hurry(out);
+                }
+            }
+            (Meaning::Stop | Meaning::Interrupt, Phase::Sweeping(_) | Phase::Over) => {}
+        }
+    }
+
+    /// Begins the stop of all. Nothing when it has begun already.
+    pub(super) fn begin_stop(&mut self, cause: StopCause, out: &mut Actions) {
+        if !matches!(self.phase, Phase::Running) {
+            return;
+        }
+        let plan = self.plan.clone();
+        out.push(Action::Note(Note::Stopping { cause: cause.clone(), budget: plan.stop_budget }));
+        if let Some(budget) = plan.stop_budget {
+            self.timers.set(Key::Deadline, self.now + budget);
+        }
+        let interrupts = u32::from(cause == StopCause::Signal(Signal::INT));
+        self.phase = Phase::Stopping(Stop {
+            cause: cause.clone(),
+            began: self.now,
+            levels: plan.stop_levels(),
+            entered: 0,
+            interrupts,
+            farewell: false,
+        });
+        self.stop_reading(out);
+        self.shut_gates(&cause, out);
+        self.rest_what_never_runs(out);
+        self.progressed = true;
+    }
+
+    /// Standard input: straight into the leftovers where there are some, else no more of it. What the other sources say from
+    /// now on counts in whole items only.
+    fn stop_reading(&mut self, out: &mut Actions) {
+        let plan = self.plan.clone();
+        for (index, source) in (0u32..).zip(&plan.sources) {
+            let id = SourceId(index);
+            match &source.feed {
+                _ if self.feeds[id.index()].ended => {}
+                Feed::Stdin if plan.queue(source.queue).leftovers.is_some() => {
+                    self.timers.set(Key::Stdin, self.now + plan.worst_stop());
+                    out.push(Action::Distrust { source: id });
+                    self.read_straight(id, out);
+                }
+                Feed::Stdin => out.push(Action::Abandon { source: id }),
+                Feed::Command(_) => out.push(Action::Distrust { source: id }),
+            }
+        }
+    }
+
+    fn shut_gates(&mut self, cause: &StopCause, out: &mut Actions) {
+        let plan = self.plan.clone();
+        for (index, queue) in (0u32..).zip(&plan.queues) {
+            let id = QueueId(index);
+            let hopeless = match *cause {
+                StopCause::ResultsClosed(worker) => self.queue_of(worker) == Some(id),
+                StopCause::Deserted(deserted) => deserted == id,
+                StopCause::Signal(_) | StopCause::Done | StopCause::GaveUp(_) => false,
+            };
+            if queue.drain_on_stop && !hopeless {
+                let items = self.queues[index as usize].held() as u64;
+                self.queues[index as usize].gate = Gate::Draining;
+                out.push(Action::Note(Note::Draining { queue: id, items }));
+                self.roomier.push(id);
+            } else {
+                self.close_queue(id, out);
+            }
+        }
+    }
+
+    fn queue_of(&self, worker: WorkerId) -> Option<QueueId> {
+        self.plan.worker(worker).consumer.as_ref().map(|consumer| consumer.queue)
+    }
+
+    /// The queue gives nothing out any more; what waits in it is handed back, what comes in will be.
+    pub(super) fn close_queue(&mut self, queue: QueueId, out: &mut Actions) {
+        let state = &mut self.queues[queue.index()];
+        if state.gate == Gate::Closed {
+            return;
+        }
+        state.gate = Gate::Closed;
+        for item in state.empty() {
+            self.hand_back(queue, item, out);
+        }
+        self.timers.cancel(Key::Delayed(queue));
+        self.roomier.push(queue);
+        self.progressed = true;
+    }
+
+    /// In a stop, instances that have no process stay without one, but for those that work off a queue.
+    fn rest_what_never_runs(&mut self, out: &mut Actions) {
+        for id in self.instance_ids() {
+            let Phase::Stopping(stop) = &self.phase else { return };
+            if stop.drains(self, id) {
+                continue;
+            }
+            match self.instances[id.index()].state {
+                State::Waiting | State::Due | State::Delayed => self.rest_unstarted(id, out),
+                State::Starting { proc } => self.abort_start(id, proc, out),
+                State::Aborting { .. } | State::Up(_) | State::Leaving(..) | State::Remains(..) | State::Resting(_) => {
+                }
+            }
+        }
+    }
+
+    /// At rest without a process; a command source then gives nothing more either.
+    pub(super) fn rest_unstarted(&mut self, id: InstanceId, out: &mut Actions) {
+        self.timers.cancel(Key::Slot(id));
+        if let Some(source) = self.source_of(id) {
+            let feeding = &mut self.feeds[source.index()];
+            (feeding.ended, feeding.process_gone) = (true, true);
+        }
+        self.rest_as_it_was(id, out);
+    }
+
+    /// Goes as far as the present state of things allows.
+    pub(super) fn advance(&mut self, out: &mut Actions) {
+        match &self.phase {
+            Phase::Running if self.work_is_done() => self.begin_stop(StopCause::Done, out),
+            Phase::Running | Phase::Sweeping(_) | Phase::Over => {}
+            Phase::Stopping(_) => self.next_level(out),
+        }
+    }
+
+    fn work_is_done(&self) -> bool {
+        if self.plan.sources.is_empty() {
+            // A queue that nobody feeds yet keeps the run alive.
+            return self.plan.queues.is_empty() && self.instances.iter().all(|instance| instance.is_resting());
+        }
+        let fed = |queue: QueueId| self.plan.sources.iter().any(|source| source.queue == queue);
+        let idle = |(i, queue): (u32, &super::queue::Queue)| queue.held() == 0 && fed(QueueId(i));
+        self.feeds.iter().all(|feeding| feeding.is_over())
+            && (0u32..).zip(&self.queues).all(idle)
+            && (self.plan.end == End::Work || self.services_rest())
+    }
+
+    fn services_rest(&self) -> bool {
+        let is_service =
+            |role: &Role| matches!(*role, Role::Worker { worker, .. } if self.plan.worker(worker).consumer.is_none());
+        let mut services = self.plan.instances.iter().zip(&self.instances).filter(|(role, _)| is_service(role));
+        services.all(|(_, instance)| instance.is_resting())
+    }
+
+    fn next_level(&mut self, out: &mut Actions) {
+        let Phase::Stopping(stop) = &self.phase else { return };
+        let rests = |id: &InstanceId| self.instances[id.index()].is_resting();
+        if !stop.levels[..stop.entered].iter().flatten().all(rests) {
+            return;
+        }
+        let Some(level) = stop.levels.get(stop.entered).cloned() else { return self.all_have_left(out) };
+        let workers = level.iter().any(|&id| self.worker_of(id).is_some());
+        if workers && !self.is_drained() {
+            return;
+        }
+        self.enter_level(&level, out);
+        self.progressed = true;
+    }
+
+    /// Every queue that is worked off is empty and gets nothing more.
+    fn is_drained(&self) -> bool {
+        let draining = |queue: QueueId| self.queues[queue.index()].gate == Gate::Draining;
+        let feeds_on = |(plan, feeding): (&crate::model::plan::SourcePlan, &super::feed::Feeding)| {
+            draining(plan.queue) && !feeding.is_over() && !feeding.straight
+        };
+        let holds = |queue: &super::queue::Queue| queue.gate == Gate::Draining && queue.held() > 0;
+        !self.queues.iter().any(holds) && !self.plan.sources.iter().zip(&self.feeds).any(feeds_on)
+    }
+
+    fn enter_level(&mut self, level: &[InstanceId], out: &mut Actions) {
+        let Phase::Stopping(stop) = &mut self.phase else { return };
+        stop.entered += 1;
+        for &id in level {
+            let reason = self.reason_for(id);
+            match self.instances[id.index()].state {
+                State::Waiting | State::Due | State::Delayed => self.rest_unstarted(id, out),
+                State::Starting { proc } => self.abort_start(id, proc, out),
+                State::Up(_) => self.ask_to_leave(id, reason, Purpose::Rest, out),
+                State::Aborting { .. } | State::Leaving(..) | State::Remains(..) | State::Resting(_) => {}
+            }
+        }
+    }
+
+    fn reason_for(&self, id: InstanceId) -> StopReason {
+        let Phase::Stopping(stop) = &self.phase else { return StopReason::Shutdown };
+        let consumes = self.plan.consumer(id).is_some();
+        if consumes && (stop.cause == StopCause::Done || stop.drains(self, id)) {
+            StopReason::Drained
+        } else {
+            StopReason::Shutdown
+        }
+    }
+
+    /// No process of ours is left. The last results and what standard input still has are waited for, each with a bound.
+    fn all_have_left(&mut self, out: &mut Actions) {
+        let Phase::Stopping(stop) = &mut self.phase else { return };
+        let unwritten = self.workers.iter().any(|crew| !crew.settling.is_empty());
+        if unwritten {
+            if !std::mem::replace(&mut stop.farewell, true) {
+                let deadline = self.timers.get(Key::Deadline).unwrap_or(Time::NEVER);
+                self.timers.set(Key::Farewell, deadline.min(self.now + LAST_RESULTS));
+            }
+            return;
+        }
+        if self.feeds.iter().all(|feeding| feeding.ended) {
+            let (cause, began) = (stop.cause.clone(), stop.began);
+            self.timers.cancel(Key::Farewell);
+            self.timers.cancel(Key::Stdin);
+            self.phase = Phase::Sweeping(Sweep { cause, began, signal: Signal::TERM, noted: false, count: 0 });
+            out.push(Action::Sweep { signal: Signal::TERM });
+        }
+    }
+
+    /// The second Ctrl+C and each further one: everybody climbs one rung.
+    fn hurry(&mut self, out: &mut Actions) {
+        self.stdin_deadline(out);
+        (0u32..).zip(0..self.queues.len()).for_each(|(index, _)| self.close_queue(QueueId(index), out));
+        let asked_before: Vec<InstanceId> =
+            self.instance_ids().filter(|&id| matches!(self.instances[id.index()].state, State::Leaving(..))).collect();
+        self.enter_all_levels(out);
+        for id in self.instance_ids() {
+            match self.instances[id.index()].state {
+                State::Leaving(..) if asked_before.contains(&id) => self.climb(id, out),
+                State::Remains(..) => self.kill_survivors(id, out),
+                State::Leaving(..)
+                | State::Waiting
+                | State::Due
+                | State::Delayed
+                | State::Starting { .. }
+                | State::Aborting { .. }
+                | State::Up(_)
+                | State::Resting(_) => {}
+            }
+        }
+        let next = self.instance_ids().filter_map(|id| self.next_step(id)).next().unwrap_or(LadderStep::Kill);
+        out.push(Action::Note(Note::Hurried { next }));
+    }
+
+    fn next_step(&self, id: InstanceId) -> Option<LadderStep> {
+        let State::Leaving(_, climb) = &self.instances[id.index()].state else { return None };
+        Some(match self.plan.program(id).ladder.get(climb.next).map(|rung| rung.step) {
+            Some(crate::model::plan::Step::Event) => LadderStep::Event,
+            Some(crate::model::plan::Step::Signal(signal)) => LadderStep::Signal(signal),
+            None => LadderStep::Kill,
+        })
+    }
+
+    fn enter_all_levels(&mut self, out: &mut Actions) {
+        while let Phase::Stopping(stop) = &self.phase
+            && let Some(level) = stop.levels.get(stop.entered).cloned()
+        {
+            self.enter_level(&level, out);
+        }
+        self.progressed = true;
+    }
+
+    /// The deadline of the whole stop: KILL for all.
+    pub(super) fn stop_deadline(&mut self, out: &mut Actions) {
+        out.push(Action::Note(Note::StopDeadline));
+        match &mut self.phase {
+            Phase::Stopping(stop) => {
+                stop.entered = stop.levels.len();
+                self.stdin_deadline(out);
+                (0u32..).zip(0..self.queues.len()).for_each(|(index, _)| self.close_queue(QueueId(index), out));
+                self.rest_what_never_runs(out);
+                self.instance_ids().for_each(|id| self.kill_now(id, StopReason::Shutdown, out));
+                self.progressed = true;
+            }
+            Phase::Sweeping(_) => self.farewell_is_over(out),
+            Phase::Running | Phase::Over => {}
+        }
+    }
+
+    pub(super) fn farewell_is_over(&mut self, out: &mut Actions) {
+        match &mut self.phase {
+            Phase::Stopping(_) => {
+                for index in 0..u32::try_from(self.workers.len()).unwrap_or(u32::MAX) {
+                    self.give_up_results(WorkerId(index), out);
+                }
+            }
+            Phase::Sweeping(sweep) if sweep.signal == Signal::TERM => {
+                sweep.signal = Signal::KILL;
+                sweep.noted = false;
+                self.timers.cancel(Key::Farewell);
+                out.push(Action::Sweep { signal: Signal::KILL });
+            }
+            Phase::Sweeping(_) => self.quit(out),
+            Phase::Running | Phase::Over => {}
+        }
+    }
+
+    pub(super) fn strangers(&mut self, count: u32, out: &mut Actions) {
+        let Phase::Sweeping(sweep) = &mut self.phase else { return };
+        sweep.count = count;
+        if count == 0 {
+            return self.quit(out);
+        }
+        if !std::mem::replace(&mut sweep.noted, true) {
+            let signal = sweep.signal;
+            let patience = if signal == Signal::TERM { STRANGERS_TERM } else { STRANGERS_KILL };
+            self.timers.set(Key::Farewell, self.now + patience);
+            out.push(Action::Note(Note::Strangers { count, signal }));
+        }
+    }
+
+    fn quit(&mut self, out: &mut Actions) {
+        let Phase::Sweeping(sweep) = std::mem::replace(&mut self.phase, Phase::Over) else { return };
+        if sweep.count > 0 {
+            out.push(Action::Note(Note::StrangersLeft { count: sweep.count }));
+        }
+        self.timers = super::timers::Timers::default();
+        let report = self.report(sweep);
+        out.push(Action::Quit(Box::new(report)));
+    }
+
+    fn report(&self, sweep: Sweep) -> Report {
+        let leaver = |id: InstanceId| {
+            let instance = &self.instances[id.index()];
+            let fate = match &instance.state {
+                State::Resting(fate) => fate.clone(),
+                _unfinished => Fate::NeverStarted,
+            };
+            Leaver { instance: id, fate, restarts: instance.restarts, items: instance.done }
+        };
+        let mut report = Report {
+            exit_code: 0,
+            cause: sweep.cause,
+            stop_took: self.now.since(sweep.began),
+            ran: self.now.since(self.began),
+            leavers: self.instance_ids().map(leaver).collect(),
+            queues: self.queue_reports(),
+            sources: self.source_reports(),
+            orphans_reaped: self.orphans_reaped,
+            strangers_left: sweep.count,
+            late_replies: self.late_replies,
+            bugs: self.bugs,
+        };
+        report.exit_code = self.exit_code(&report);
+        report
+    }
+
+    fn queue_reports(&self) -> Vec<QueueReport> {
+        let report = |(index, queue): (u32, &super::queue::Queue)| QueueReport {
+            queue: QueueId(index),
+            accepted: queue.stats.accepted,
+            done: queue.stats.done,
+            dead: queue.stats.dead,
+            handed_back: queue.stats.handed_back,
+            retried: queue.stats.retried,
+            crashed: queue.stats.crashed,
+            timed_out: queue.stats.timed_out,
+        };
+        (0u32..).zip(&self.queues).map(report).collect()
+    }
+
+    fn source_reports(&self) -> Vec<SourceReport> {
+        let report = |(index, feeding): (u32, &super::feed::Feeding)| SourceReport {
+            source: SourceId(index),
+            items: feeding.items,
+            failed: feeding.failed,
+            whole: feeding.whole,
+        };
+        (0u32..).zip(&self.feeds).map(report).collect()
+    }
+
+    /// 70 before 1 before 75 before 65 before 0; the program's own code where one was chosen.
+    fn exit_code(&self, report: &Report) -> u8 {
+        if report.bugs > 0 {
+            return 70;
+        }
+        if let Some(status) = self.plan.exit_code_from.and_then(|worker| self.last_status_of(worker)) {
+            return status.shell_code();
+        }
+        let crews = self.workers.iter().any(|crew| crew.gave_up || crew.failed);
+        let unkillable = report.leavers.iter().any(|leaver| leaver.fate == Fate::Unkillable);
+        let sources = report.sources.iter().any(|source| source.failed);
+        if crews || unkillable || sources || report.strangers_left > 0 {
+            1
+        } else if report.queues.iter().any(|queue| queue.handed_back > 0) {
+            75
+        } else if report.queues.iter().any(|queue| queue.dead > 0) {
+            65
+        } else {
+            0
+        }
+    }
+
+    fn last_status_of(&self, worker: WorkerId) -> Option<crate::model::ExitStatus> {
+        self.replicas(worker).into_iter().find_map(|id| self.instances[id.index()].last_status)
+    }
+}

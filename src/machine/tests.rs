@@ -1,0 +1,503 @@
+//! Decisions of the machine, one by one: events in, orders out.
+
+use super::*;
+use crate::model::plan::*;
+use crate::model::process::Usage;
+use crate::model::{
+    ExitStatus, Framing, Reply, Signal, SignalSet, SpawnError, Stage, StopReason, Target, Token, Verdict,
+};
+
+fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn program(ladder: &[(Step, u64)]) -> Program {
+    Program {
+        command: vec!["worker".into()],
+        working_directory: None,
+        env: vec![],
+        env_clear: false,
+        ignore_signals: SignalSet::EMPTY,
+        block_signals: SignalSet::EMPTY,
+        log: Log::Inherit,
+        ladder: ladder.iter().map(|&(step, wait)| Rung { step, wait: secs(wait) }).collect(),
+        kill_mode: KillMode::Mixed,
+        success_exit_status: vec![0],
+    }
+}
+
+fn worker(name: &str, consumer: Option<Consumer>) -> WorkerPlan {
+    let ladder: &[_] = if consumer.is_some() {
+        &[(Step::Event, 5), (Step::Signal(Signal::TERM), 3)]
+    } else {
+        &[(Step::Signal(Signal::TERM), 8)]
+    };
+    WorkerPlan {
+        name: name.into(),
+        program: program(ladder),
+        replicas: 1,
+        restart: if consumer.is_some() { Restart::Always } else { Restart::OnFailure },
+        consumer,
+        restart_delay: Backoff { delay: Duration::from_millis(100), factor: 2.0, max: secs(30), jitter: 0.0 },
+        restart_reset_after: secs(10),
+        start_limit: Some(StartLimit { burst: 5, interval: secs(60) }),
+        on_give_up: OnGiveUp::Shutdown,
+        after: vec![],
+        level: 0,
+    }
+}
+
+fn queue() -> QueuePlan {
+    QueuePlan {
+        name: "q".into(),
+        size: 4,
+        max_bytes: 1000,
+        max_item: 100,
+        on_full: OnFull::Block,
+        item_timeout: Some(secs(60)),
+        max_attempts: 3,
+        max_crashes: 2,
+        backoff: Backoff { delay: secs(1), factor: 2.0, max: secs(600), jitter: 0.0 },
+        drain_on_stop: false,
+        leftovers: None,
+        framing: Framing::Line,
+    }
+}
+
+fn consumer(prefetch: u32) -> Consumer {
+    Consumer { queue: QueueId(0), framing: Framing::Line, prefetch, results: Results::Null, max_items: None }
+}
+
+fn pool(prefetch: u32) -> Plan {
+    let source = SourcePlan { name: "in".into(), queue: QueueId(0), framing: Framing::Line, feed: Feed::Stdin };
+    plan(vec![queue()], vec![source], vec![worker("w", Some(consumer(prefetch)))])
+}
+
+fn plan(queues: Vec<QueuePlan>, sources: Vec<SourcePlan>, workers: Vec<WorkerPlan>) -> Plan {
+    let instances = Plan::roles(&sources, &workers);
+    Plan {
+        name: "t".into(),
+        stop_budget: None,
+        end: End::Idle,
+        exit_code_from: None,
+        queues,
+        sources,
+        workers,
+        instances,
+    }
+}
+
+/// A machine and what it ordered last.
+struct Stand {
+    machine: Machine,
+    now: Time,
+    out: Actions,
+}
+
+impl Stand {
+    fn new(plan: Plan) -> Stand {
+        let mut stand = Stand { machine: Machine::new(Rc::new(plan), 1), now: Time::from_millis(1), out: vec![] };
+        stand.tell(Event::Began);
+        stand
+    }
+
+    /// The orders that follow, notes left out.
+    fn tell(&mut self, event: Event) -> Actions {
+        let mut out = vec![];
+        self.machine.handle(self.now, event, &mut out);
+        let orders: Actions = out.iter().filter(|action| !matches!(action, Action::Note(_))).cloned().collect();
+        self.out = out;
+        orders
+    }
+
+    fn after(&mut self, millis: u64) -> Actions {
+        self.now = self.now + Duration::from_millis(millis);
+        self.tell(Event::Tick)
+    }
+
+    fn spawned(&mut self) -> ProcId {
+        let proc = self.out.iter().find_map(|action| match action {
+            Action::Spawn { proc, .. } => Some(*proc),
+            _ => None,
+        });
+        let proc = proc.expect("a spawn was ordered");
+        self.tell(Event::Spawned { proc });
+        proc
+    }
+
+    fn give(&mut self, items: &[&str]) -> Actions {
+        let items = items.iter().map(|item| Payload::from(item.as_bytes())).collect();
+        self.tell(Event::Submitted { source: SourceId(0), items })
+    }
+
+    fn end_of_input(&mut self) -> Actions {
+        self.tell(Event::SourceEnded { source: SourceId(0), end: SourceEnd::Whole })
+    }
+
+    fn reply(&mut self, proc: ProcId, token: Token, verdict: Verdict) -> Actions {
+        self.tell(Event::Replied { proc, reply: Reply::Settle { token, verdict } })
+    }
+
+    fn dies(&mut self, proc: ProcId, status: ExitStatus, in_hand: bool) -> Actions {
+        self.tell(Event::Exited { proc, status, in_hand, usage: Usage::default() });
+        self.tell(Event::MembersGone { proc })
+    }
+
+    fn term(&mut self) -> Actions {
+        self.tell(Event::Signalled { signal: Signal::TERM, meaning: Meaning::Stop })
+    }
+
+    fn interrupt(&mut self) -> Actions {
+        self.tell(Event::Signalled { signal: Signal::INT, meaning: Meaning::Interrupt })
+    }
+}
+
+const KILLED: ExitStatus = ExitStatus::Signalled { signal: Signal::KILL, core: false };
+
+fn token(seq: u64, delivery: u32) -> Token {
+    Token { seq, delivery }
+}
+
+fn delivered(orders: &Actions) -> Vec<Token> {
+    let deliveries = orders.iter().filter_map(|action| match action {
+        Action::Deliver { token, .. } => Some(*token),
+        _ => None,
+    });
+    deliveries.collect()
+}
+
+fn report(orders: &Actions) -> &Report {
+    let quit = orders.iter().find_map(|action| match action {
+        Action::Quit(report) => Some(report),
+        _ => None,
+    });
+    quit.expect("the run is over")
+}
+
+#[test]
+fn an_item_is_given_answered_and_the_run_ends() {
+    let mut stand = Stand::new(pool(1));
+    let proc = stand.spawned();
+    assert_eq!(delivered(&stand.give(&["a", "b"])), [token(1, 1)]);
+    assert_eq!(delivered(&stand.reply(proc, token(1, 1), Verdict::Ok(None))), [token(2, 1)]);
+    stand.end_of_input();
+    let orders = stand.reply(proc, token(2, 1), Verdict::Ok(None));
+    let told = Action::Tell { proc, reason: StopReason::Drained, next: secs(5) };
+    assert!(orders.contains(&told), "{orders:?}");
+    assert_eq!(stand.dies(proc, ExitStatus::Exited(0), false), [Action::Sweep { signal: Signal::TERM }]);
+    let orders = stand.tell(Event::Strangers { count: 0 });
+    assert_eq!((report(&orders).exit_code, report(&orders).queues[0].done), (0, 2));
+}
+
+#[test]
+fn a_full_queue_pauses_its_source_and_room_resumes_it() {
+    let mut stand = Stand::new(pool(1));
+    let proc = stand.spawned();
+    let orders = stand.give(&["1", "2", "3", "4", "5"]);
+    assert!(orders.contains(&Action::Pause { source: SourceId(0) }));
+    assert_eq!(stand.machine.queues[0].held(), 4);
+    let orders = stand.reply(proc, token(1, 1), Verdict::Ok(None));
+    assert!(!orders.contains(&Action::Resume { source: SourceId(0) }), "the fifth took the room");
+    let orders = stand.reply(proc, token(2, 1), Verdict::Ok(None));
+    assert!(orders.contains(&Action::Resume { source: SourceId(0) }));
+}
+
+#[test]
+fn the_ladder_is_climbed_rung_by_rung_and_kill_is_the_last() {
+    let mut stand = Stand::new(pool(1));
+    let proc = stand.spawned();
+    let orders = stand.term();
+    assert_eq!(
+        orders,
+        [
+            Action::Abandon { source: SourceId(0) },
+            Action::Tell { proc, reason: StopReason::Shutdown, next: secs(5) },
+            Action::CloseItems { proc },
+        ]
+    );
+    assert_eq!(stand.after(4_999), []);
+    let term = |signal| Action::Kill { proc, signal, target: Target::Leader };
+    assert_eq!(stand.after(1), [term(Signal::TERM), term(Signal::CONT)]);
+    assert_eq!(stand.after(2_999), []);
+    assert_eq!(stand.after(1), [Action::Kill { proc, signal: Signal::KILL, target: Target::Members }]);
+    let orders = stand.after(5_000);
+    assert!(orders.contains(&Action::Forget { proc }), "what KILL does not remove is not waited for");
+}
+
+#[test]
+fn a_repeated_term_changes_nothing_and_a_second_interrupt_climbs() {
+    let mut stand = Stand::new(pool(1));
+    let proc = stand.spawned();
+    stand.interrupt();
+    assert_eq!(stand.term(), []);
+    let orders = stand.interrupt();
+    assert!(orders.contains(&Action::Kill { proc, signal: Signal::TERM, target: Target::Leader }));
+    assert!(stand.out.contains(&Action::Note(Note::Hurried { next: LadderStep::Kill })));
+    let orders = stand.interrupt();
+    assert!(orders.contains(&Action::Kill { proc, signal: Signal::KILL, target: Target::Members }));
+}
+
+#[test]
+fn the_first_interrupt_after_a_term_does_not_climb() {
+    let mut stand = Stand::new(pool(1));
+    stand.spawned();
+    stand.term();
+    assert_eq!(stand.interrupt(), []);
+}
+
+#[test]
+fn a_budget_kills_all_at_its_deadline() {
+    let mut plan = pool(1);
+    plan.stop_budget = Some(secs(2));
+    let mut stand = Stand::new(plan);
+    let proc = stand.spawned();
+    let orders = stand.term();
+    assert!(orders.contains(&Action::Tell { proc, reason: StopReason::Shutdown, next: secs(2) }));
+    let orders = stand.after(2_000);
+    assert!(orders.contains(&Action::Kill { proc, signal: Signal::KILL, target: Target::Members }));
+}
+
+#[test]
+fn survivors_get_term_then_kill_and_only_then_a_new_incarnation_comes() {
+    let mut stand = Stand::new(pool(1));
+    let proc = stand.spawned();
+    stand.tell(Event::Exited { proc, status: KILLED, in_hand: false, usage: Usage::default() });
+    let members = |signal| Action::Kill { proc, signal, target: Target::Members };
+    let orders = stand.tell(Event::MembersLeft { proc, count: 1 });
+    assert_eq!(orders, [members(Signal::TERM), members(Signal::CONT)]);
+    let mut killed = vec![];
+    while killed.is_empty() {
+        killed = stand.after(200).into_iter().filter(|order| *order == members(Signal::KILL)).collect();
+        assert!(stand.now < Time::from_millis(4_000));
+    }
+    assert!(stand.now >= Time::from_millis(3_000), "the wait of the last signal rung");
+    let orders = stand.tell(Event::MembersGone { proc });
+    assert!(matches!(orders[..], [Action::Spawn { .. }]), "{orders:?}");
+}
+
+#[test]
+fn a_death_is_blamed_on_the_oldest_item_and_the_others_go_back_in_order() {
+    let mut stand = Stand::new(pool(3));
+    let proc = stand.spawned();
+    assert_eq!(delivered(&stand.give(&["a", "b", "c"])), [token(1, 1), token(2, 1), token(3, 1)]);
+    stand.dies(proc, KILLED, true);
+    let proc = stand.machine.instances[0].proc().unwrap();
+    let orders = stand.tell(Event::Spawned { proc });
+    assert_eq!(delivered(&orders), [token(2, 2), token(3, 2)], "the first waits for its back-off");
+    assert_eq!(delivered(&stand.after(1_000)), [token(1, 2)]);
+    stand.reply(proc, token(2, 2), Verdict::Ok(None));
+    stand.reply(proc, token(3, 2), Verdict::Ok(None));
+    let orders = stand.dies(proc, KILLED, true);
+    let Some(Action::Bury(letter)) = orders.iter().find(|order| matches!(order, Action::Bury(_))) else {
+        panic!("no dead letter in {orders:?}")
+    };
+    assert_eq!((letter.reason.clone(), letter.crashes, letter.last_status), (DeathReason::Crashes, 2, Some(KILLED)));
+}
+
+#[test]
+fn a_death_without_an_item_in_hand_blames_nobody() {
+    let mut stand = Stand::new(pool(1));
+    let proc = stand.spawned();
+    stand.give(&["a"]);
+    stand.dies(proc, KILLED, false);
+    let proc = stand.machine.instances[0].proc().unwrap();
+    assert_eq!(delivered(&stand.tell(Event::Spawned { proc })), [token(1, 2)]);
+    assert_eq!(stand.machine.queues[0].stats.crashed, 0);
+}
+
+#[test]
+fn a_timeout_stops_the_worker_and_a_late_ok_counts() {
+    let mut stand = Stand::new(pool(1));
+    let proc = stand.spawned();
+    stand.give(&["a"]);
+    stand.tell(Event::Wrote { proc, frames: 1, progress: true });
+    let orders = stand.after(60_000);
+    assert!(orders.contains(&Action::Tell { proc, reason: StopReason::Timeout, next: secs(5) }));
+    stand.reply(proc, token(1, 1), Verdict::Ok(None));
+    stand.dies(proc, ExitStatus::Exited(0), false);
+    assert_eq!((stand.machine.queues[0].stats.done, stand.machine.queues[0].stats.timed_out), (1, 0));
+}
+
+#[test]
+fn a_timeout_counts_an_attempt_and_too_many_are_a_dead_letter() {
+    let mut stand = Stand::new(pool(1));
+    let mut proc = stand.spawned();
+    stand.give(&["a"]);
+    for attempt in 1..=3 {
+        stand.after(60_000);
+        let orders = stand.dies(proc, KILLED, true);
+        let buried = orders.iter().any(|order| matches!(order, Action::Bury(_)));
+        assert_eq!(buried, attempt == 3);
+        proc = stand.machine.instances[0].proc().unwrap();
+        stand.tell(Event::Spawned { proc });
+        stand.after(10_000);
+    }
+}
+
+#[test]
+fn a_touch_starts_the_clock_anew() {
+    let mut stand = Stand::new(pool(1));
+    let proc = stand.spawned();
+    stand.give(&["a"]);
+    stand.now = stand.now + secs(59);
+    stand.tell(Event::Replied { proc, reply: Reply::Touch(token(1, 1)) });
+    assert_eq!(stand.after(59_000), []);
+    assert!(!stand.after(1_000).is_empty());
+}
+
+#[test]
+fn a_broken_program_is_given_up_and_the_run_ends_with_one() {
+    let mut stand = Stand::new(pool(1));
+    let mut proc = stand.spawned();
+    stand.give(&["a"]);
+    for _ in 1..5 {
+        stand.dies(proc, ExitStatus::Exited(1), false);
+        stand.now = stand.machine.deadline().unwrap_or(stand.now);
+        stand.after(0);
+        proc = stand.machine.instances[0].proc().unwrap();
+        stand.tell(Event::Spawned { proc });
+    }
+    stand.dies(proc, ExitStatus::Exited(1), false);
+    stand.tell(Event::SourceEnded { source: SourceId(0), end: SourceEnd::Abandoned { torn: None } });
+    let orders = stand.tell(Event::Strangers { count: 0 });
+    assert_eq!((report(&orders).exit_code, report(&orders).queues[0].handed_back), (1, 1));
+}
+
+#[test]
+fn a_missing_program_is_given_up_at_once() {
+    let mut stand = Stand::new(plan(vec![], vec![], vec![worker("s", None)]));
+    let Action::Spawn { proc, .. } = stand.out[0] else { panic!() };
+    stand.tell(Event::SpawnFailed { proc, error: SpawnError { stage: Stage::Exec, errno: 2 } });
+    let orders = stand.tell(Event::Strangers { count: 0 });
+    assert_eq!(report(&orders).exit_code, 1);
+}
+
+#[test]
+fn nothing_is_started_in_the_turn_that_brings_term() {
+    let mut stand = Stand::new(pool(1));
+    let proc = stand.spawned();
+    stand.term();
+    let orders = stand.dies(proc, KILLED, false);
+    assert!(!orders.iter().any(|order| matches!(order, Action::Spawn { .. })));
+}
+
+#[test]
+fn a_start_under_way_is_killed_by_its_pid() {
+    let mut stand = Stand::new(pool(1));
+    let Action::Spawn { proc, .. } = stand.out[0] else { panic!() };
+    let orders = stand.term();
+    assert!(orders.contains(&Action::Kill { proc, signal: Signal::KILL, target: Target::Unborn }));
+    assert_eq!(stand.tell(Event::Spawned { proc }), [], "a late word of an exec changes nothing");
+}
+
+#[test]
+fn a_second_verdict_is_late_and_an_unknown_token_breaks_the_protocol() {
+    let mut stand = Stand::new(pool(1));
+    let proc = stand.spawned();
+    stand.give(&["a", "b"]);
+    stand.reply(proc, token(1, 1), Verdict::Ok(None));
+    assert_eq!(stand.reply(proc, token(1, 1), Verdict::Ok(None)), []);
+    assert_eq!(stand.machine.late_replies, 1);
+    let orders = stand.reply(proc, token(9, 1), Verdict::Ok(None));
+    assert!(orders.contains(&Action::Tell { proc, reason: StopReason::Restart, next: secs(5) }));
+}
+
+#[test]
+fn results_that_were_not_written_are_handed_back() {
+    let mut plan = pool(2);
+    plan.workers[0].consumer.as_mut().unwrap().results = Results::Stdout;
+    let mut stand = Stand::new(plan);
+    let proc = stand.spawned();
+    stand.give(&["a", "b"]);
+    let ok = || Verdict::Ok(Some(Payload::from(&b"r"[..])));
+    stand.reply(proc, token(1, 1), ok());
+    stand.reply(proc, token(2, 1), ok());
+    stand.tell(Event::ResultsWritten { worker: WorkerId(0), count: 1 });
+    let orders = stand.tell(Event::ResultsClosed { worker: WorkerId(0), errno: 32 });
+    assert!(orders.contains(&Action::HandBack { queue: QueueId(0), payload: Payload::from(&b"b"[..]) }));
+    let stats = stand.machine.queues[0].stats;
+    assert_eq!((stats.done, stats.handed_back), (1, 1));
+}
+
+#[test]
+fn used_up_instances_leave_with_empty_hands_and_are_replaced() {
+    let mut plan = pool(2);
+    plan.workers[0].consumer.as_mut().unwrap().max_items = Some(2);
+    let mut stand = Stand::new(plan);
+    let proc = stand.spawned();
+    assert_eq!(delivered(&stand.give(&["a", "b", "c"])).len(), 2);
+    stand.reply(proc, token(1, 1), Verdict::Ok(None));
+    let orders = stand.reply(proc, token(2, 1), Verdict::Ok(None));
+    assert!(orders.contains(&Action::Tell { proc, reason: StopReason::MaxItems, next: secs(5) }));
+    let orders = stand.dies(proc, ExitStatus::Exited(0), false);
+    assert!(matches!(orders[..], [Action::Spawn { .. }]), "at once, and without a count");
+}
+
+#[test]
+fn a_stop_waits_for_each_level_to_leave() {
+    let mut front = worker("front", None);
+    (front.after, front.level) = (vec![WorkerId(0)], 1);
+    let mut stand = Stand::new(plan(vec![], vec![], vec![worker("back", None), front]));
+    let back = stand.spawned();
+    let front = stand.spawned();
+    let killed = |orders: &Actions| -> Vec<ProcId> {
+        let kills = orders.iter().filter_map(|order| match order {
+            Action::Kill { proc, signal: Signal::TERM, .. } => Some(*proc),
+            _ => None,
+        });
+        kills.collect()
+    };
+    assert_eq!(killed(&stand.term()), [front]);
+    assert_eq!(killed(&stand.dies(front, ExitStatus::Exited(0), false)), [back]);
+}
+
+#[test]
+fn a_drained_queue_is_worked_off_before_its_workers_are_told() {
+    let mut plan = pool(1);
+    plan.queues[0].drain_on_stop = true;
+    let mut stand = Stand::new(plan);
+    let proc = stand.spawned();
+    stand.give(&["a", "b"]);
+    assert_eq!(stand.term(), [Action::Abandon { source: SourceId(0) }]);
+    stand.tell(Event::SourceEnded { source: SourceId(0), end: SourceEnd::Abandoned { torn: None } });
+    assert_eq!(delivered(&stand.reply(proc, token(1, 1), Verdict::Ok(None))), [token(2, 1)]);
+    let orders = stand.reply(proc, token(2, 1), Verdict::Ok(None));
+    assert!(orders.contains(&Action::Tell { proc, reason: StopReason::Drained, next: secs(5) }));
+}
+
+#[test]
+fn f30_a_late_turn_shifts_the_rungs_by_its_lateness() {
+    let mut stand = Stand::new(pool(1));
+    stand.spawned();
+    stand.term();
+    assert_eq!(stand.after(8_000), [], "3 s late: the workers may have slept as well");
+    assert!(stand.out.contains(&Action::Note(Note::Late { by: secs(3) })));
+    assert_eq!(stand.after(999), []);
+    assert!(stand.after(1).iter().any(|order| matches!(order, Action::Kill { signal: Signal::TERM, .. })));
+}
+
+#[test]
+fn an_item_with_a_line_feed_is_a_dead_letter_and_its_neighbours_are_not() {
+    let mut stand = Stand::new(pool(1));
+    stand.spawned();
+    let orders = stand.give(&["a\nb", "c"]);
+    assert_eq!(delivered(&orders), [token(2, 1)]);
+    assert_eq!(stand.machine.queues[0].stats.dead, 1);
+}
+
+#[test]
+fn late_words_of_an_old_incarnation_are_inert() {
+    let mut stand = Stand::new(pool(1));
+    let proc = stand.spawned();
+    stand.dies(proc, KILLED, false);
+    stand.give(&["a"]);
+    for event in [
+        Event::Replied { proc, reply: Reply::Prefetch(9) },
+        Event::Exited { proc, status: KILLED, in_hand: true, usage: Usage::default() },
+        Event::MembersGone { proc },
+        Event::Garbled { proc, seen: vec![] },
+        Event::Wrote { proc, frames: 1, progress: true },
+    ] {
+        assert_eq!(stand.tell(event.clone()), [], "{event:?}");
+    }
+}

@@ -1,0 +1,103 @@
+//! What is due when. One moment per key; setting it again moves it. In order of time, then of key, so that equal stamps
+//! are told in the same order in every run.
+
+use crate::model::{InstanceId, QueueId, Time};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Key {
+    /// The one deadline of the whole stop.
+    Deadline,
+    /// How long standard input is read into the leftovers.
+    Stdin,
+    /// How long unwritten results are waited for once everybody has left, and how long strangers are.
+    Farewell,
+    /// The next rung, the end of a back-off, the patience with survivors: an instance waits for one thing at a time.
+    Slot(InstanceId),
+    /// The item clock of an instance.
+    Clock(InstanceId),
+    /// The first delayed item of a queue.
+    Delayed(QueueId),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    moments: BTreeMap<Key, Time>,
+    order: BTreeSet<(Time, Key)>,
+}
+
+impl Timers {
+    pub fn set(&mut self, key: Key, at: Time) {
+        if self.moments.get(&key) == Some(&at) {
+            return;
+        }
+        self.cancel(key);
+        self.moments.insert(key, at);
+        self.order.insert((at, key));
+    }
+
+    pub fn cancel(&mut self, key: Key) {
+        if let Some(at) = self.moments.remove(&key) {
+            self.order.remove(&(at, key));
+        }
+    }
+
+    pub fn get(&self, key: Key) -> Option<Time> {
+        self.moments.get(&key).copied()
+    }
+
+    pub fn first(&self) -> Option<Time> {
+        self.order.first().map(|&(at, _)| at)
+    }
+
+    /// Takes one key that is due, the earliest first.
+    pub fn pop(&mut self, now: Time) -> Option<Key> {
+        let &(at, key) = self.order.first()?;
+        if at > now {
+            return None;
+        }
+        self.cancel(key);
+        Some(key)
+    }
+
+    /// Moves the clocks that measure other people's patience (rungs, starts, items) by `late`. The deadline of the stop and
+    /// the moments of delayed items stay: those are promises to the world outside.
+    pub fn shift(&mut self, late: Duration) {
+        let shifted = |key: &Key| matches!(key, Key::Slot(_) | Key::Clock(_));
+        let moved: Vec<(Key, Time)> =
+            self.moments.iter().filter(|(key, _)| shifted(key)).map(|(&key, &at)| (key, at)).collect();
+        for (key, at) in moved {
+            self.set(key, at + late);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLOCK: Key = Key::Clock(InstanceId(0));
+
+    #[test]
+    fn a_key_has_one_moment_and_the_last_word_counts() {
+        let mut timers = Timers::default();
+        timers.set(CLOCK, Time::from_millis(10));
+        timers.set(CLOCK, Time::from_millis(30));
+        timers.set(Key::Deadline, Time::from_millis(20));
+        assert_eq!(timers.pop(Time::from_millis(19)), None);
+        assert_eq!(timers.pop(Time::from_millis(40)), Some(Key::Deadline));
+        assert_eq!(timers.pop(Time::from_millis(40)), Some(CLOCK));
+        assert_eq!(timers.first(), None);
+    }
+
+    #[test]
+    fn a_shift_moves_patience_and_not_promises() {
+        let mut timers = Timers::default();
+        timers.set(CLOCK, Time::from_millis(10));
+        timers.set(Key::Deadline, Time::from_millis(20));
+        timers.shift(Duration::from_millis(50));
+        assert_eq!(timers.get(CLOCK), Some(Time::from_millis(60)));
+        assert_eq!(timers.get(Key::Deadline), Some(Time::from_millis(20)));
+    }
+}

@@ -1,0 +1,171 @@
+//! What is kept of items on disk: leftovers and dead letters. One thread writes both.
+
+use super::lane::Lane;
+use super::leftovers::{Keeper, Kept, Previous};
+use super::letters;
+use super::messages::messages;
+use crate::machine::DeadLetter;
+use crate::model::plan::{Feed, Plan};
+use crate::model::{Payload, QueueId};
+use crate::sys::{clock, fds};
+use crate::wire::frames::{Frame, Splitter};
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::mpsc;
+
+pub struct Disk {
+    plan: Rc<Plan>,
+    lane: Lane<Job>,
+    queues: Vec<Shelf>,
+}
+
+/// The leftovers of one queue, as the loop sees them.
+struct Shelf {
+    /// Frames of this round.
+    batch: Vec<u8>,
+    items: u64,
+    /// The leftovers file is our own stdin.
+    is_stdin: bool,
+}
+
+/// What became of the unfinished items of one queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    pub queue: QueueId,
+    pub items: u64,
+    /// `None`: they went to stderr.
+    pub path: Option<PathBuf>,
+}
+
+enum Job {
+    Keep { queue: usize, frames: Vec<u8> },
+    Bury { path: PathBuf, line: Vec<u8> },
+    Finish { queue: usize, previous: Previous, answer: mpsc::Sender<(usize, Kept)> },
+}
+
+impl Disk {
+    pub fn new(plan: &Rc<Plan>) -> Disk {
+        let queues = (0u32..).map(QueueId).zip(&plan.queues);
+        let queues =
+            queues.map(|(id, _)| Shelf { batch: Vec::new(), items: 0, is_stdin: is_stdin(plan, id) }).collect();
+        let keeper = |queue: &crate::model::plan::QueuePlan| {
+            queue.leftovers.clone().map(|path| Keeper::new(path, queue.framing.delimiter()))
+        };
+        let mut keepers: Vec<Option<Keeper>> = plan.queues.iter().map(keeper).collect();
+        Disk { plan: plan.clone(), lane: Lane::new("disk", move |job| work(&mut keepers, job)), queues }
+    }
+
+    pub fn hand_back(&mut self, queue: QueueId, payload: &Payload) {
+        let (Some(shelf), Some(plan)) = (self.queues.get_mut(queue.index()), self.plan.queues.get(queue.index()))
+        else {
+            return;
+        };
+        shelf.items += 1;
+        if plan.leftovers.is_some() {
+            shelf.batch.extend_from_slice(payload);
+            shelf.batch.push(plan.framing.delimiter());
+        } else {
+            messages().must(letters::handed_back(&plan.name, payload));
+        }
+    }
+
+    pub fn bury(&mut self, letter: &DeadLetter) {
+        let line = letters::dead(&self.plan, letter, clock::wall());
+        let leftovers = self.plan.queues.get(letter.queue.index()).and_then(|queue| queue.leftovers.as_ref());
+        match leftovers {
+            Some(path) => {
+                let mut path = path.clone().into_os_string();
+                path.push(".dead");
+                let bytes = line.len();
+                self.lane.push(Job::Bury { path: path.into(), line }, bytes);
+            }
+            None => messages().must(line),
+        }
+    }
+
+    /// The end of a round: hands what was handed back over to the thread.
+    pub fn hand_over(&mut self) {
+        for (queue, shelf) in self.queues.iter_mut().enumerate() {
+            if !shelf.batch.is_empty() {
+                let frames = std::mem::take(&mut shelf.batch);
+                let bytes = frames.len();
+                self.lane.push(Job::Keep { queue, frames }, bytes);
+            }
+        }
+    }
+
+    /// Puts the leftovers in place; blocks until that is done, since nothing else is left to do. `whole`: the queue's
+    /// stdin source was read to its end.
+    pub fn finish(&mut self, whole: impl Fn(QueueId) -> bool) -> Vec<Left> {
+        self.hand_over();
+        let (answer, answers) = mpsc::channel();
+        let ids = || (0u32..).map(QueueId);
+        for (id, (shelf, plan)) in ids().zip(self.queues.iter().zip(&self.plan.queues)) {
+            let previous = if shelf.is_stdin && whole(id) { Previous::Replace } else { Previous::Keep };
+            let due = shelf.items > 0 || previous == Previous::Replace;
+            if plan.leftovers.is_some() && due {
+                self.lane.push(Job::Finish { queue: id.index(), previous, answer: answer.clone() }, 0);
+            }
+        }
+        drop(answer);
+        self.lane.flush(None);
+        let failed: Vec<usize> =
+            answers.try_iter().filter(|(queue, kept)| self.fall_back(*queue, kept)).map(|(queue, _)| queue).collect();
+        let shelves = ids().zip(self.queues.iter().zip(&self.plan.queues)).filter(|(_, (shelf, _))| shelf.items > 0);
+        let path = |id: QueueId, path: &Option<PathBuf>| path.clone().filter(|_| !failed.contains(&id.index()));
+        shelves
+            .map(|(id, (shelf, plan))| Left { queue: id, items: shelf.items, path: path(id, &plan.leftovers) })
+            .collect()
+    }
+
+    /// Items that the disk did not take go to stderr. Answers whether there were any.
+    fn fall_back(&self, queue: usize, kept: &Kept) -> bool {
+        let Some(plan) = self.plan.queues.get(queue) else { return false };
+        if let (Some(error), Some(path)) = (&kept.trouble, &plan.leftovers) {
+            let text = format!("leftovers of queue {} cannot be kept in {}: {error}", plan.name, path.display());
+            messages().must(super::messages::line(log::Level::Error, &text));
+        }
+        let mut splitter = Splitter::new(plan.framing, usize::MAX);
+        splitter.feed(&kept.lost, |frame| match frame {
+            Frame::Item(payload) => messages().must(letters::handed_back(&plan.name, &payload)),
+            Frame::Oversized { .. } => {}
+        });
+        !kept.lost.is_empty()
+    }
+}
+
+fn work(keepers: &mut [Option<Keeper>], job: Job) {
+    match job {
+        Job::Keep { queue, frames } => {
+            if let Some(Some(keeper)) = keepers.get_mut(queue) {
+                keeper.keep(&frames);
+            }
+        }
+        Job::Bury { path, line } => {
+            let opened = OpenOptions::new().append(true).create(true).open(&path);
+            if let Err(error) = opened.and_then(|mut file| file.write_all(&line)) {
+                let text = format!("a dead letter cannot be kept in {}: {error}", path.display());
+                messages().must(super::messages::line(log::Level::Error, &text));
+                messages().must(line);
+            }
+        }
+        Job::Finish { queue, previous, answer } => {
+            if let Some(keeper) = keepers.get_mut(queue).and_then(Option::take) {
+                let _nobody_waits = answer.send((queue, keeper.finish(previous)));
+            }
+        }
+    }
+}
+
+/// Whether the queue is fed from our stdin and its leftovers are that very file.
+fn is_stdin(plan: &Plan, queue: QueueId) -> bool {
+    let fed = plan.sources.iter().any(|source| source.queue == queue && source.feed == Feed::Stdin);
+    let leftovers = plan.queues.get(queue.index()).and_then(|queue| queue.leftovers.as_ref());
+    let file = leftovers.filter(|_| fed).and_then(|path| std::fs::metadata(path).ok());
+    let stdin = fds::identity(io::stdin().as_fd()).ok();
+    file.is_some_and(|file| file.is_file() && stdin == Some((file.dev(), file.ino())))
+}

@@ -1,0 +1,213 @@
+//! A thread for writes that may block, fed through a queue. It starts with the first job, so that who never writes has none.
+
+use crate::sys::threads::block_all_signals;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+type Work<J> = Box<dyn FnMut(J) + Send>;
+
+/// Jobs done in order, one at a time, off the loop. The caller keeps the bound: it asks [`Lane::waiting_bytes`] first.
+pub struct Lane<J> {
+    name: &'static str,
+    shared: Arc<Shared<J>>,
+    /// Until the thread is started.
+    work: Mutex<Option<Work<J>>>,
+}
+
+struct Shared<J> {
+    state: Mutex<State<J>>,
+    /// A job came.
+    came: Condvar,
+    /// All jobs are done.
+    done: Condvar,
+}
+
+struct State<J> {
+    jobs: VecDeque<(J, usize)>,
+    /// Of the jobs that wait and the one that is under way.
+    bytes: usize,
+    busy: bool,
+    /// The thread died of a fault of our own.
+    broken: bool,
+}
+
+impl<J: Send + 'static> Lane<J> {
+    pub fn new(name: &'static str, work: impl FnMut(J) + Send + 'static) -> Lane<J> {
+        let state = State { jobs: VecDeque::new(), bytes: 0, busy: false, broken: false };
+        let shared = Shared { state: Mutex::new(state), came: Condvar::new(), done: Condvar::new() };
+        Lane { name, shared: Arc::new(shared), work: Mutex::new(Some(Box::new(work))) }
+    }
+
+    /// Never blocks. `bytes` is what the job counts for in [`Lane::waiting_bytes`].
+    pub fn push(&self, job: J, bytes: usize) {
+        let mut state = self.shared.lock();
+        state.jobs.push_back((job, bytes));
+        state.bytes += bytes;
+        drop(state);
+        self.shared.came.notify_one();
+        self.start();
+    }
+
+    pub fn waiting_bytes(&self) -> usize {
+        self.shared.lock().bytes
+    }
+
+    /// Blocks until all jobs are done, or for `limit`. Answers whether all are done.
+    pub fn flush(&self, limit: Option<Duration>) -> bool {
+        if !self.start() {
+            return self.work_here();
+        }
+        let until = limit.map(|limit| Instant::now() + limit);
+        let mut state = self.shared.lock();
+        while !state.broken && (state.busy || !state.jobs.is_empty()) {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            state = match left {
+                Some(Duration::ZERO) => return false,
+                Some(left) => self.shared.done.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.shared.done.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        !state.broken
+    }
+
+    /// Answers whether there is a thread, or no need of one. Where none is to be had now, the next job tries again.
+    fn start(&self) -> bool {
+        let mut slot = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(work) = slot.take() else { return true };
+        // The work travels through a cell of its own, so that it is not lost with a thread that could not be made.
+        let parcel = Arc::new(Mutex::new(Some(work)));
+        let (inside, shared) = (parcel.clone(), self.shared.clone());
+        let thread = std::thread::Builder::new().name(self.name.into()).spawn(move || {
+            let work = inside.lock().unwrap_or_else(PoisonError::into_inner).take();
+            work.into_iter().for_each(|work| shared.run(work));
+        });
+        if thread.is_err() {
+            *slot = parcel.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
+        thread.is_ok()
+    }
+
+    /// The last resort at the end of a run, where no thread could be started: blocks.
+    fn work_here(&self) -> bool {
+        let mut slot = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(work) = slot.as_mut() else { return true };
+        while let Some((job, bytes)) = self.shared.next() {
+            work(job);
+            self.shared.finish(bytes);
+        }
+        true
+    }
+}
+
+impl<J> Shared<J> {
+    fn lock(&self) -> MutexGuard<'_, State<J>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self, mut work: Work<J>) {
+        block_all_signals();
+        let _guard = BrokenUnlessForgotten(self);
+        loop {
+            let mut state = self.lock();
+            while state.jobs.is_empty() {
+                state = self.came.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            drop(state);
+            if let Some((job, bytes)) = self.next() {
+                work(job);
+                self.finish(bytes);
+            }
+        }
+    }
+
+    fn next(&self) -> Option<(J, usize)> {
+        let mut state = self.lock();
+        let next = state.jobs.pop_front();
+        state.busy = next.is_some();
+        next
+    }
+
+    fn finish(&self, bytes: usize) {
+        let mut state = self.lock();
+        state.bytes = state.bytes.saturating_sub(bytes);
+        state.busy = false;
+        if state.jobs.is_empty() {
+            self.done.notify_all();
+        }
+    }
+}
+
+/// A panic in a job must not make the end of the run wait for ever.
+struct BrokenUnlessForgotten<'a, J>(&'a Shared<J>);
+
+impl<J> Drop for BrokenUnlessForgotten<'_, J> {
+    fn drop(&mut self) {
+        self.0.lock().broken = true;
+        self.0.done.notify_all();
+    }
+}
+
+/// Writes all, blocking, whatever the open file's flags say: `O_NONBLOCK` may have been set on 1 or 2 by somebody else,
+/// and is waited out. `progress` hears the length of each part as it is written.
+pub fn write_all(fd: BorrowedFd, mut bytes: &[u8], mut progress: impl FnMut(usize)) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match crate::sys::fds::write(fd, bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                bytes = bytes.get(written..).unwrap_or_default();
+                progress(written);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait_writable(fd)?,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn wait_writable(fd: BorrowedFd) -> io::Result<()> {
+    let mut poll = Poll::new()?;
+    poll.registry().register(&mut SourceFd(&fd.as_raw_fd()), Token(0), Interest::WRITABLE)?;
+    match poll.poll(&mut Events::with_capacity(1), None) {
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn jobs_are_done_in_order_and_counted() {
+        let (told, heard) = mpsc::channel();
+        let lane = Lane::new("test", move |job: u32| told.send(job).unwrap());
+        (0..100).for_each(|job| lane.push(job, 10));
+        assert!(lane.flush(None));
+        assert_eq!(lane.waiting_bytes(), 0);
+        assert_eq!(heard.try_iter().collect::<Vec<_>>(), (0..100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_blocked_job_does_not_hold_up_a_bounded_flush() {
+        let (open, gate) = mpsc::channel::<()>();
+        let lane = Lane::new("test", move |_: ()| gate.recv().unwrap());
+        lane.push((), 7);
+        assert!(!lane.flush(Some(Duration::from_millis(1))));
+        assert_eq!(lane.waiting_bytes(), 7);
+        open.send(()).unwrap();
+        assert!(lane.flush(None));
+    }
+
+    #[test]
+    fn a_panic_in_a_job_ends_the_wait() {
+        let lane = Lane::new("test", |_: ()| panic!("on purpose"));
+        lane.push((), 1);
+        assert!(!lane.flush(None));
+    }
+}

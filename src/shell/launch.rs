@@ -1,0 +1,241 @@
+//! A start: pipes, descriptors, environment, then fork.
+
+use super::pipes::{ItemPipe, ReplyPipe};
+use super::table::{Life, Proc, What};
+use crate::model::plan::{Consumer, Log, Plan, Program, Results, Role};
+use crate::model::{InstanceId, SpawnError, Stage};
+use crate::sys::fds::{self, Pipe};
+use crate::sys::spawn::{self, Launch};
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+/// Names that we give to children. Those of an exeunt above us mean nothing to ours and are not passed on.
+const OWN_NAMES: [&str; 7] = [
+    "EXEUNT_ITEM_FD",
+    "EXEUNT_REPLY_FD",
+    "EXEUNT_EXIT_FD",
+    "EXEUNT_QUEUE",
+    "EXEUNT_WORKER",
+    "EXEUNT_INSTANCE",
+    "EXEUNT_PREFETCH",
+];
+/// Where the numbers are the same on every Linux.
+const EINVAL: i32 = 22;
+
+/// What all starts of a run have in common.
+pub struct Launcher {
+    /// Standard input of every child: /dev/null, or an empty pipe's read end where there is none.
+    null_in: OwnedFd,
+    /// /dev/null for output; `None` where there is none, then stderr takes its place.
+    null_out: Option<OwnedFd>,
+    /// Some worker's results go to stdout: nobody else may write there.
+    stdout_taken: bool,
+    environment: Environment,
+}
+
+/// A child that was forked, and the read end of a source's stdout.
+pub struct Started {
+    pub proc: Proc,
+    pub stdout: Option<OwnedFd>,
+}
+
+impl Launcher {
+    pub fn new(plan: &Plan) -> io::Result<Launcher> {
+        let null = OpenOptions::new().read(true).write(true).open("/dev/null");
+        let (null_in, null_out) = match null {
+            Ok(null) => (OwnedFd::from(null.try_clone()?), Some(OwnedFd::from(null))),
+            Err(_) => (fds::pipe()?.read, None),
+        };
+        let to_stdout = |consumer: &Consumer| consumer.results == Results::Stdout;
+        let stdout_taken = plan.workers.iter().any(|worker| worker.consumer.as_ref().is_some_and(to_stdout));
+        Ok(Launcher { null_in, null_out, stdout_taken, environment: Environment::inherited() })
+    }
+
+    pub fn start(&self, plan: &Plan, instance: InstanceId) -> Result<Started, SpawnError> {
+        let ends = Ends::for_role(plan, instance).map_err(prepare)?;
+        let program = plan.program(instance);
+        let environment = self.environment.for_child(plan, instance);
+        let strings = Strings::new(program, &environment)?;
+        let (standard_out, standard_err) = self.log(program.log);
+        let stdout = ends.stdout.as_ref().map_or(standard_out.as_fd(), |pipe| pipe.write.as_fd());
+        let (out, err) = (stdout, standard_err.as_fd());
+        let items = ends.items.as_ref().map(|pipe| pipe.read.as_fd());
+        let replies = ends.replies.as_ref().map(|pipe| pipe.write.as_fd());
+        let exit = ends.exit.as_ref().map(|pipe| pipe.read.as_fd());
+        let descriptors = [Some(self.null_in.as_fd()), Some(out), Some(err), items, replies, exit];
+        let born = spawn::spawn(&Launch {
+            argv: &strings.argv,
+            env: &strings.env,
+            candidates: &strings.candidates,
+            directory: strings.directory.as_deref(),
+            ignore: program.ignore_signals,
+            block: program.block_signals,
+            descriptors: &descriptors,
+        })?;
+        let what = match plan.role(instance) {
+            Role::Worker { worker, .. } => What::Worker(worker),
+            Role::Source(source) => What::Source(source),
+        };
+        let proc = Proc {
+            instance,
+            what,
+            pid: born.pid,
+            pidfd: born.pidfd,
+            life: Life::Unborn { report: born.report },
+            items: ends.items.map(|pipe| ItemPipe::new(pipe.read, pipe.write)),
+            replies: ends.replies.map(|pipe| ReplyPipe::new(pipe.read)),
+            exit: ends.exit.map(|pipe| pipe.write),
+            items_registered: false,
+        };
+        Ok(Started { proc, stdout: ends.stdout.map(|pipe| pipe.read) })
+    }
+
+    /// Descriptors 1 and 2 of a child.
+    fn log(&self, log: Log) -> (Descriptor<'_>, Descriptor<'_>) {
+        let null = self.null_out.as_ref().filter(|_| log == Log::Null);
+        match null {
+            Some(null) => (Descriptor::Null(null), Descriptor::Null(null)),
+            None if self.stdout_taken || log == Log::Null => (Descriptor::Stderr, Descriptor::Stderr),
+            None => (Descriptor::Stdout, Descriptor::Stderr),
+        }
+    }
+}
+
+enum Descriptor<'a> {
+    Null(&'a OwnedFd),
+    Stdout,
+    Stderr,
+}
+
+impl AsFd for Descriptor<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        /// Borrowed for the whole run: nothing closes our 1 and 2.
+        fn standard(fd: &'static impl AsFd) -> BorrowedFd<'static> {
+            fd.as_fd()
+        }
+        static STDOUT: std::sync::LazyLock<io::Stdout> = std::sync::LazyLock::new(io::stdout);
+        static STDERR: std::sync::LazyLock<io::Stderr> = std::sync::LazyLock::new(io::stderr);
+        match self {
+            Descriptor::Null(null) => null.as_fd(),
+            Descriptor::Stdout => standard(&*STDOUT),
+            Descriptor::Stderr => standard(&*STDERR),
+        }
+    }
+}
+
+/// The pipes of one child, both ends of each.
+#[derive(Default)]
+struct Ends {
+    items: Option<Pipe>,
+    replies: Option<Pipe>,
+    exit: Option<Pipe>,
+    stdout: Option<Pipe>,
+}
+
+impl Ends {
+    fn for_role(plan: &Plan, instance: InstanceId) -> io::Result<Ends> {
+        let mut ends = Ends::default();
+        if matches!(plan.role(instance), Role::Source(_)) {
+            let pipe = ends.stdout.insert(fds::pipe()?);
+            fds::set_nonblocking(pipe.read.as_fd())?;
+        }
+        let consumes = plan.consumer(instance).is_some();
+        if consumes {
+            let items = ends.items.insert(fds::pipe()?);
+            fds::set_nonblocking(items.write.as_fd())?;
+            let replies = ends.replies.insert(fds::pipe()?);
+            fds::set_nonblocking(replies.read.as_fd())?;
+        }
+        if consumes || plan.program(instance).has_event_rung() {
+            let exit = ends.exit.insert(fds::pipe()?);
+            fds::set_nonblocking(exit.write.as_fd())?;
+        }
+        Ok(ends)
+    }
+}
+
+/// All that exec takes, as the kernel wants it.
+struct Strings {
+    argv: Vec<CString>,
+    env: Vec<CString>,
+    candidates: Vec<CString>,
+    directory: Option<CString>,
+}
+
+impl Strings {
+    fn new(program: &Program, environment: &Environment) -> Result<Strings, SpawnError> {
+        let argv =
+            program.command.iter().map(|argument| c_string(argument.as_bytes())).collect::<Result<Vec<_>, _>>()?;
+        let name = argv.first().ok_or(SpawnError { stage: Stage::Prepare, errno: EINVAL })?;
+        let candidates = spawn::candidates(name, environment.get("PATH").map(OsStr::as_bytes));
+        let directory = program.working_directory.as_ref().map(|path| c_string(path.as_os_str().as_bytes()));
+        Ok(Strings { env: environment.to_strings()?, candidates, directory: directory.transpose()?, argv })
+    }
+}
+
+/// Names and values in order; each name once.
+#[derive(Clone, Debug, Default)]
+struct Environment(Vec<(OsString, OsString)>);
+
+impl Environment {
+    fn inherited() -> Environment {
+        let foreign = |name: &OsStr| OWN_NAMES.iter().any(|own| name == *own);
+        Environment(std::env::vars_os().filter(|(name, _)| !foreign(name)).collect())
+    }
+
+    /// Ours where the file does not clear it, then what we tell the child, then what the file says.
+    fn for_child(&self, plan: &Plan, instance: InstanceId) -> Environment {
+        let program = plan.program(instance);
+        let mut environment = if program.env_clear { Environment::default() } else { self.clone() };
+        environment.set("PYTHONUNBUFFERED", "1");
+        environment.set("EXEUNT_INSTANCE", &plan.instance_name(instance));
+        if let Role::Worker { worker, .. } = plan.role(instance) {
+            environment.set("EXEUNT_WORKER", &plan.worker(worker).name);
+        }
+        let consumer = plan.consumer(instance);
+        if let Some(consumer) = consumer {
+            environment.set("EXEUNT_ITEM_FD", "3");
+            environment.set("EXEUNT_REPLY_FD", "4");
+            environment.set("EXEUNT_QUEUE", &plan.queue(consumer.queue).name);
+            environment.set("EXEUNT_PREFETCH", &consumer.prefetch.to_string());
+        }
+        if consumer.is_some() || program.has_event_rung() {
+            environment.set("EXEUNT_EXIT_FD", "5");
+        }
+        program.env.iter().for_each(|(name, value)| environment.set(name, value));
+        environment
+    }
+
+    fn set(&mut self, name: &str, value: &str) {
+        match self.0.iter_mut().find(|(known, _)| known == name) {
+            Some((_, old)) => *old = value.into(),
+            None => self.0.push((name.into(), value.into())),
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<&OsStr> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_os_str())
+    }
+
+    fn to_strings(&self) -> Result<Vec<CString>, SpawnError> {
+        let join = |(name, value): &(OsString, OsString)| {
+            let mut text = name.clone().into_vec();
+            text.push(b'=');
+            text.extend_from_slice(value.as_bytes());
+            CString::new(text).map_err(|_| SpawnError { stage: Stage::Prepare, errno: EINVAL })
+        };
+        self.0.iter().map(join).collect()
+    }
+}
+
+/// A NUL in a string was refused with the file; should one come through, the start fails like any other.
+fn c_string(bytes: &[u8]) -> Result<CString, SpawnError> {
+    CString::new(bytes).map_err(|_| SpawnError { stage: Stage::Prepare, errno: EINVAL })
+}
+
+fn prepare(error: io::Error) -> SpawnError {
+    SpawnError { stage: Stage::Prepare, errno: error.raw_os_error().unwrap_or(EINVAL) }
+}

@@ -1,0 +1,191 @@
+//! The machine's orders, carried out in their order. What comes of them are new facts.
+
+use super::notes;
+use super::pipes::{DRAIN, Standing};
+use super::table::{Life, Proc, Topic, What};
+use super::turn::Shell;
+use crate::machine::{Action, Event};
+use crate::model::{InstanceId, ProcId, Signal, StopReason, Target};
+use crate::sys::members::{self, Member};
+use crate::sys::{Pid, fds};
+use crate::wire::worker::encode_stop;
+use log::{debug, warn};
+use mio::Interest;
+use mio::unix::SourceFd;
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+/// What the orders of one round share.
+#[derive(Default)]
+struct Round {
+    /// One look at the members of every session for all kills.
+    members: Option<Vec<Member>>,
+    /// Who is to be looked at again.
+    asked: BTreeSet<ProcId>,
+}
+
+impl Shell {
+    /// Carries out all orders; many items and results for one pipe share one write at the end.
+    pub(super) fn perform(&mut self, actions: &mut Vec<Action>) {
+        let mut round = Round::default();
+        for action in actions.drain(..) {
+            self.carry_out(action, &mut round);
+        }
+        self.write_items();
+        self.sinks.hand_over();
+        self.disk.hand_over();
+        if !round.asked.is_empty() {
+            self.look(&round.asked);
+        }
+    }
+
+    fn carry_out(&mut self, action: Action, round: &mut Round) {
+        match action {
+            Action::Spawn { proc, instance } => self.spawn(proc, instance),
+            Action::Deliver { proc, token, payload } => {
+                if let Some(items) = self.table.get_mut(proc).and_then(|proc| proc.items.as_mut()) {
+                    items.push(token, &payload);
+                    self.items_due.insert(proc);
+                }
+            }
+            Action::CloseItems { proc } => {
+                if let Some(items) = self.table.get_mut(proc).and_then(|proc| proc.items.as_mut()) {
+                    items.close();
+                    self.items_due.insert(proc);
+                }
+            }
+            Action::Tell { proc, reason, next } => self.tell(proc, reason, next),
+            Action::Kill { proc, signal, target } => self.kill(proc, signal, target, round),
+            Action::CheckMembers { proc } => _ = round.asked.insert(proc),
+            Action::Forget { proc } => self.forget(proc),
+            Action::Pause { source } => self.sources.pause(source, true),
+            Action::Resume { source } => {
+                self.sources.pause(source, false);
+                self.look_due = true;
+            }
+            Action::Abandon { source } => {
+                self.sources.abandon(source, self.poll.registry(), &mut self.facts);
+                self.look_due = true;
+            }
+            Action::Distrust { source } => {
+                self.sources.distrust(source);
+                self.look_due = true;
+            }
+            Action::WriteResult { worker, result } => self.sinks.push(worker, &result),
+            Action::Bury(letter) => self.disk.bury(&letter),
+            Action::HandBack { queue, payload } => self.disk.hand_back(queue, &payload),
+            Action::Sweep { signal } => self.sweep(Some(signal)),
+            Action::CountStrangers => self.sweep(None),
+            Action::Note(note) => notes::put(&self.plan, &note),
+            Action::Quit(report) => self.outcome = Some(report),
+        }
+    }
+
+    fn spawn(&mut self, id: ProcId, instance: InstanceId) {
+        let started = match self.launcher.start(&self.plan, instance) {
+            Ok(started) => started,
+            Err(error) => return self.facts.push(Event::SpawnFailed { proc: id, error }),
+        };
+        let pid = started.proc.pid;
+        self.bury_namesake(pid);
+        if let Err(error) = self.register(id, &started.proc) {
+            // Deaf to it, we could not keep any promise about it.
+            warn!("cannot watch {}: {error}", self.plan.instance_name(instance));
+            let pidfd = started.proc.pidfd.as_ref().map(AsFd::as_fd);
+            let _it_is_our_unreaped_child = members::signal_child(pid, pidfd, Signal::KILL);
+        }
+        if let (What::Source(source), Some(stdout)) = (started.proc.what, started.stdout) {
+            self.sources.started(source, id, stdout, &self.plan, self.poll.registry());
+        }
+        debug!("forked {} as process {pid}", self.plan.instance_name(instance));
+        self.table.insert(id, started.proc);
+    }
+
+    fn register(&self, id: ProcId, proc: &Proc) -> io::Result<()> {
+        let registry = self.poll.registry();
+        if let Life::Unborn { report } = &proc.life {
+            registry.register(&mut SourceFd(&report.as_raw_fd()), Topic::Birth(id).token(), Interest::READABLE)?;
+        }
+        match &proc.replies {
+            Some(pipe) => {
+                registry.register(&mut SourceFd(&pipe.read.as_raw_fd()), Topic::Words(id).token(), Interest::READABLE)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The kernel gives a number away only when no session bears it any more: a dead leader whose number a new child
+    /// has, has left nobody behind.
+    fn bury_namesake(&mut self, pid: Pid) {
+        let namesake = self.table.iter().find(|(_, proc)| proc.pid == pid).map(|(id, _)| id);
+        namesake.into_iter().for_each(|id| self.gone(id, true));
+    }
+
+    fn tell(&mut self, id: ProcId, reason: StopReason, next: Duration) {
+        let Some(exit) = self.table.get_mut(id).and_then(|proc| proc.exit.take()) else { return };
+        // The pipe is fresh and has room; who has closed its end does not want to know.
+        if let Err(error) = fds::write(exit.as_fd(), &encode_stop(reason, next)) {
+            debug!("the exit event of {id} was not read: {error}");
+        }
+    }
+
+    fn kill(&mut self, id: ProcId, signal: Signal, target: Target, round: &mut Round) {
+        let Some(proc) = self.table.get(id) else { return };
+        let reaped = matches!(proc.life, Life::Dead { .. });
+        let result = match target {
+            Target::Unborn | Target::Leader if reaped => Ok(()),
+            Target::Unborn | Target::Leader => {
+                members::signal_child(proc.pid, proc.pidfd.as_ref().map(AsFd::as_fd), signal)
+            }
+            Target::Members => {
+                let known = |pid| self.table.is_leader(pid) || self.inherited.children.contains(&pid);
+                let all = round.members.get_or_insert_with(|| members::living(&self.table.sessions(), &known));
+                let own: Vec<Member> = all.iter().copied().filter(|member| member.session == proc.pid).collect();
+                members::signal_members(&own, signal).map(|_groups| ())
+            }
+        };
+        if let Err(error) = result {
+            warn!("cannot send {signal} to {}: {error}", self.plan.instance_name(proc.instance));
+        }
+    }
+
+    fn forget(&mut self, id: ProcId) {
+        self.hear(id, DRAIN);
+        if let Some(proc) = self.table.remove(id)
+            && let What::Source(source) = proc.what
+        {
+            self.sources.drain(source, &mut self.scratch, &mut self.facts);
+        }
+    }
+
+    fn sweep(&mut self, signal: Option<Signal>) {
+        let strangers = members::strangers(&self.table.sessions(), &self.inherited.children, self.inherited.init);
+        if let Some(signal) = signal {
+            members::signal_strangers(&strangers, signal);
+        }
+        self.facts.push(Event::Strangers { count: u32::try_from(strangers.len()).unwrap_or(u32::MAX) });
+    }
+
+    /// Writes every item pipe that has something, as far as it takes it.
+    pub(super) fn write_items(&mut self) {
+        for id in std::mem::take(&mut self.items_due) {
+            let Some(proc) = self.table.get_mut(id) else { continue };
+            let Some(items) = &mut proc.items else { continue };
+            let (written, standing) = items.flush();
+            if standing == Standing::More {
+                self.items_due.insert(id);
+            }
+            let blocked = standing == Standing::Waiting && !items.frames.pending().is_empty();
+            if let (true, false, Some(pipe)) = (blocked, proc.items_registered, items.write_end()) {
+                let token = Topic::Items(id).token();
+                let source = &mut SourceFd(&pipe.as_raw_fd());
+                proc.items_registered = self.poll.registry().register(source, token, Interest::WRITABLE).is_ok();
+            }
+            if written.progress {
+                self.facts.push(Event::Wrote { proc: id, frames: written.frames, progress: written.progress });
+            }
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Our ends of a worker's pipes: items out with frame boundaries, replies in.
+
+use crate::model::{Payload, Reply, Token};
+use crate::sys::fds;
+use crate::wire::worker::{self, Garbled, ReplyReader};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Bytes that one pipe may move in a turn, so that nobody holds up a stop.
+pub const BUDGET: usize = 64 * 1024;
+/// Bytes that are read at most from a pipe whose writers are dead: the largest that pipe(7) lets anybody make.
+pub const DRAIN: usize = 1024 * 1024;
+/// Of a buffer that was larger than this no more is kept.
+const KEPT_CAPACITY: usize = 256 * 1024;
+
+/// How a pipe stands after it was worked on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing more to do, or nothing can be done, until `poll` says so.
+    Waiting,
+    /// The budget is used up and there is more to do.
+    More,
+    /// End of file, or closed on order, or of no use any more.
+    Ended,
+}
+
+/// Frames on their way into an item pipe. Knows which are begun, which are written, and which are not answered yet.
+/// Positions are counted in bytes from the pipe's beginning.
+#[derive(Debug, Default)]
+pub struct Frames {
+    /// Bytes not written yet stand from `cursor` on.
+    bytes: Vec<u8>,
+    cursor: usize,
+    written: u64,
+    /// Start and end of the frames that are not written to their end.
+    open: VecDeque<(u64, u64)>,
+    /// Start of the frames that no verdict was read for.
+    unanswered: VecDeque<(Token, u64)>,
+}
+
+impl Frames {
+    pub fn push(&mut self, token: Token, payload: &[u8]) {
+        let start = self.queued();
+        worker::encode_item(token, payload, &mut self.bytes);
+        self.open.push_back((start, self.queued()));
+        self.unanswered.push_back((token, start));
+    }
+
+    pub fn pending(&self) -> &[u8] {
+        self.bytes.get(self.cursor..).unwrap_or_default()
+    }
+
+    /// So many of the pending bytes are written. Answers how many frames that completes.
+    pub fn advance(&mut self, length: usize) -> u32 {
+        self.cursor += length;
+        self.written += length as u64;
+        let mut completed = 0;
+        while self.open.front().is_some_and(|&(_, end)| end <= self.written) {
+            self.open.pop_front();
+            completed += 1;
+        }
+        if self.pending().is_empty() {
+            self.cursor = 0;
+            self.bytes.clear();
+            self.bytes.shrink_to(KEPT_CAPACITY);
+        }
+        completed
+    }
+
+    /// Forgets the frames that are not begun; the one that is stays to its end.
+    pub fn cut(&mut self) {
+        let written = self.written;
+        let begun = self.open.front().filter(|&&(start, _)| start < written);
+        let end = begun.map_or(written, |&(_, end)| end);
+        self.bytes.truncate(self.cursor + usize::try_from(end - written).unwrap_or(0));
+        self.open.retain(|&(start, _)| start < end);
+        self.unanswered.retain(|&(_, start)| start < end);
+    }
+
+    /// A verdict was read for this token.
+    pub fn settle(&mut self, token: Token) {
+        if let Some(at) = self.unanswered.iter().position(|&(held, _)| held == token) {
+            self.unanswered.remove(at);
+        }
+    }
+
+    /// Whether at least a byte of the oldest unanswered frame was read, given how many bytes lie unread in the pipe.
+    pub fn in_hand(&self, unread: usize) -> bool {
+        let read = self.written.saturating_sub(unread as u64);
+        self.unanswered.front().is_some_and(|&(_, start)| start < read)
+    }
+
+    fn queued(&self) -> u64 {
+        self.written + self.pending().len() as u64
+    }
+}
+
+/// The item pipe of one incarnation.
+#[derive(Debug)]
+pub struct ItemPipe {
+    pub frames: Frames,
+    /// `None` once it is closed: the worker reads the end of file.
+    write: Option<OwnedFd>,
+    /// The worker's end, kept to ask how much of it is unread when our own is closed.
+    read: OwnedFd,
+    /// Close when the frame that is begun is written.
+    closing: bool,
+}
+
+/// What a write came to, for `Event::Wrote`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    pub frames: u32,
+    pub progress: bool,
+}
+
+impl ItemPipe {
+    /// `write` must be non-blocking.
+    pub fn new(read: OwnedFd, write: OwnedFd) -> ItemPipe {
+        ItemPipe { frames: Frames::default(), write: Some(write), read, closing: false }
+    }
+
+    pub fn write_end(&self) -> Option<&OwnedFd> {
+        self.write.as_ref()
+    }
+
+    pub fn push(&mut self, token: Token, payload: &Payload) {
+        if !self.closing {
+            self.frames.push(token, payload);
+        }
+    }
+
+    /// No frame is begun from now on. Takes effect with the next [`flush`](Self::flush).
+    pub fn close(&mut self) {
+        self.closing = true;
+        self.frames.cut();
+    }
+
+    /// Writes what the pipe takes, within the budget.
+    pub fn flush(&mut self) -> (Written, Standing) {
+        let mut written = Written::default();
+        let Some(pipe) = &self.write else { return (written, Standing::Ended) };
+        let mut budget = 4 * BUDGET;
+        while !self.frames.pending().is_empty() {
+            if budget == 0 {
+                return (written, Standing::More);
+            }
+            let pending = self.frames.pending();
+            match fds::write(pipe.as_fd(), pending.get(..budget).unwrap_or(pending)) {
+                Ok(length) => {
+                    budget = budget.saturating_sub(length);
+                    written.frames += self.frames.advance(length);
+                    written.progress = true;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return (written, Standing::Waiting),
+                // Nobody can read it, for we hold a read end ourselves; still, a pipe that fails is of no use.
+                Err(_) => {
+                    self.write = None;
+                    return (written, Standing::Ended);
+                }
+            }
+        }
+        if self.closing {
+            self.write = None;
+            return (written, Standing::Ended);
+        }
+        (written, Standing::Waiting)
+    }
+
+    /// Whether the worker had read at least a byte of its oldest unanswered item; true where that cannot be known.
+    pub fn in_hand(&self) -> bool {
+        let unread = fds::unread(self.read.as_fd()).unwrap_or(0);
+        self.frames.in_hand(unread)
+    }
+}
+
+/// The reply pipe of one incarnation.
+#[derive(Debug)]
+pub struct ReplyPipe {
+    pub read: OwnedFd,
+    reader: ReplyReader,
+}
+
+impl ReplyPipe {
+    /// `read` must be non-blocking.
+    pub fn new(read: OwnedFd) -> ReplyPipe {
+        ReplyPipe { read, reader: ReplyReader::new() }
+    }
+
+    /// Reads and tells replies until nothing is there or the budget is used up. An error is the end of all reading.
+    pub fn hear(
+        &mut self,
+        budget: usize,
+        scratch: &mut [u8],
+        mut tell: impl FnMut(Reply),
+    ) -> Result<Standing, Garbled> {
+        let mut left = budget;
+        while left > 0 {
+            match fds::read(self.read.as_fd(), scratch) {
+                Ok(0) => return Ok(Standing::Ended),
+                Ok(length) => {
+                    left = left.saturating_sub(length);
+                    self.reader.feed(scratch.get(..length).unwrap_or_default(), &mut tell)?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Standing::Waiting),
+                Err(_) => return Ok(Standing::Ended),
+            }
+        }
+        Ok(Standing::More)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(seq: u64) -> Token {
+        Token { seq, delivery: 1 }
+    }
+
+    /// Three frames of six bytes each: `1.1 a\n`, `2.1 b\n`, `3.1 c\n`.
+    fn three() -> Frames {
+        let mut frames = Frames::default();
+        for (seq, payload) in [(1, b"a"), (2, b"b"), (3, b"c")] {
+            frames.push(token(seq), payload);
+        }
+        frames
+    }
+
+    #[test]
+    fn frames_count_when_they_are_written_to_their_end() {
+        let mut frames = three();
+        assert_eq!([frames.advance(5), frames.advance(1), frames.advance(11), frames.advance(1)], [0, 1, 1, 1]);
+        assert_eq!(frames.pending(), b"");
+        frames.push(token(4), b"d");
+        assert_eq!(frames.pending(), b"4.1 d\n");
+    }
+
+    #[test]
+    fn a_cut_keeps_the_frame_that_is_begun_and_no_other() {
+        for (written, left) in [(0, ""), (1, ".1 a\n"), (6, ""), (7, ".1 b\n"), (17, "\n"), (18, "")] {
+            let mut frames = three();
+            frames.advance(written);
+            frames.cut();
+            assert_eq!(frames.pending(), left.as_bytes(), "after {written} bytes");
+            let last = frames.advance(left.len());
+            assert_eq!(last, u32::from(!left.is_empty()), "after {written} bytes");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_is_no_longer_unanswered() {
+        let mut frames = three();
+        frames.advance(7);
+        frames.cut();
+        assert_eq!(frames.unanswered, [(token(1), 0), (token(2), 6)]);
+    }
+
+    #[test]
+    fn an_item_is_in_hand_once_a_byte_of_it_was_read() {
+        let mut frames = three();
+        frames.advance(18);
+        assert!(!frames.in_hand(18));
+        assert!(frames.in_hand(17));
+        frames.settle(token(1));
+        assert!(!frames.in_hand(12));
+        assert!(frames.in_hand(11));
+        frames.settle(token(3));
+        frames.settle(token(2));
+        assert!(!frames.in_hand(0));
+    }
+}

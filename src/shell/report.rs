@@ -1,0 +1,172 @@
+//! The report at the end of a run: for people, or as one JSON object.
+
+use super::disk::Left;
+use super::messages::line;
+use super::notes::{cause, counted, instance_name, queue_name, rung, source_name, span, worker_name};
+use crate::machine::report::{Fate, Leaver, QueueReport, SourceReport};
+use crate::machine::{LadderStep, Report, StopCause};
+use crate::model::plan::Plan;
+use log::Level;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Lines for people.
+pub fn text(plan: &Plan, report: &Report, left: &[Left]) -> Vec<u8> {
+    let mut lines = vec![format!(
+        "stopped {}; the stop took {}, the run {}; exit code {}",
+        cause(plan, &report.cause),
+        span(report.stop_took),
+        span(report.ran),
+        report.exit_code
+    )];
+    lines.extend(report.leavers.iter().map(|leaver| format!("  {}", leaver_line(plan, leaver))));
+    lines.extend(report.sources.iter().map(|source| format!("  {}", source_line(plan, source))));
+    lines.extend(report.queues.iter().map(|queue| format!("  {}", queue_line(plan, queue))));
+    lines.extend(left.iter().map(|left| format!("  {}", left_line(plan, left))));
+    let extra = [
+        (report.orphans_reaped, "orphan reaped", "orphans reaped"),
+        (u64::from(report.strangers_left), "process left alive", "processes left alive"),
+        (report.late_replies, "late reply for an item already settled", "late replies for items already settled"),
+        (u64::from(report.bugs), "internal fault", "internal faults"),
+    ];
+    let worth_saying = extra.into_iter().filter(|&(count, ..)| count > 0);
+    lines.extend(worth_saying.map(|(count, one, many)| format!("  {count} {}", if count == 1 { one } else { many })));
+    lines.iter().flat_map(|text| line(Level::Info, text)).collect()
+}
+
+/// One object on one line. Names are stable; `version` changes when one changes its meaning.
+pub fn json(plan: &Plan, report: &Report, left: &[Left]) -> Vec<u8> {
+    let object = json!({
+        "version": 1,
+        "exit_code": report.exit_code,
+        "cause": cause_json(plan, &report.cause),
+        "stop_ms": millis(report.stop_took),
+        "ran_ms": millis(report.ran),
+        "instances": report.leavers.iter().map(|leaver| leaver_json(plan, leaver)).collect::<Vec<_>>(),
+        "queues": report.queues.iter().map(|queue| queue_json(plan, queue)).collect::<Vec<_>>(),
+        "sources": report.sources.iter().map(|source| source_json(plan, source)).collect::<Vec<_>>(),
+        "leftovers": left.iter().map(|left| left_json(plan, left)).collect::<Vec<_>>(),
+        "orphans_reaped": report.orphans_reaped,
+        "strangers_left": report.strangers_left,
+        "late_replies": report.late_replies,
+        "bugs": report.bugs,
+    });
+    let mut line = object.to_string().into_bytes();
+    line.push(b'\n');
+    line
+}
+
+fn leaver_line(plan: &Plan, leaver: &Leaver) -> String {
+    let fate = match &leaver.fate {
+        Fate::NeverStarted => "never started".into(),
+        Fate::Ended { status } => format!("ended by itself ({status})"),
+        Fate::Left { status, rung: step, took } => {
+            format!("left on {} after {} ({status})", rung(*step), span(*took))
+        }
+        Fate::GivenUp => "given up".into(),
+        Fate::Unkillable => "unkillable, still there".into(),
+    };
+    let items = if leaver.items > 0 { format!(", {}", counted(leaver.items, "item")) } else { String::new() };
+    let restarts =
+        if leaver.restarts > 0 { format!(", {}", counted(leaver.restarts, "restart")) } else { String::new() };
+    format!("{} {fate}{items}{restarts}", instance_name(plan, leaver.instance))
+}
+
+fn queue_line(plan: &Plan, queue: &QueueReport) -> String {
+    let mut text = format!(
+        "queue {}: {} accepted, {} done, {} dead, {} handed back",
+        queue_name(plan, queue.queue),
+        queue.accepted,
+        queue.done,
+        queue.dead,
+        queue.handed_back
+    );
+    let causes = [(queue.retried, "retried"), (queue.crashed, "crashed"), (queue.timed_out, "timed out")];
+    for (count, word) in causes.into_iter().filter(|&(count, _)| count > 0) {
+        text.push_str(&format!(", {count} {word}"));
+    }
+    text
+}
+
+fn source_line(plan: &Plan, source: &SourceReport) -> String {
+    let end = match (source.failed, source.whole) {
+        (true, _) => "failed",
+        (false, true) => "read to its end",
+        (false, false) => "not read to its end",
+    };
+    format!("source {}: {}, {end}", source_name(plan, source.source), counted(source.items, "item"))
+}
+
+fn left_line(plan: &Plan, left: &Left) -> String {
+    let place = match &left.path {
+        Some(path) => format!("are in {}", path.display()),
+        None => "are on stderr".into(),
+    };
+    format!("unfinished items of queue {} {place}: {}", queue_name(plan, left.queue), left.items)
+}
+
+fn cause_json(plan: &Plan, cause: &StopCause) -> Value {
+    match cause {
+        StopCause::Signal(signal) => json!({"kind": "signal", "signal": signal.to_string()}),
+        StopCause::Done => json!({"kind": "done"}),
+        StopCause::GaveUp(worker) => json!({"kind": "gave-up", "worker": worker_name(plan, *worker)}),
+        StopCause::ResultsClosed(worker) => json!({"kind": "results-closed", "worker": worker_name(plan, *worker)}),
+        StopCause::Deserted(queue) => json!({"kind": "deserted", "queue": queue_name(plan, *queue)}),
+    }
+}
+
+fn leaver_json(plan: &Plan, leaver: &Leaver) -> Value {
+    let (fate, status, step, took) = match &leaver.fate {
+        Fate::NeverStarted => ("never-started", None, None, None),
+        Fate::Ended { status } => ("ended", Some(status), None, None),
+        Fate::Left { status, rung, took } => ("left", Some(status), Some(*rung), Some(*took)),
+        Fate::GivenUp => ("given-up", None, None, None),
+        Fate::Unkillable => ("unkillable", None, None, None),
+    };
+    let step = step.map(|step| match step {
+        LadderStep::Event => "event".to_owned(),
+        LadderStep::Signal(signal) => signal.to_string(),
+        LadderStep::Kill => "KILL".to_owned(),
+    });
+    json!({
+        "name": instance_name(plan, leaver.instance),
+        "fate": fate,
+        "status": status.map(ToString::to_string),
+        "code": status.map(|status| status.shell_code()),
+        "rung": step,
+        "took_ms": took.map(millis),
+        "restarts": leaver.restarts,
+        "items": leaver.items,
+    })
+}
+
+fn queue_json(plan: &Plan, queue: &QueueReport) -> Value {
+    json!({
+        "name": queue_name(plan, queue.queue),
+        "accepted": queue.accepted,
+        "done": queue.done,
+        "dead": queue.dead,
+        "handed_back": queue.handed_back,
+        "retried": queue.retried,
+        "crashed": queue.crashed,
+        "timed_out": queue.timed_out,
+    })
+}
+
+fn source_json(plan: &Plan, source: &SourceReport) -> Value {
+    json!({
+        "name": source_name(plan, source.source),
+        "items": source.items,
+        "failed": source.failed,
+        "whole": source.whole,
+    })
+}
+
+fn left_json(plan: &Plan, left: &Left) -> Value {
+    let path = left.path.as_ref().map(|path| path.to_string_lossy());
+    json!({"queue": queue_name(plan, left.queue), "items": left.items, "path": path})
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,243 @@
+//! Where items come from: our stdin, and the stdout of command sources.
+
+use super::pipes::{BUDGET, Standing};
+use super::table::Topic;
+use crate::machine::{Event, SourceEnd};
+use crate::model::plan::{Feed, Plan};
+use crate::model::{Payload, ProcId, SourceId};
+use crate::sys::fds::{self, StdinKind};
+use crate::wire::frames::{Frame, Splitter};
+use mio::unix::SourceFd;
+use mio::{Interest, Registry};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+pub struct Sources(Vec<Source>);
+
+struct Source {
+    id: SourceId,
+    inlet: Inlet,
+    splitter: Splitter,
+    paused: bool,
+    /// An unterminated last item does not count.
+    distrusted: bool,
+    ended: bool,
+}
+
+enum Inlet {
+    Stdin {
+        /// epoll refuses it, and it is always ready.
+        regular: bool,
+        ready: bool,
+    },
+    /// A command that does not run (yet, or any more).
+    Idle,
+    Stdout {
+        proc: ProcId,
+        read: OwnedFd,
+        ready: bool,
+    },
+}
+
+impl Sources {
+    pub fn new(plan: &Plan) -> Sources {
+        let source = |(id, source): (u32, &crate::model::plan::SourcePlan)| {
+            let inlet = match source.feed {
+                Feed::Stdin => Inlet::Stdin { regular: false, ready: false },
+                Feed::Command(_) => Inlet::Idle,
+            };
+            let splitter = Splitter::new(source.framing, plan.queue(source.queue).max_item);
+            Source { id: SourceId(id), inlet, splitter, paused: false, distrusted: false, ended: false }
+        };
+        Sources((0u32..).zip(&plan.sources).map(source).collect())
+    }
+
+    /// Touches descriptor 0 only where the plan has a source on it.
+    pub fn register(&mut self, registry: &Registry) -> io::Result<()> {
+        for source in &mut self.0 {
+            if let Inlet::Stdin { regular, ready } = &mut source.inlet {
+                *regular = match fds::stdin_kind() {
+                    StdinKind::Regular => true,
+                    StdinKind::Pollable | StdinKind::Terminal => {
+                        let token = Topic::Stdin.token();
+                        let registered = registry.register(&mut SourceFd(&0), token, Interest::READABLE);
+                        // EPERM: a kind of file that epoll does not know, which is always ready.
+                        registered.is_err()
+                    }
+                };
+                *ready = *regular;
+            }
+        }
+        Ok(())
+    }
+
+    /// A command source was started: its stdout is a new stream.
+    pub fn started(&mut self, id: SourceId, proc: ProcId, read: OwnedFd, plan: &Plan, registry: &Registry) {
+        let Some(source) = self.0.get_mut(id.index()) else { return };
+        let raw = read.as_raw_fd();
+        let registered = registry.register(&mut SourceFd(&raw), Topic::Words(proc).token(), Interest::READABLE);
+        let described = plan.source(id);
+        source.splitter = Splitter::new(described.framing, plan.queue(described.queue).max_item);
+        source.inlet = Inlet::Stdout { proc, read, ready: registered.is_err() };
+        source.ended = false;
+    }
+
+    pub fn stdin_ready(&mut self) {
+        for source in &mut self.0 {
+            if let Inlet::Stdin { ready, .. } = &mut source.inlet {
+                *ready = true;
+            }
+        }
+    }
+
+    pub fn stdout_ready(&mut self, id: SourceId, of: ProcId) {
+        if let Some(Inlet::Stdout { proc, ready, .. }) = self.0.get_mut(id.index()).map(|source| &mut source.inlet)
+            && *proc == of
+        {
+            *ready = true;
+        }
+    }
+
+    /// Reads one chunk from each source that may be read and has something.
+    pub fn gather(&mut self, scratch: &mut [u8], events: &mut Vec<Event>) {
+        for source in self.0.iter_mut().filter(|source| source.may_read()) {
+            source.read(scratch, events);
+        }
+    }
+
+    /// Something can be read and nothing forbids it: come back without waiting.
+    pub fn wants_turn(&self) -> bool {
+        self.0.iter().any(Source::may_read)
+    }
+
+    /// The source is paused, it is not at its end, and nobody told it to stop.
+    pub fn is_held_back(&self, id: SourceId) -> bool {
+        self.0.get(id.index()).is_some_and(|source| source.paused && !source.distrusted && !source.ended)
+    }
+
+    /// Its writers are dead: reads what is left of a command source, bounded by what a pipe can hold, and tells the end.
+    pub fn drain(&mut self, id: SourceId, scratch: &mut [u8], events: &mut Vec<Event>) {
+        let Some(source) = self.0.get_mut(id.index()) else { return };
+        let mut left = super::pipes::DRAIN;
+        while left > 0 && !source.ended && source.read(scratch, events) == Standing::More {
+            left = left.saturating_sub(BUDGET);
+        }
+        if !source.ended && matches!(source.inlet, Inlet::Stdout { .. }) {
+            source.end(events);
+        }
+        source.inlet = Inlet::Idle;
+    }
+
+    /// The start came to nothing: the stream never was.
+    pub fn unstarted(&mut self, id: SourceId) {
+        if let Some(source) = self.0.get_mut(id.index()) {
+            source.inlet = Inlet::Idle;
+        }
+    }
+
+    pub fn pause(&mut self, id: SourceId, paused: bool) {
+        if let Some(source) = self.0.get_mut(id.index()) {
+            source.paused = paused;
+        }
+    }
+
+    pub fn distrust(&mut self, id: SourceId) {
+        if let Some(source) = self.0.get_mut(id.index()) {
+            source.distrusted = true;
+        }
+    }
+
+    /// Stops reading for good.
+    pub fn abandon(&mut self, id: SourceId, registry: &Registry, events: &mut Vec<Event>) {
+        let Some(source) = self.0.get_mut(id.index()).filter(|source| !source.ended) else { return };
+        if let Inlet::Stdin { regular: false, .. } = source.inlet {
+            let _not_registered = registry.deregister(&mut SourceFd(&0));
+        }
+        let torn = source.torn();
+        source.over(SourceEnd::Abandoned { torn: torn.map(|(_, head)| head) }, events);
+        source.inlet = Inlet::Idle;
+    }
+}
+
+impl Source {
+    fn may_read(&self) -> bool {
+        let ready = match &self.inlet {
+            Inlet::Stdin { ready, .. } | Inlet::Stdout { ready, .. } => *ready,
+            Inlet::Idle => false,
+        };
+        ready && !self.paused && !self.ended
+    }
+
+    /// One read and what it gave, in one event where nothing odd was among it.
+    fn read(&mut self, scratch: &mut [u8], events: &mut Vec<Event>) -> Standing {
+        let result = match &self.inlet {
+            Inlet::Stdin { .. } => fds::read_stdin(scratch),
+            Inlet::Stdout { read, .. } => fds::read(read.as_fd(), scratch),
+            Inlet::Idle => return Standing::Ended,
+        };
+        match result {
+            Ok(0) => {
+                self.end(events);
+                Standing::Ended
+            }
+            Ok(length) => {
+                self.submit(scratch.get(..length).unwrap_or_default(), events);
+                Standing::More
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if let Inlet::Stdin { ready, .. } | Inlet::Stdout { ready, .. } = &mut self.inlet {
+                    *ready = false;
+                }
+                Standing::Waiting
+            }
+            Err(error) => {
+                self.over(SourceEnd::Failed { errno: error.raw_os_error().unwrap_or(0) }, events);
+                Standing::Ended
+            }
+        }
+    }
+
+    fn submit(&mut self, bytes: &[u8], events: &mut Vec<Event>) {
+        let source = self.id;
+        let mut items = Vec::new();
+        self.splitter.feed(bytes, |frame| match frame {
+            Frame::Item(payload) => items.push(payload),
+            Frame::Oversized { length, head } => {
+                if !items.is_empty() {
+                    events.push(Event::Submitted { source, items: std::mem::take(&mut items) });
+                }
+                events.push(Event::Oversized { source, length, head });
+            }
+        });
+        if !items.is_empty() {
+            events.push(Event::Submitted { source, items });
+        }
+    }
+
+    /// End of file: an unterminated last item counts, unless its source was told to stop.
+    fn end(&mut self, events: &mut Vec<Event>) {
+        let source = self.id;
+        if self.distrusted
+            && let Some((length, head)) = self.torn()
+        {
+            self.over(SourceEnd::Torn { length, head }, events);
+            return;
+        }
+        match self.splitter.take_tail() {
+            Some(Frame::Item(payload)) => events.push(Event::Submitted { source, items: vec![payload] }),
+            Some(Frame::Oversized { length, head }) => events.push(Event::Oversized { source, length, head }),
+            None => {}
+        }
+        self.over(SourceEnd::Whole, events);
+    }
+
+    fn over(&mut self, end: SourceEnd, events: &mut Vec<Event>) {
+        self.ended = true;
+        events.push(Event::SourceEnded { source: self.id, end });
+    }
+
+    fn torn(&self) -> Option<(u64, Payload)> {
+        let length = self.splitter.tail_length();
+        (length > 0).then(|| (length, self.splitter.tail_head()))
+    }
+}

@@ -1,0 +1,157 @@
+//! The incarnations that the shell knows: what they are to the kernel, and our ends of their pipes.
+
+use super::pipes::{ItemPipe, ReplyPipe};
+use crate::model::{InstanceId, ProcId, SourceId, SpawnError, WorkerId};
+use crate::sys::Pid;
+use mio::Token;
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::OwnedFd;
+
+/// One incarnation, from fork until its members are gone.
+#[derive(Debug)]
+pub struct Proc {
+    pub instance: InstanceId,
+    pub what: What,
+    pub pid: Pid,
+    pub pidfd: Option<OwnedFd>,
+    pub life: Life,
+    pub items: Option<ItemPipe>,
+    pub replies: Option<ReplyPipe>,
+    /// Write end of the exit pipe, until the event is told.
+    pub exit: Option<OwnedFd>,
+    /// The item pipe was blocked once and is registered with `poll` since.
+    pub items_registered: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    Worker(WorkerId),
+    Source(SourceId),
+}
+
+#[derive(Debug)]
+pub enum Life {
+    /// Forked; exec is not reported yet.
+    Unborn {
+        report: OwnedFd,
+    },
+    /// Told its failed step; its death is still to come.
+    Stillborn {
+        error: SpawnError,
+    },
+    Running,
+    /// The leader is reaped; `told`: the number of members that the machine knows of.
+    Dead {
+        told: Option<u32>,
+    },
+}
+
+#[derive(Debug, Default)]
+pub struct Table {
+    procs: BTreeMap<ProcId, Proc>,
+    /// Of those that are not reaped.
+    by_pid: HashMap<Pid, ProcId>,
+}
+
+impl Table {
+    pub fn insert(&mut self, id: ProcId, proc: Proc) {
+        self.by_pid.insert(proc.pid, id);
+        self.procs.insert(id, proc);
+    }
+
+    pub fn get_mut(&mut self, id: ProcId) -> Option<&mut Proc> {
+        self.procs.get_mut(&id)
+    }
+
+    pub fn get(&self, id: ProcId) -> Option<&Proc> {
+        self.procs.get(&id)
+    }
+
+    /// Drops our ends of its pipes.
+    pub fn remove(&mut self, id: ProcId) -> Option<Proc> {
+        let proc = self.procs.remove(&id)?;
+        if self.by_pid.get(&proc.pid) == Some(&id) {
+            self.by_pid.remove(&proc.pid);
+        }
+        Some(proc)
+    }
+
+    /// The incarnation whose leader has this number; from now on the number means nothing any more.
+    pub fn reaped(&mut self, pid: Pid) -> Option<ProcId> {
+        self.by_pid.remove(&pid)
+    }
+
+    pub fn is_leader(&self, pid: Pid) -> bool {
+        self.by_pid.contains_key(&pid)
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (ProcId, &mut Proc)> {
+        self.procs.iter_mut().map(|(&id, proc)| (id, proc))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (ProcId, &Proc)> {
+        self.procs.iter().map(|(&id, proc)| (id, proc))
+    }
+
+    /// Every session that is ours.
+    pub fn sessions(&self) -> Vec<Pid> {
+        self.procs.values().map(|proc| proc.pid).collect()
+    }
+}
+
+/// What a readiness is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    Signals,
+    /// A writing thread has news.
+    News,
+    Stdin,
+    /// The error pipe of a start.
+    Birth(ProcId),
+    Items(ProcId),
+    /// The reply pipe, or a source's stdout.
+    Words(ProcId),
+}
+
+const FIRST_PROC: usize = 3;
+
+impl Topic {
+    /// Incarnations are never numbered twice, so a late readiness of an old one finds nothing.
+    pub fn token(self) -> Token {
+        let of = |id: ProcId, kind: usize| Token(FIRST_PROC + id.0 as usize * 3 + kind);
+        match self {
+            Topic::Signals => Token(0),
+            Topic::News => Token(1),
+            Topic::Stdin => Token(2),
+            Topic::Birth(id) => of(id, 0),
+            Topic::Items(id) => of(id, 1),
+            Topic::Words(id) => of(id, 2),
+        }
+    }
+
+    pub fn of(token: Token) -> Topic {
+        let Some(number) = token.0.checked_sub(FIRST_PROC) else {
+            return [Topic::Signals, Topic::News].get(token.0).copied().unwrap_or(Topic::Stdin);
+        };
+        let id = ProcId((number / 3) as u64);
+        match number % 3 {
+            0 => Topic::Birth(id),
+            1 => Topic::Items(id),
+            _ => Topic::Words(id),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_topic_reads_back_from_its_token() {
+        let procs = [ProcId(0), ProcId(1), ProcId(1_000_000_007)];
+        let of_procs = procs.into_iter().flat_map(|id| [Topic::Birth(id), Topic::Items(id), Topic::Words(id)]);
+        for topic in [Topic::Signals, Topic::News, Topic::Stdin].into_iter().chain(of_procs) {
+            assert_eq!(Topic::of(topic.token()), topic);
+        }
+    }
+}

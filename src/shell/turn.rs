@@ -1,0 +1,367 @@
+//! The turn: poll, read the clock once, gather, tell the machine, perform, again until quiet.
+
+use super::disk::Disk;
+use super::launch::Launcher;
+use super::pipes::{BUDGET, DRAIN, Standing};
+use super::results::Sinks;
+use super::sources::Sources;
+use super::table::{Life, Table, Topic, What};
+use crate::machine::{Action, Event, Machine, Meaning, Report};
+use crate::model::plan::Plan;
+use crate::model::{ProcId, Reply, Signal, Time};
+use crate::sys::init::Inherited;
+use crate::sys::reap::{self, Reaped};
+use crate::sys::signals::Signals;
+use crate::sys::spawn::{Birth, birth};
+use crate::sys::{clock, members};
+use mio::{Events, Interest, Poll, Waker};
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Children reaped in one turn at most: a storm must not starve a stop.
+const REAPED_A_TURN: usize = 512;
+/// Rounds of telling and performing in one turn at most.
+const ROUNDS_A_TURN: usize = 64;
+
+/// All that the loop holds.
+pub struct Shell {
+    pub(super) plan: Rc<Plan>,
+    pub(super) inherited: Inherited,
+    machine: Machine,
+    pub(super) poll: Poll,
+    readiness: Events,
+    pub(super) signals: Signals,
+    pub(super) launcher: Launcher,
+    pub(super) table: Table,
+    pub(super) sources: Sources,
+    pub(super) sinks: Sinks,
+    pub(super) disk: Disk,
+    pub(super) scratch: Vec<u8>,
+    /// To be told to the machine, in this order.
+    pub(super) facts: Vec<Event>,
+    /// There may be more dead than were reaped.
+    pub(super) reap_due: bool,
+    /// Error pipes, reply pipes and item pipes that there is something to do on.
+    pub(super) births_due: BTreeSet<ProcId>,
+    pub(super) words_due: BTreeSet<ProcId>,
+    pub(super) items_due: BTreeSet<ProcId>,
+    /// Somebody died or a source ended: the dead may be gone.
+    pub(super) look_due: bool,
+    pub(super) outcome: Option<Box<Report>>,
+}
+
+impl Shell {
+    pub fn new(plan: Rc<Plan>, inherited: Inherited) -> io::Result<Shell> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), Topic::News.token())?);
+        let mut signals = Signals::new(&inherited)?;
+        poll.registry().register(signals.source(), Topic::Signals.token(), Interest::READABLE)?;
+        let mut sources = Sources::new(&plan);
+        sources.register(poll.registry())?;
+        let seed = clock::now().as_nanos() ^ (inherited.pid as u64) << 32;
+        Ok(Shell {
+            machine: Machine::new(plan.clone(), seed),
+            readiness: Events::with_capacity(1024),
+            launcher: Launcher::new(&plan)?,
+            table: Table::default(),
+            sinks: Sinks::new(&plan, &waker),
+            disk: Disk::new(&plan),
+            scratch: vec![0; BUDGET],
+            facts: Vec::new(),
+            // A child from before our time may have died before our handler stood.
+            reap_due: true,
+            births_due: BTreeSet::new(),
+            words_due: BTreeSet::new(),
+            items_due: BTreeSet::new(),
+            look_due: false,
+            outcome: None,
+            plan,
+            inherited,
+            poll,
+            signals,
+            sources,
+        })
+    }
+
+    /// Turns until the machine says `Quit`.
+    pub fn turns(&mut self) -> Report {
+        self.facts.push(Event::Began);
+        self.converse(clock::now());
+        loop {
+            if let Some(report) = self.outcome.take() {
+                return *report;
+            }
+            let signalled = self.wait();
+            let now = clock::now();
+            self.gather(signalled);
+            self.converse(now);
+        }
+    }
+
+    /// Polls until the machine's deadline, or not at all where there is something to do. Answers whether signals came.
+    fn wait(&mut self) -> bool {
+        let timeout = if self.busy() {
+            Some(Duration::ZERO)
+        } else {
+            let now = clock::now();
+            self.machine.deadline().map(|deadline| deadline.since(now))
+        };
+        match self.poll.poll(&mut self.readiness, timeout) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => panic!("poll failed: {error}"),
+        }
+        let mut signalled = false;
+        for event in &self.readiness {
+            match Topic::of(event.token()) {
+                Topic::Signals => signalled = true,
+                Topic::News => {}
+                Topic::Stdin => self.sources.stdin_ready(),
+                Topic::Birth(id) => _ = self.births_due.insert(id),
+                Topic::Items(id) => _ = self.items_due.insert(id),
+                Topic::Words(id) => match self.table.get(id).map(|proc| proc.what) {
+                    Some(What::Source(source)) => self.sources.stdout_ready(source, id),
+                    Some(What::Worker(_)) => _ = self.words_due.insert(id),
+                    None => {}
+                },
+            }
+        }
+        signalled
+    }
+
+    fn busy(&mut self) -> bool {
+        let Shell { table, sinks, words_due, .. } = self;
+        let mut audible = words_due.iter().filter_map(|&id| table.get(id)).map(|proc| proc.what);
+        self.reap_due
+            || !self.facts.is_empty()
+            || !self.births_due.is_empty()
+            || !self.items_due.is_empty()
+            || audible.any(|what| !is_choked(sinks, what))
+            || self.sources.wants_turn()
+    }
+
+    /// Finds out all that happened, in the order in which it is told.
+    fn gather(&mut self, signalled: bool) {
+        if signalled {
+            self.hear_signals();
+        }
+        let dead = self.reap();
+        self.hear_births(&dead);
+        self.write_items();
+        self.hear_words(&dead);
+        let told = self.facts.len();
+        self.sources.gather(&mut self.scratch, &mut self.facts);
+        let over = |fact: &Event| matches!(fact, Event::SourceEnded { .. });
+        self.look_due |= self.facts.iter().skip(told).any(over);
+        self.tell_deaths(&dead);
+        if self.look_due {
+            self.look(&BTreeSet::new());
+        }
+        self.sinks.news(&mut self.facts);
+    }
+
+    /// Tells the facts, performs the orders, tells what came of them, until nothing does.
+    fn converse(&mut self, now: Time) {
+        let mut actions: Vec<Action> = Vec::new();
+        for _ in 0..ROUNDS_A_TURN {
+            for fact in std::mem::take(&mut self.facts) {
+                self.machine.handle(now, fact, &mut actions);
+            }
+            self.machine.handle(now, Event::Tick, &mut actions);
+            self.perform(&mut actions);
+            if self.facts.is_empty() || self.outcome.is_some() {
+                return;
+            }
+        }
+    }
+
+    fn hear_signals(&mut self) {
+        for signal in self.signals.pending() {
+            if signal == Signal::CHLD {
+                self.reap_due = true;
+            } else {
+                self.facts.push(Event::Signalled { signal, meaning: meaning(signal, &self.inherited) });
+            }
+        }
+    }
+
+    fn reap(&mut self) -> Vec<(Option<ProcId>, Reaped)> {
+        let mut dead = Vec::new();
+        while self.reap_due && dead.len() < REAPED_A_TURN {
+            match reap::reap_one() {
+                Some(reaped) => dead.push((self.table.reaped(reaped.pid), reaped)),
+                None => self.reap_due = false,
+            }
+        }
+        self.look_due |= !dead.is_empty();
+        dead
+    }
+
+    fn hear_births(&mut self, dead: &[(Option<ProcId>, Reaped)]) {
+        self.births_due.extend(dead.iter().filter_map(|&(id, _)| id));
+        for id in std::mem::take(&mut self.births_due) {
+            let is_dead = || dead.iter().any(|&(other, _)| other == Some(id));
+            let Some(proc) = self.table.get_mut(id) else { continue };
+            let Life::Unborn { report } = &proc.life else { continue };
+            match birth(report.as_fd()) {
+                Birth::Executed => proc.life = Life::Running,
+                Birth::Failed(error) => proc.life = Life::Stillborn { error },
+                // A word that is still to come from the dead never comes.
+                Birth::Pending if is_dead() => proc.life = Life::Running,
+                Birth::Pending => {}
+            }
+            if let Life::Running = proc.life {
+                self.facts.push(Event::Spawned { proc: id });
+            }
+        }
+    }
+
+    /// Reads reply pipes within the budget, those of the dead to the end.
+    fn hear_words(&mut self, dead: &[(Option<ProcId>, Reaped)]) {
+        for id in std::mem::take(&mut self.words_due) {
+            if let Some(What::Worker(worker)) = self.table.get(id).map(|proc| proc.what) {
+                if self.sinks.choked(worker) {
+                    self.words_due.insert(id);
+                } else if self.hear(id, BUDGET) == Standing::More {
+                    self.words_due.insert(id);
+                }
+            }
+        }
+        dead.iter().filter_map(|&(id, _)| id).for_each(|id| _ = self.hear(id, DRAIN));
+    }
+
+    /// Reads one reply pipe and takes down what it says.
+    pub(super) fn hear(&mut self, id: ProcId, budget: usize) -> Standing {
+        let Some(proc) = self.table.get_mut(id) else { return Standing::Ended };
+        let Some(replies) = &mut proc.replies else { return Standing::Ended };
+        let (facts, items) = (&mut self.facts, &mut proc.items);
+        let heard = replies.hear(budget, &mut self.scratch, |reply| {
+            if let (Reply::Settle { token, .. }, Some(items)) = (&reply, items.as_mut()) {
+                items.frames.settle(*token);
+            }
+            facts.push(Event::Replied { proc: id, reply });
+        });
+        let standing = heard.unwrap_or_else(|garbled| {
+            facts.push(Event::Garbled { proc: id, seen: garbled.0 });
+            Standing::Ended
+        });
+        if standing == Standing::Ended {
+            proc.replies = None;
+        }
+        standing
+    }
+
+    fn tell_deaths(&mut self, dead: &[(Option<ProcId>, Reaped)]) {
+        for &(id, reaped) in dead {
+            let Some((id, proc)) = id.and_then(|id| Some((id, self.table.get_mut(id)?))) else {
+                self.facts.push(Event::OrphanReaped);
+                continue;
+            };
+            if let Life::Stillborn { error } = proc.life {
+                self.facts.push(Event::SpawnFailed { proc: id, error });
+                if let What::Source(source) = proc.what {
+                    self.sources.unstarted(source);
+                }
+                self.table.remove(id);
+                continue;
+            }
+            let in_hand = proc.items.as_ref().is_some_and(|items| items.in_hand());
+            proc.life = Life::Dead { told: None };
+            let Reaped { status, usage, .. } = reaped;
+            self.facts.push(Event::Exited { proc: id, status, in_hand, usage });
+        }
+    }
+
+    /// Looks for the members of all the dead at once. `asked`: who is answered whatever was said before.
+    pub(super) fn look(&mut self, asked: &BTreeSet<ProcId>) {
+        self.look_due = false;
+        let is_dead = |life: &Life| matches!(life, Life::Dead { .. });
+        let dead: Vec<_> =
+            self.table.iter().filter(|(_, proc)| is_dead(&proc.life)).map(|(id, proc)| (id, proc.pid)).collect();
+        if dead.is_empty() {
+            return;
+        }
+        let sessions: Vec<_> = dead.iter().map(|&(_, pid)| pid).collect();
+        let known = |pid| self.table.is_leader(pid) || self.inherited.children.contains(&pid);
+        let living = members::living(&sessions, &known);
+        for (id, pid) in dead {
+            let count = living.iter().filter(|member| member.session == pid).count();
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            if count == 0 {
+                self.gone(id, asked.contains(&id));
+            } else if let Some(Life::Dead { told }) = self.table.get_mut(id).map(|proc| &mut proc.life)
+                && (told.replace(count) != Some(count) || asked.contains(&id))
+            {
+                self.facts.push(Event::MembersLeft { proc: id, count });
+            }
+        }
+    }
+
+    /// The session is empty: its last words are read, then our ends are closed. A source that left in peace may still be
+    /// held back by a full queue: its bytes wait in the pipe as they would if it lived, unless somebody asks.
+    pub(super) fn gone(&mut self, id: ProcId, asked: bool) {
+        self.hear(id, DRAIN);
+        let Some(proc) = self.table.get(id) else { return };
+        let in_peace = matches!(proc.life, Life::Dead { told: None }) && !asked;
+        if let What::Source(source) = proc.what {
+            if in_peace && self.sources.is_held_back(source) {
+                return;
+            }
+            self.sources.drain(source, &mut self.scratch, &mut self.facts);
+        }
+        self.table.remove(id);
+        self.facts.push(Event::MembersGone { proc: id });
+    }
+}
+
+/// Whether replies of this worker must wait for results to be written. A source has none.
+fn is_choked(sinks: &mut Sinks, what: What) -> bool {
+    match what {
+        What::Worker(worker) => sinks.choked(worker),
+        What::Source(_) => false,
+    }
+}
+
+/// What a signal means. HUP is a stop where a terminal is there to hang up and nobody asked us to outlive it (nohup(1)).
+fn meaning(signal: Signal, inherited: &Inherited) -> Meaning {
+    let hangs_up = inherited.controlling_terminal && !inherited.ignored.contains(Signal::HUP);
+    match signal {
+        Signal::INT => Meaning::Interrupt,
+        Signal::HUP if hangs_up => Meaning::Stop,
+        Signal::TERM | Signal::QUIT | Signal::RTMIN_3 | Signal::PWR => Meaning::Stop,
+        _ => Meaning::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f52_hup_is_a_stop_only_where_a_terminal_may_hang_up() {
+        let mut inherited = Inherited {
+            pid: 7,
+            init: false,
+            subreaper: true,
+            ignored: Default::default(),
+            blocked: Default::default(),
+            children: Vec::new(),
+            controlling_terminal: false,
+            replaced: [false; 3],
+        };
+        assert_eq!(meaning(Signal::HUP, &inherited), Meaning::Nothing);
+        inherited.controlling_terminal = true;
+        assert_eq!(meaning(Signal::HUP, &inherited), Meaning::Stop);
+        inherited.ignored.insert(Signal::HUP);
+        assert_eq!(meaning(Signal::HUP, &inherited), Meaning::Nothing);
+        assert_eq!(meaning(Signal::INT, &inherited), Meaning::Interrupt);
+        assert_eq!(meaning(Signal::USR1, &inherited), Meaning::Nothing);
+        for stop in [Signal::TERM, Signal::QUIT, Signal::RTMIN_3, Signal::PWR] {
+            assert_eq!(meaning(stop, &inherited), Meaning::Stop);
+        }
+    }
+}

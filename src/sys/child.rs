@@ -1,0 +1,184 @@
+//! What a forked child does until it becomes another program. Only system calls on what was prepared before the fork: the
+//! child has one thread of a process that may have had several, so a lock or the allocator may be held for ever.
+
+use super::raw;
+use super::spawn::MAX_DESCRIPTORS;
+use crate::model::{SignalSet, SpawnError, Stage};
+use std::ffi::{CStr, CString, c_char};
+use std::io;
+use std::os::fd::RawFd;
+
+/// Size of what the error pipe carries: the stage, three zeros, the errno in native order.
+pub const REPORT_BYTES: usize = 8;
+/// The exit code of a child that could not become its program.
+const NOT_STARTED: i32 = 127;
+
+/// All that the child looks at.
+pub struct Child<'a> {
+    /// Null-terminated, as execve wants it.
+    pub argv: Vec<*const c_char>,
+    pub env: Vec<*const c_char>,
+    pub candidates: &'a [CString],
+    pub directory: Option<&'a CStr>,
+    pub ignore: SignalSet,
+    pub block: SignalSet,
+    /// What becomes 0, 1, …, each number 10 or higher; -1 is closed. Those from `given` on are not looked at.
+    pub descriptors: [RawFd; MAX_DESCRIPTORS],
+    pub given: usize,
+    /// Write end of the error pipe, 10 or higher, CLOEXEC.
+    pub error: RawFd,
+    /// Close one by one up to here, where there is no `close_range`.
+    pub ceiling: Option<RawFd>,
+}
+
+/// Becomes the program, or tells why not and leaves. To be called in a forked child with all signals blocked.
+pub fn run(child: &Child) -> ! {
+    let report = encode(attempt(child));
+    // Eight bytes go whole or not at all; if they do not, the exit code still says it.
+    // SAFETY: a live buffer of that length; a wrong descriptor is only an error.
+    unsafe { libc::write(child.error, report.as_ptr().cast(), report.len()) };
+    // SAFETY: `_exit` runs no handlers of the process we are a copy of.
+    unsafe { libc::_exit(NOT_STARTED) }
+}
+
+fn attempt(child: &Child) -> SpawnError {
+    type Step = fn(&Child) -> io::Result<()>;
+    let steps: [(Stage, Step); 4] = [
+        (Stage::Session, |_| own_session()),
+        (Stage::Descriptors, descriptors),
+        (Stage::Signals, dispositions),
+        (Stage::Directory, directory),
+    ];
+    for (stage, step) in steps {
+        if let Err(error) = step(child) {
+            return SpawnError { stage, errno: raw::errno_of(&error) };
+        }
+    }
+    // Last, when every disposition is what the program shall find: what waited for us strikes here.
+    raw::set_mask(child.block.bits());
+    SpawnError { stage: Stage::Exec, errno: exec(child) }
+}
+
+fn own_session() -> io::Result<()> {
+    // SAFETY: setsid has no preconditions.
+    raw::check(unsafe { libc::setsid() }).map(drop)
+}
+
+/// Puts the given descriptors in place and closes everything else but the error pipe, at once and not by exec, so
+/// that a chdir or exec that hangs holds nobody's pipe.
+fn descriptors(child: &Child) -> io::Result<()> {
+    for (target, &source) in (0..).zip(child.descriptors.iter().take(child.given)) {
+        if source < 0 {
+            close(target);
+        } else {
+            replace(source, target)?;
+        }
+    }
+    let first = RawFd::try_from(child.given).unwrap_or(0);
+    close_between(first, child.error, child.ceiling);
+    close_above(child.error, child.ceiling);
+    Ok(())
+}
+
+/// `dup2`; the new descriptor stays open over exec.
+fn replace(source: RawFd, target: RawFd) -> io::Result<()> {
+    loop {
+        // SAFETY: what stood at `target` belongs to the parent's copy of the table; nothing in this child uses it.
+        match raw::check(unsafe { libc::dup2(source, target) }) {
+            Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+            told => return told.map(drop),
+        }
+    }
+}
+
+/// Closes `first` up to, not including, `end`.
+fn close_between(first: RawFd, end: RawFd, ceiling: Option<RawFd>) {
+    if let (None, Ok(from), Ok(last)) = (ceiling, u32::try_from(first), u32::try_from(end - 1)) {
+        // SAFETY: nothing in this child uses a descriptor but those below `first` and the error pipe.
+        if unsafe { raw::close_range(from, last) }.is_ok() {
+            return;
+        }
+    }
+    (first..end).for_each(close);
+}
+
+/// Closes all above this one.
+fn close_above(keep: RawFd, ceiling: Option<RawFd>) {
+    match (ceiling, u32::try_from(keep)) {
+        (None, Ok(keep)) => {
+            // It worked when the parent tried it; should it fail now, CLOEXEC is the second net.
+            // SAFETY: nothing in this child uses a descriptor above the error pipe's.
+            let _ = unsafe { raw::close_range(keep + 1, u32::MAX) };
+        }
+        (Some(ceiling), _) => (keep + 1..ceiling).for_each(close),
+        (None, Err(_)) => {}
+    }
+}
+
+fn close(fd: RawFd) {
+    // SAFETY: nothing in this child uses it; closing what is not open is only an error.
+    unsafe { libc::close(fd) };
+}
+
+/// All 64 to their default, then those to ignore. 32 and 33 too, which libc keeps to itself: exec would hand them on.
+fn dispositions(child: &Child) -> io::Result<()> {
+    for signal in SignalSet::FULL.iter() {
+        if !matches!(signal.number(), libc::SIGKILL | libc::SIGSTOP) {
+            raw::set_ignored(signal.number(), child.ignore.contains(signal))?;
+        }
+    }
+    Ok(())
+}
+
+fn directory(child: &Child) -> io::Result<()> {
+    match child.directory {
+        // SAFETY: a CStr is null-terminated and lives as long as the plan.
+        Some(path) => raw::check(unsafe { libc::chdir(path.as_ptr()) }).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Tries the candidates as execvp(3) does, but gives no script without `#!` to /bin/sh. Returns only if none could be executed, with the
+/// errno that tells most: a file that is there and may not be executed over one that is not there.
+fn exec(child: &Child) -> i32 {
+    let mut worst = None;
+    for path in child.candidates {
+        // SAFETY: path, argv and env are null-terminated and live as long as the plan.
+        unsafe { libc::execve(path.as_ptr(), child.argv.as_ptr(), child.env.as_ptr()) };
+        match (raw::errno(), worst) {
+            (libc::EACCES, _) => worst = Some(libc::EACCES),
+            (libc::ENOENT, None | Some(libc::ENOTDIR)) => worst = Some(libc::ENOENT),
+            (libc::ENOTDIR, None) => worst = Some(libc::ENOTDIR),
+            (libc::ENOENT | libc::ENOTDIR, Some(_)) => {}
+            (errno, _) => return errno,
+        }
+    }
+    worst.unwrap_or(libc::ENOENT)
+}
+
+fn encode(error: SpawnError) -> [u8; REPORT_BYTES] {
+    let [a, b, c, d] = error.errno.to_ne_bytes();
+    [error.stage as u8, 0, 0, 0, a, b, c, d]
+}
+
+/// What [`run`] wrote.
+pub fn decode(report: [u8; REPORT_BYTES]) -> SpawnError {
+    let [stage, _, _, _, a, b, c, d] = report;
+    let stage = Stage::from_number(stage).unwrap_or(Stage::Prepare);
+    SpawnError { stage, errno: i32::from_ne_bytes([a, b, c, d]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_stage_and_errno_comes_back_as_it_was_told() {
+        for stage in Stage::ALL {
+            for errno in [libc::ENOENT, libc::E2BIG, 4095] {
+                let error = SpawnError { stage, errno };
+                assert_eq!(decode(encode(error)), error);
+            }
+        }
+    }
+}

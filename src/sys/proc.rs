@@ -1,0 +1,122 @@
+//! /proc of our own pid namespace, kept open: a look at it must not fail just because descriptors run out.
+
+use super::stat::{Stat, number};
+use super::{Pid, dirents, fds, raw};
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
+
+const BUFFER: usize = 32 * 1024;
+
+static KEPT: Mutex<Option<Proc>> = Mutex::new(None);
+
+pub struct Proc {
+    directory: OwnedFd,
+    buffer: Vec<u8>,
+}
+
+/// What a look at one process found.
+pub enum Look {
+    Stat(Stat),
+    /// No such process (any more).
+    Gone,
+    /// It may be there, but we could not see it: no descriptor left, or we are not permitted.
+    Unseen,
+}
+
+/// Works with /proc where there is one that counts as we do; `None` otherwise.
+pub fn with<R>(work: impl FnOnce(&mut Proc) -> R) -> Option<R> {
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if kept.is_none() {
+        *kept = Proc::open();
+    }
+    kept.as_mut().map(work)
+}
+
+/// Our children, zombies included; empty without /proc.
+pub fn children() -> Vec<Pid> {
+    let look = |proc: &mut Proc| match proc.listed_children() {
+        Some(children) => children,
+        None => proc.scan_children(),
+    };
+    with(look).unwrap_or_default()
+}
+
+impl Proc {
+    /// A /proc that belongs to another pid namespace (`unshare --pid` without `--mount-proc`) is worse than none: its
+    /// numbers are other processes to our kill(2). There `/proc/self` is not the number that we know ourselves by.
+    fn open() -> Option<Proc> {
+        let directory = open_at(None, c"/proc", libc::O_DIRECTORY).ok()?;
+        let mut name = [0u8; 24];
+        // SAFETY: the kernel writes at most `len` bytes into a live buffer, and the path is a C string.
+        let length =
+            unsafe { libc::readlinkat(directory.as_raw_fd(), c"self".as_ptr(), name.as_mut_ptr().cast(), name.len()) };
+        let shown: Pid = number(name.get(..usize::try_from(length).ok()?)?)?;
+        (shown == raw::own_pid()).then(|| Proc { directory, buffer: vec![0; BUFFER] })
+    }
+
+    /// Every process that /proc shows, ascending.
+    pub fn pids(&mut self) -> Vec<Pid> {
+        dirents::numbers(self.directory.as_fd(), &mut self.buffer).unwrap_or_default()
+    }
+
+    pub fn look(&mut self, pid: Pid) -> Look {
+        let Ok(path) = CString::new(format!("{pid}/stat")) else { return Look::Gone };
+        match self.slurp(&path) {
+            Ok(line) => Stat::parse(line).map_or(Look::Unseen, Look::Stat),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Look::Gone,
+            Err(_) => Look::Unseen,
+        }
+    }
+
+    pub fn stat(&mut self, pid: Pid) -> Option<Stat> {
+        match self.look(pid) {
+            Look::Stat(stat) => Some(stat),
+            Look::Gone | Look::Unseen => None,
+        }
+    }
+
+    /// Our children as `/proc/self/task/TID/children` lists them; `None` where the kernel was built without that file. It can
+    /// skip one when another is reaped meanwhile (proc_tid_children(5)), and nobody reaps ours but the thread that reads it.
+    pub fn listed_children(&mut self) -> Option<Vec<Pid>> {
+        let tasks = open_at(Some(self.directory.as_fd()), c"self/task", libc::O_DIRECTORY).ok()?;
+        let mut children = Vec::new();
+        for task in dirents::numbers(tasks.as_fd(), &mut self.buffer).ok()? {
+            let path = CString::new(format!("self/task/{task}/children")).ok()?;
+            let file = open_at(Some(self.directory.as_fd()), &path, 0).ok()?;
+            let mut text = Vec::new();
+            io::Read::read_to_end(&mut std::fs::File::from(file), &mut text).ok()?;
+            children.extend(text.split(u8::is_ascii_whitespace).filter_map(number::<Pid>));
+        }
+        Some(children)
+    }
+
+    fn scan_children(&mut self) -> Vec<Pid> {
+        let us = raw::own_pid();
+        let mut pids = self.pids();
+        pids.retain(|&pid| self.stat(pid).is_some_and(|stat| stat.parent == us));
+        pids
+    }
+
+    /// The last process number that the kernel gave away in our namespace: while it stands still, nobody forks.
+    pub fn last_pid(&mut self) -> Option<Pid> {
+        let line = self.slurp(c"loadavg").ok()?;
+        number(line.trim_ascii_end().rsplit(|&byte| byte == b' ').next()?)
+    }
+
+    /// The start of a small file, read by one call so that its fields are of one moment.
+    fn slurp(&mut self, path: &CStr) -> io::Result<&[u8]> {
+        let file = open_at(Some(self.directory.as_fd()), path, 0)?;
+        let length = fds::read(file.as_fd(), &mut self.buffer)?;
+        Ok(self.buffer.get(..length).unwrap_or_default())
+    }
+}
+
+fn open_at(directory: Option<BorrowedFd>, path: &CStr, flags: libc::c_int) -> io::Result<OwnedFd> {
+    let directory = directory.map_or(libc::AT_FDCWD, |directory| directory.as_raw_fd());
+    // SAFETY: the path is a C string; no mode is needed without O_CREAT.
+    let fd = unsafe { libc::openat(directory, path.as_ptr(), flags | libc::O_RDONLY | libc::O_CLOEXEC) };
+    // SAFETY: the kernel just made this descriptor for us.
+    raw::check(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
+}

@@ -1,0 +1,201 @@
+//! `exeunt check` and `exeunt schema`, by the real binary: each bad file beside its messages, each good one beside its plan.
+//! `EXEUNT_BLESS=1 cargo test --test check` writes the expected texts anew; read what changed before you commit it.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// `exeunt` in `directory` with an environment that is the same everywhere.
+fn exeunt(directory: &Path, arguments: &[&OsStr]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_exeunt"));
+    command.env_clear().env("PATH", "/usr/bin:/bin").env("PORT", "8080").current_dir(directory);
+    command.args(arguments).stdin(Stdio::null()).output().expect("exeunt starts")
+}
+
+fn check(directory: &Path, file: &str) -> Output {
+    exeunt(directory, &["check".as_ref(), file.as_ref()])
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("exeunt prints UTF-8")
+}
+
+/// The TOML files of a folder of `tests/config`, in order.
+fn files(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("the folder is there");
+    let names = entries.map(|entry| entry.expect("it can be listed").file_name().into_string().expect("UTF-8"));
+    let mut names = names.filter(|name| name.ends_with(".toml")).collect::<Vec<_>>();
+    names.sort();
+    names
+}
+
+/// Compares with the text in a file, or writes it. Answers what differs.
+fn compare(path: &Path, actual: &str) -> Option<String> {
+    if std::env::var_os("EXEUNT_BLESS").is_some() {
+        std::fs::write(path, actual).expect("the expected text can be written");
+    }
+    let expected = std::fs::read_to_string(path).unwrap_or_default();
+    (expected != actual).then(|| format!("== {}\n-- expected\n{expected}\n-- got\n{actual}", path.display()))
+}
+
+fn no_difference(differences: Vec<String>) {
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+#[test]
+fn every_bad_file_is_refused_with_its_messages() {
+    let folder = Path::new(ROOT).join("tests/config/bad");
+    let names = files(&folder);
+    assert!(names.len() > 40, "only {} bad files were found", names.len());
+    let mut differences = Vec::new();
+    for name in names {
+        let output = check(&folder, &name);
+        assert_eq!(output.status.code(), Some(78), "{name}: {output:?}");
+        assert!(output.stdout.is_empty(), "{name}");
+        differences.extend(compare(&folder.join(&name).with_extension("stderr"), &text(&output.stderr)));
+    }
+    no_difference(differences);
+}
+
+#[test]
+fn every_good_file_is_told_as_a_plan_with_its_warnings() {
+    let folder = Path::new(ROOT).join("tests/config/good");
+    let names = files(&folder);
+    assert!(names.len() > 3, "only {} good files were found", names.len());
+    let mut differences = Vec::new();
+    for name in names {
+        let output = check(&folder, &name);
+        assert_eq!(output.status.code(), Some(0), "{name}: {output:?}");
+        differences.extend(compare(&folder.join(&name).with_extension("stdout"), &text(&output.stdout)));
+        differences.extend(compare(&folder.join(&name).with_extension("stderr"), &text(&output.stderr)));
+    }
+    no_difference(differences);
+}
+
+/// Files that are made here, since a repository would not keep them well. F117, F118, F119.
+#[test]
+fn what_is_no_text_file_is_refused_with_a_message_of_its_own() {
+    let expected = Path::new(ROOT).join("tests/config/bad/made");
+    let made = tempfile::tempdir().expect("there is room");
+    let utf16 = "[worker.w]\n".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+    let many = |text: &str| text.repeat(100_000).into_bytes();
+    let contents = [
+        ("empty", Vec::new()),
+        ("blank", b" \n\t\n".to_vec()),
+        ("only-a-comment", b"# soon\n".to_vec()),
+        ("five-mebibytes", vec![b'#'; 5 << 20]),
+        ("utf-16-with-mark", [b"\xff\xfe".to_vec(), utf16.clone()].concat()),
+        ("utf-16", utf16),
+        ("nul", b"[worker.w]\ncommand = [\"a\0b\"]\n".to_vec()),
+        ("elf", b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0".to_vec()),
+        ("latin-1", b"[worker.w]\ncommand = [\"echo\", \"\xe4\"]\n".to_vec()),
+        ("brackets", many("[")),
+        ("brackets-of-a-value", [b"a = ".to_vec(), many("[")].concat()),
+        ("braces", [b"a = ".to_vec(), many("{a=")].concat()),
+        ("dots", many("a.")),
+        ("escape", b"[worker.w]\ncommand = [\"\x1b[31mred\"]\nreplicas = \"\\u001b[31m\"\n".to_vec()),
+        ("one-long-line", [b"worker.w.command = ['".to_vec(), vec![b'x'; 3 << 20], b"', 5]\n".to_vec()].concat()),
+        ("unclosed", b"[worker.w]\ncommand = [\"true\"\n".to_vec()),
+        ("many-problems", many("x = 1\n")),
+        ("many-workers", (0..20_000).flat_map(|i| format!("[worker.w{i}]\ncommand=['x']\n").into_bytes()).collect()),
+    ];
+    let mut differences = Vec::new();
+    for (name, bytes) in contents {
+        std::fs::write(made.path().join(name), bytes).expect("it can be written");
+        differences.extend(refused(made.path(), name, &expected));
+    }
+    std::fs::create_dir(made.path().join("directory")).expect("it can be made");
+    let fifo = Command::new("mkfifo").arg(made.path().join("fifo")).status().expect("mkfifo is there");
+    assert!(fifo.success());
+    std::os::unix::net::UnixListener::bind(made.path().join("socket")).expect("it can be bound");
+    std::os::unix::fs::symlink("loop", made.path().join("loop")).expect("it can be linked");
+    for name in ["directory", "fifo", "socket", "loop", "missing", "/dev/null", "/dev/zero"] {
+        differences.extend(refused(made.path(), name, &expected));
+    }
+    no_difference(differences);
+}
+
+fn refused(folder: &Path, name: &str, expected: &Path) -> Option<String> {
+    let begun = std::time::Instant::now();
+    let output = check(folder, name);
+    assert_eq!(output.status.code(), Some(78), "{name}: {output:?}");
+    assert!(output.stdout.is_empty(), "{name}");
+    // F117 gives five seconds; nothing here waits, so that only a much too slow way fails.
+    assert!(begun.elapsed().as_secs() < 5, "{name} took {:?}", begun.elapsed());
+    let file = format!("{}.stderr", name.trim_start_matches('/').replace('/', "-"));
+    compare(&expected.join(file), &text(&output.stderr))
+}
+
+/// F119: 0 as permissions says nothing to root.
+#[test]
+fn an_unreadable_file_is_refused() {
+    let made = tempfile::tempdir().expect("there is room");
+    let path = made.path().join("exeunt.toml");
+    std::fs::write(&path, "[worker.w]\ncommand = ['true']\n").expect("it can be written");
+    let set = |mode| std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode));
+    set(0o000).expect("it is ours");
+    if std::fs::read(&path).is_err() {
+        let output = check(made.path(), "exeunt.toml");
+        assert_eq!(output.status.code(), Some(78));
+        assert_eq!(text(&output.stderr), "error: \"exeunt.toml\": it cannot be opened: permission denied\n");
+    }
+}
+
+#[test]
+fn the_default_file_is_the_one_here() {
+    let made = tempfile::tempdir().expect("there is room");
+    std::fs::write(made.path().join("exeunt.toml"), "[worker.w]\ncommand = ['true']\n").expect("it can be written");
+    let output = exeunt(made.path(), &["check".as_ref()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(text(&output.stdout).starts_with("\"exeunt.toml\" is good"));
+}
+
+#[test]
+fn wrong_usage_leaves_with_2_and_a_hint() {
+    for arguments in
+        [&["chekc"][..], &["check", "--nope"], &["check", "a", "b"], &["--log-level", "loud", "check"], &[]]
+    {
+        let arguments = arguments.iter().map(OsStr::new).collect::<Vec<_>>();
+        let output = exeunt(Path::new(ROOT), &arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_closed_or_full_stdout_is_no_reason_to_panic() {
+    for command in ["check tests/config/good/minimal.toml", "schema", "--help"] {
+        for target in [">&-", ">/dev/full", "| true"] {
+            let script = format!("exec 2>&1 >/dev/full; {{ \"$0\" {command} {target}; }} 2>&1 1>&2");
+            let mut shell = Command::new("sh");
+            let output = shell.args(["-c", &script, env!("CARGO_BIN_EXE_exeunt")]).current_dir(ROOT).output();
+            let output = output.expect("sh starts");
+            assert!(!text(&output.stdout).contains("panicked"), "{command} {target}: {output:?}");
+        }
+    }
+}
+
+#[test]
+fn the_schema_takes_good_files_and_refuses_bad_ones() {
+    let output = exeunt(Path::new(ROOT), &["schema".as_ref()]);
+    assert_eq!(output.status.code(), Some(0));
+    let schema = serde_json::from_slice(&output.stdout).expect("the schema is JSON");
+    let validator = jsonschema::validator_for(&schema).expect("the schema is one");
+    let valid = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).expect("it is there");
+        let value = text.parse::<toml::Table>().expect("it is TOML");
+        validator.is_valid(&serde_json::to_value(value).expect("it fits into JSON"))
+    };
+    let good = Path::new(ROOT).join("tests/config/good");
+    for name in files(&good) {
+        assert!(valid(good.join(&name)), "{name}");
+    }
+    let bad = Path::new(ROOT).join("tests/config/bad");
+    for name in
+        ["unknown-key", "command-string", "no-command", "not-built-yet", "limits", "defaults-own-keys", "value-words"]
+    {
+        assert!(!valid(bad.join(name).with_extension("toml")), "{name}");
+    }
+}

@@ -1,0 +1,281 @@
+//! Every example is valid, and does what it says: run with the real binary, on copies, so that no run leaves a trace.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use tempfile::TempDir;
+
+#[test]
+fn every_file_names_the_schema_and_is_valid_against_it() {
+    let schema = fs::canonicalize(root().join("schemas/exeunt.schema.json")).expect("the schema is there");
+    let text = fs::read_to_string(&schema).expect("the schema can be read");
+    let validator = jsonschema::validator_for(&serde_json::from_str(&text).expect("JSON")).expect("a schema");
+    for file in example_files() {
+        let text = fs::read_to_string(&file).expect("an example can be read");
+        let named = text.lines().next().and_then(|line| line.strip_prefix("#:schema ")).unwrap_or_default();
+        let named = fs::canonicalize(file.parent().expect("a directory").join(named)).ok();
+        assert_eq!(named.as_ref(), Some(&schema), "{}: the first line names the schema", file.display());
+
+        let value: serde_json::Value = toml::from_str(&text).expect("TOML");
+        let errors: Vec<String> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
+        assert_eq!(errors, Vec::<String>::new(), "{}", file.display());
+    }
+}
+
+#[test]
+fn every_file_passes_check() {
+    for file in example_files() {
+        let output = exeunt(["check".as_ref(), file.as_os_str()]).output().expect("the binary runs");
+        assert!(output.status.success(), "{}:\n{}", file.display(), told(&output));
+    }
+}
+
+/// README's first command.
+#[test]
+fn the_checksums_are_those_of_sha256sum() {
+    let example = copy_of("checksums");
+    let find = "find src -name '*.rs'";
+    let names = shell(find);
+    let output = feed(exeunt(["run".as_ref(), example.path().join("exeunt.toml").as_os_str()]), &names);
+    assert!(output.status.success(), "{}", told(&output));
+    assert_eq!(sorted(&output.stdout), sorted(&shell(&format!("{find} | xargs sha256sum"))));
+    assert!(!example.path().join("left.txt").exists(), "nothing is left");
+}
+
+/// A name that cannot be read is a dead letter, and harms no other.
+#[test]
+fn a_missing_file_has_no_checksum() {
+    let example = copy_of("checksums");
+    let output =
+        feed(exeunt(["run".as_ref(), example.path().join("exeunt.toml").as_os_str()]), "no/such/file\nCargo.toml\n");
+    assert_eq!(output.status.code(), Some(65), "{}", told(&output));
+    assert_eq!(sorted(&output.stdout), sorted(&shell("sha256sum Cargo.toml")));
+    let dead = fs::read_to_string(example.path().join("left.txt.dead")).expect("dead letters are kept");
+    assert!(dead.lines().count() == 1 && dead.contains("no/such/file"), "{dead}");
+}
+
+/// The lazy workers are interrupted after their first number: each finishes the one in hand and cleans up, and what was done and
+/// what is left are the hundred numbers.
+#[test]
+fn the_lazy_workers_leave_and_nothing_is_lost() {
+    if lacks("python3") {
+        return;
+    }
+    let example = copy_of("blog");
+    let mut run = exeunt(["run".as_ref(), example.path().join("exeunt.toml").as_os_str()]);
+    let mut child =
+        run.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary runs");
+    let mut said = Vec::new();
+    for line in BufReader::new(child.stdout.take().expect("piped")).lines() {
+        let line = line.expect("text");
+        if said.is_empty() && line.contains(": did ") {
+            shell(&format!("kill -INT {}", child.id()));
+        }
+        if !said.is_empty() || line.contains(": did ") || line.contains("cleaned up") {
+            said.push(line);
+        }
+    }
+    assert_eq!(child.wait().expect("it ends").code(), Some(75), "{said:?}");
+    assert_eq!(said.iter().filter(|line| line.ends_with(": cleaned up")).count(), 2, "{said:?}");
+
+    let left = fs::read_to_string(example.path().join("left.txt")).expect("there are leftovers");
+    let done = said.iter().filter_map(|line| line.split_once(": did ")).map(|(_, number)| number);
+    let mut numbers: Vec<u32> = done.chain(left.lines()).map(|number| number.parse().expect("a number")).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=100).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_shield_is_exactly_what_the_file_says() {
+    if lacks("python3") {
+        return;
+    }
+    let example = copy_of("shield");
+    let output =
+        exeunt(["run".as_ref(), example.path().join("exeunt.toml").as_os_str()]).output().expect("the binary runs");
+    assert!(output.status.success(), "{}", told(&output));
+    let said = String::from_utf8_lossy(&output.stdout);
+    let said: BTreeSet<&str> = said.lines().collect();
+    let expected = [
+        "clean.0: ignored none; blocked none",
+        "shielded.0: ignored HUP INT USR2; blocked USR1 WINCH",
+        "SigBlk:\t0000000008000200",
+        "SigIgn:\t0000000000000803",
+    ];
+    assert_eq!(said, BTreeSet::from(expected));
+}
+
+/// Two hundred lines through each of the smallest workers, awkward ones among them.
+#[test]
+fn the_smallest_workers_do_every_item_once() {
+    let awkward = ["", " ", "two  spaces ", r"back\tslash\n", "%s %d", "-n", "ünïcödé", "*", "$HOME `id` \"'"];
+    let plain = (0..200).map(|number| format!("item {number}"));
+    let items: Vec<String> = awkward.into_iter().map(str::to_owned).chain(plain).collect();
+    for worker in smallest_workers() {
+        let file = worker.directory.path().join("exeunt.toml");
+        let output = feed(exeunt(["run".as_ref(), file.as_os_str()]), &(items.join("\n") + "\n"));
+        assert!(output.status.success(), "{}: {}", worker.language, told(&output));
+        let expected: Vec<String> = items.iter().map(|item| format!("{} did {item}", worker.language)).collect();
+        assert_eq!(sorted(&output.stdout), sorted(expected.join("\n").as_bytes()), "{}", worker.language);
+    }
+}
+
+/// What a killed exeunt leaves in the pipe: whole items, the first part of one, and the end.
+#[test]
+fn the_smallest_workers_take_no_torn_item() {
+    for worker in smallest_workers() {
+        let mut child = by_hand(&worker);
+        let exit_event_never_comes = child.stdin.take();
+        let mut items = fs::OpenOptions::new().write(true).open(worker.path("items")).expect("the worker reads");
+        items.write_all(b"1.1 whole\n2.1 \n3.1 torn").expect("a pipe has room");
+        drop(items);
+        let status = child.wait().expect("it ends");
+        drop(exit_event_never_comes);
+        assert!(status.success(), "{}: {status}", worker.language);
+        let replies = fs::read_to_string(worker.path("replies")).expect("replies");
+        let expected = format!("ok 1.1 {0} did whole\nok 2.1 {0} did \n", worker.language);
+        assert_eq!(replies, expected, "{}", worker.language);
+    }
+}
+
+/// Those that look at both pipes at once leave when the exit event comes, and no item ever did. (sh and Rust hear it by the
+/// end of their items, which exeunt brings about at the same moment.)
+#[test]
+fn the_smallest_workers_hear_the_exit_event() {
+    for worker in smallest_workers().into_iter().filter(|worker| !["sh", "rust"].contains(&worker.language)) {
+        let mut child = by_hand(&worker);
+        let items = fs::OpenOptions::new().write(true).open(worker.path("items")).expect("the worker reads");
+        drop(child.stdin.take());
+        let status = child.wait().expect("it ends");
+        drop(items);
+        assert!(status.success(), "{}: {status}", worker.language);
+    }
+}
+
+/// One of `examples/workers`, in a directory of its own and built.
+struct Smallest {
+    language: &'static str,
+    command: &'static [&'static str],
+    directory: TempDir,
+}
+
+impl Smallest {
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+}
+
+fn smallest_workers() -> Vec<Smallest> {
+    let all: [(&str, &str, &[&str], &str); 5] = [
+        ("sh", "sh", &["sh", "worker.sh"], "true"),
+        ("python", "python3", &["python3", "worker.py"], "true"),
+        ("node", "node", &["node", "worker.js"], "true"),
+        ("c", "cc", &["./worker"], "cc -O2 -Wall -Wextra -Werror -o worker worker.c"),
+        ("rust", "rustc", &["./worker"], "rustc -O -D warnings worker.rs"),
+    ];
+    let workers = all.into_iter().filter(|(_, needs, _, _)| !lacks(needs)).map(|(language, _, command, build)| {
+        let directory = copy_of(&format!("workers/{language}"));
+        let built = Command::new("sh").args(["-c", build]).current_dir(directory.path()).status().expect("sh runs");
+        assert!(built.success(), "{language} is built");
+        Smallest { language, command, directory }
+    });
+    workers.collect()
+}
+
+/// A worker as exeunt would start it: items from the FIFO `items`, replies into the file `replies`, and the child's stdin, which is
+/// ours, as its exit event. It is given a minute.
+fn by_hand(worker: &Smallest) -> Child {
+    let made = Command::new("mkfifo").arg(worker.path("items")).status().expect("mkfifo runs");
+    assert!(made.success(), "a FIFO");
+    let script = r#"exec timeout 60 "$@" 3<items 4>replies 5<&0 </dev/null"#;
+    let mut sh = Command::new("sh");
+    sh.args(["-c", script, "sh"]).args(worker.command).current_dir(worker.directory.path()).stdin(Stdio::piped());
+    sh.spawn().expect("sh runs")
+}
+
+/// Whether a program is missing, with a word on it: a skip, which CI does not allow.
+fn lacks(program: &str) -> bool {
+    let found =
+        Command::new("sh").args(["-c", "command -v \"$0\" >/dev/null", program]).status().expect("sh runs").success();
+    if !found {
+        assert!(std::env::var_os("CI").is_none(), "nothing is skipped in CI, but {program} is not there");
+        println!("SKIP: {program} is not there");
+    }
+    !found
+}
+
+fn exeunt<'a>(arguments: impl IntoIterator<Item = &'a OsStr>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_exeunt"));
+    command.args(arguments).current_dir(root()).stdin(Stdio::null());
+    command
+}
+
+/// Runs a command with this on its standard input.
+fn feed(mut command: Command, input: &(impl AsRef<[u8]> + ?Sized)) -> Output {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let mut stdin = child.stdin.take().expect("piped");
+    let input = input.as_ref().to_vec();
+    let writer = thread::spawn(move || stdin.write_all(&input));
+    let output = child.wait_with_output().expect("it ends");
+    // What is not read is the test's to find out.
+    let _ = writer.join().expect("the writer does not panic");
+    output
+}
+
+/// What a shell command prints, at the project's root.
+fn shell(script: &str) -> Vec<u8> {
+    let output = Command::new("sh").args(["-c", script]).current_dir(root()).output().expect("sh runs");
+    assert!(output.status.success(), "{script}: {}", told(&output));
+    output.stdout
+}
+
+fn told(output: &Output) -> String {
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    format!("{}\n{stdout}{stderr}", output.status)
+}
+
+fn sorted(text: &[u8]) -> Vec<String> {
+    let mut lines: Vec<String> = String::from_utf8_lossy(text).lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+/// A copy of one directory of `examples`, without the schema's comment meaning anything there.
+fn copy_of(example: &str) -> TempDir {
+    let copy = tempfile::tempdir().expect("a temporary directory");
+    for entry in fs::read_dir(root().join("examples").join(example)).expect("an example is a directory") {
+        let file = entry.expect("a directory can be read").path();
+        if file.is_file() && !file.to_string_lossy().contains("left.txt") {
+            fs::copy(&file, copy.path().join(file.file_name().expect("a name"))).expect("a file can be copied");
+        }
+    }
+    copy
+}
+
+/// Every `exeunt.toml` under `examples`, in order.
+fn example_files() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut directories = vec![root().join("examples")];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory).expect("a directory can be read") {
+            let path = entry.expect("a directory can be read").path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.file_name() == Some("exeunt.toml".as_ref()) {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    assert!(files.len() >= 8, "the examples are here: {files:?}");
+    files
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
