@@ -43,6 +43,8 @@ pub enum Happening {
     Reads(SourceId),
     Writes(WorkerId),
     Signalled(Signal, Meaning),
+    /// Faults end.
+    Heals,
 }
 
 /// What the shell found in a turn, by its place in the turn.
@@ -170,6 +172,7 @@ impl Fake {
             Happening::Produces(source) => self.produces(source),
             Happening::Reads(source) => self.read_source(source),
             Happening::Writes(worker) => self.writes(worker),
+            Happening::Heals => self.heals(),
             Happening::Signalled(signal, meaning) => {
                 let same = |event: &Event| matches!(event, Event::Signalled { signal: s, .. } if *s == signal);
                 if !self.facts.signals.iter().any(same) {

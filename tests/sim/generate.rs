@@ -20,14 +20,33 @@ pub enum Mood {
     Mixed,
     /// Faults for ever.
     Wild,
+    /// Faults for a while, and no stop: then the run must come to its end by itself.
+    Healing,
 }
+
+impl Mood {
+    pub fn faulty(self) -> bool {
+        match self {
+            Mood::Calm | Mood::Stopped => false,
+            Mood::Mixed | Mood::Wild | Mood::Healing => true,
+        }
+    }
+
+    /// The sources are finite, and nobody stops the run.
+    pub fn finite(self) -> bool {
+        matches!(self, Mood::Calm | Mood::Healing)
+    }
+}
+
+/// When faults end in a run that heals.
+pub const HEALED: Duration = Duration::from_secs(20);
 
 pub fn plan(dice: &mut Dice, mood: Mood) -> Plan {
     let queues: Vec<QueuePlan> = (0..dice.between(1, 2)).map(|i| queue(dice, mood, i)).collect();
     let sources = sources(dice, mood, &queues);
     let workers = workers(dice, mood, &queues);
     let instances = Plan::roles(&sources, &workers);
-    let ends = mood == Mood::Calm || dice.percent(50);
+    let ends = mood.finite() || dice.percent(50);
     Plan {
         name: "sim".into(),
         stop_budget: dice.percent(50).then(|| dice.millis(0, 9000)),
@@ -70,7 +89,7 @@ fn backoff(dice: &mut Dice) -> Backoff {
 }
 
 fn sources(dice: &mut Dice, mood: Mood, queues: &[QueuePlan]) -> Vec<SourcePlan> {
-    let fewest = if mood == Mood::Calm { queues.len() as u64 } else { 0 };
+    let fewest = if mood.finite() { queues.len() as u64 } else { 0 };
     let count = dice.between(fewest, 3).max(fewest);
     let mut stdin = false;
     let mut list = Vec::new();

@@ -1,6 +1,7 @@
 //! The fake kernel: births, signals, deaths, sessions.
 
 use crate::fake::{Fake, Happening, Items, Leader, Process, Session, Told};
+use crate::generate::Mood;
 use crate::manner::{self, BirthFate, Reaction, Temper};
 use exeunt::machine::Event;
 use exeunt::model::process::Usage;
@@ -40,7 +41,7 @@ impl Fake {
 
     pub fn executes(&mut self, proc: ProcId) {
         let Some(session) = self.sessions.get_mut(&proc) else { return };
-        if session.leader != Leader::Unborn || session.hung {
+        if session.leader != Leader::Unborn || (session.hung && self.mood != Mood::Calm) {
             return;
         }
         session.leader = Leader::Alive;
@@ -96,7 +97,7 @@ impl Fake {
 
     fn signal_leader(&mut self, proc: ProcId, signal: Signal) {
         let Some(session) = self.sessions.get_mut(&proc) else { return };
-        if session.leader != Leader::Alive {
+        if session.leader != Leader::Alive || session.hung {
             return;
         }
         if signal == Signal::KILL && session.manner.unkillable {
@@ -201,12 +202,20 @@ impl Fake {
         self.session_changed(proc);
     }
 
+    /// Strangers are all who live outside the sessions that the shell knows: those who made themselves one of their own, and
+    /// those whose session was forgotten.
     pub fn sweep(&mut self, signal: Signal) {
         for at in 0..self.strangers.len() {
             if let Some(at_once) = fate(&mut self.strangers[at], signal) {
                 let delay = if at_once { Duration::ZERO } else { self.dice.millis(0, 400) };
                 self.after(delay, Happening::StrangerDies(at));
             }
+        }
+        let forgotten = self.sessions.iter().filter(|(_, session)| session.told == Told::Over);
+        let forgotten: Vec<(ProcId, usize)> = forgotten.map(|(&proc, session)| (proc, session.members.len())).collect();
+        for (proc, members) in forgotten {
+            self.signal_leader(proc, signal);
+            (0..members).for_each(|at| self.signal_member(proc, at, signal));
         }
         self.count_strangers();
     }
@@ -217,13 +226,29 @@ impl Fake {
     }
 
     pub fn strangers_alive(&self) -> u32 {
-        u32::try_from(self.strangers.iter().filter(|process| process.alive).count()).unwrap()
+        let own = self.strangers.iter().filter(|process| process.alive).count();
+        let forgotten = self.sessions.values().filter(|session| session.told == Told::Over);
+        let forgotten: usize = forgotten.map(Session::living).sum();
+        u32::try_from(own + forgotten).unwrap()
     }
 
     pub fn stranger_dies(&mut self, at: usize) {
         if std::mem::replace(&mut self.strangers[at].alive, false) {
             self.facts.others.push(Event::OrphanReaped);
         }
+    }
+
+    /// Whoever lives dies now, the unkillable too, and whoever is born from now on is obedient.
+    pub fn heals(&mut self) {
+        self.mood = Mood::Calm;
+        let living: Vec<(ProcId, usize)> =
+            self.sessions.iter().map(|(&proc, session)| (proc, session.members.len())).collect();
+        for (proc, members) in living {
+            self.executes(proc);
+            self.dies(proc, ExitStatus::Exited(1));
+            (0..members).for_each(|at| self.member_dies(proc, at));
+        }
+        (0..self.strangers.len()).for_each(|at| self.stranger_dies(at));
     }
 
     pub fn forget(&mut self, proc: ProcId) {
@@ -237,8 +262,9 @@ impl Fake {
     pub fn obituary(&mut self, proc: ProcId, told: &mut Vec<Event>) {
         let Some(session) = self.sessions.get_mut(&proc) else { return };
         let Leader::Dead(status) = session.leader else { return };
-        if session.told >= Told::Exited {
-            return;
+        if session.told == Told::Over {
+            // Nobody of ours any more: it was forgotten.
+            return told.push(Event::OrphanReaped);
         }
         session.told = Told::Exited;
         let in_hand = session.items.as_ref().is_some_and(Items::in_hand);
@@ -267,7 +293,12 @@ impl Fake {
 
 impl Session {
     pub fn anybody(&self) -> bool {
-        self.leader == Leader::Alive || self.leader == Leader::Unborn || self.members.iter().any(|member| member.alive)
+        self.living() > 0
+    }
+
+    fn living(&self) -> usize {
+        let leader = usize::from(!matches!(self.leader, Leader::Dead(_)));
+        leader + self.members.iter().filter(|member| member.alive).count()
     }
 }
 

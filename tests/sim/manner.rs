@@ -98,7 +98,7 @@ pub fn draw(dice: &mut Dice, mood: Mood, ends: bool) -> Manner {
     let faults = match mood {
         Mood::Calm | Mood::Stopped => 0,
         Mood::Mixed => 12,
-        Mood::Wild => 45,
+        Mood::Wild | Mood::Healing => 45,
     };
     let mut manner = obedient(dice);
     if mood == Mood::Stopped {

@@ -1,7 +1,6 @@
 //! Where items come from: standard input, or the standard output of a program, with a pipe in between.
 
 use crate::fake::{Fake, Happening, Leader};
-use crate::generate::Mood;
 use exeunt::machine::{Event, SourceEnd};
 use exeunt::model::plan::{Feed, Role};
 use exeunt::model::{ExitStatus, Framing, InstanceId, Payload, ProcId, SourceId};
@@ -44,8 +43,8 @@ impl Fake {
     pub fn open_sources(&mut self) {
         let plan = self.plan.clone();
         for (i, source) in (0u32..).zip(&plan.sources) {
-            let finite = matches!(self.mood, Mood::Calm) || self.dice.percent(60);
-            let faulty = matches!(self.mood, Mood::Mixed | Mood::Wild);
+            let finite = self.mood.finite() || self.dice.percent(60);
+            let faulty = self.mood.faulty();
             let left = finite.then(|| self.dice.below(40));
             let fails = faulty && self.dice.percent(10);
             let torn_tail = self.dice.percent(30);
@@ -97,7 +96,7 @@ impl Fake {
     /// The shell reads one chunk, if it may.
     pub fn read_source(&mut self, id: SourceId) {
         let chunk = usize::try_from(self.dice.between(1, CHUNK as u64)).unwrap();
-        let oversized = matches!(self.mood, Mood::Mixed | Mood::Wild) && self.dice.percent(3);
+        let oversized = self.mood.faulty() && self.dice.percent(3);
         let source = source_of(self, id);
         if source.ended || (source.paused && !source.slack) {
             return;

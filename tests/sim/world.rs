@@ -2,7 +2,7 @@
 
 use crate::dice::Dice;
 use crate::fake::{Fake, Happening};
-use crate::generate::{self, Mood};
+use crate::generate::{self, HEALED, Mood};
 use crate::laws::{Broken, Laws};
 use crate::saboteur::Sabotage;
 use crate::trace::Trace;
@@ -38,7 +38,8 @@ pub struct Failure {
 }
 
 pub fn mood_of(seed: u64) -> Mood {
-    [Mood::Calm, Mood::Stopped, Mood::Mixed, Mood::Wild, Mood::Wild][usize::try_from(seed % 5).unwrap()]
+    let moods = [Mood::Calm, Mood::Stopped, Mood::Mixed, Mood::Wild, Mood::Wild, Mood::Healing];
+    moods[usize::try_from(seed % 6).unwrap()]
 }
 
 /// Runs a seed to its end; answers its trace and how many turns it took.
@@ -76,7 +77,10 @@ impl World {
     /// Stops at random moments, often during the boot, often more than one.
     fn plan_signals(&mut self) {
         let fake = &mut self.fake;
-        if fake.mood == Mood::Calm {
+        if fake.mood.finite() {
+            if fake.mood == Mood::Healing {
+                fake.after(HEALED, Happening::Heals);
+            }
             return;
         }
         let stop = [(Signal::TERM, Meaning::Stop), (Signal::INT, Meaning::Interrupt), (Signal::QUIT, Meaning::Stop)];
@@ -118,7 +122,7 @@ impl World {
             return Err(Broken::new("L9", "nothing is due any more, and the run has not ended"));
         };
         let mut now = next.max(self.fake.now);
-        if matches!(self.fake.mood, Mood::Mixed | Mood::Wild) && self.fake.dice.percent(2) {
+        if self.fake.mood.faulty() && self.fake.dice.percent(2) {
             let late = self.fake.dice.millis(0, 5000);
             now = now + late;
             self.laws.late(late);

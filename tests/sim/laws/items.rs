@@ -6,7 +6,7 @@ use crate::fake::Fake;
 use crate::source::{CHUNK, FakeSource, ROOM};
 use exeunt::machine::{Action, DeadLetter, DeathReason, Event, Report};
 use exeunt::model::plan::{OnFull, Plan, Results, Role};
-use exeunt::model::{Payload, ProcId, QueueId, Reply, Token, Verdict as Word, WorkerId};
+use exeunt::model::{Payload, ProcId, QueueId, Reply, Time, Token, Verdict as Word, WorkerId};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
@@ -27,6 +27,7 @@ struct Item {
     queue: QueueId,
     state: State,
     deliveries: u32,
+    handed_out: Time,
     /// Retry verdicts and returns of a lease, at most so many attempts can be counted.
     retries: u32,
     crashes: u32,
@@ -69,7 +70,7 @@ impl Reference {
             Event::Submitted { source, items } => {
                 let queue = self.plan.source(*source).queue;
                 for payload in items {
-                    let item = Item { queue, state: State::Waiting, deliveries: 0, retries: 0, crashes: 0 };
+                    let item = Item { queue, state: State::Waiting, deliveries: 0, handed_out: Time::ZERO, retries: 0, crashes: 0 };
                     self.items.insert(payload.clone(), item);
                 }
             }
@@ -78,8 +79,11 @@ impl Reference {
             Event::SpawnFailed { proc, .. } | Event::MembersGone { proc } => self.returns(*proc),
             Event::ResultsWritten { worker, count } => {
                 for _ in 0..*count {
-                    let payload = self.unwritten[worker.index()].pop_front();
-                    payload.into_iter().for_each(|payload| self.put(&payload, State::Done));
+                    let Some(payload) = self.unwritten[worker.index()].pop_front() else { continue };
+                    // One that was given up in the meantime stays handed back.
+                    if self.items.get(&payload).is_some_and(|item| matches!(item.state, State::Answered(..))) {
+                        self.put(&payload, State::Done);
+                    }
                 }
             }
             Event::ResultsClosed { worker, .. } => {
@@ -136,13 +140,13 @@ impl Reference {
         }
     }
 
-    pub fn ordered(&mut self, action: &Action, window: Option<u32>, stopping: bool) -> Verdict {
+    pub fn ordered(&mut self, now: Time, action: &Action, window: Option<u32>, stopping: bool) -> Verdict {
         match action {
             Action::Spawn { proc, instance } => {
                 self.homes.insert(*proc, self.plan.role(*instance));
                 Ok(())
             }
-            Action::Deliver { proc, token, payload } => self.delivers(*proc, *token, payload, window.unwrap_or(0)),
+            Action::Deliver { proc, token, payload } => self.delivers(now, (*proc, *token), payload, window.unwrap_or(0)),
             Action::WriteResult { worker, result } => self.writes(*worker, result),
             Action::Bury(letter) => self.buries(letter),
             Action::HandBack { queue, payload } => self.hands_back(*queue, payload, stopping),
@@ -151,7 +155,7 @@ impl Reference {
     }
 
     /// L4: an item is handed out when nobody holds it, under its own number and the next delivery. L5: within the window.
-    fn delivers(&mut self, proc: ProcId, token: Token, payload: &Payload, window: u32) -> Verdict {
+    fn delivers(&mut self, now: Time, (proc, token): (ProcId, Token), payload: &Payload, window: u32) -> Verdict {
         let held = self.items.values().filter(|item| matches!(item.state, State::Leased(holder, _) if holder == proc));
         let held = held.count();
         hold("L5", held < window as usize, || format!("{proc} holds {held} of {window} and gets {token}"))?;
@@ -164,6 +168,7 @@ impl Reference {
         hold("L4", item.state == State::Waiting, || format!("{token} for {proc} is {:?}", item.state))?;
         hold("L4", token.delivery > item.deliveries, || format!("{token} after delivery {}", item.deliveries))?;
         item.deliveries = token.delivery;
+        item.handed_out = now;
         item.state = State::Leased(proc, token);
         let name = (item.queue, token.seq);
         let named = self.names.entry(name).or_insert_with(|| payload.clone());
@@ -253,6 +258,15 @@ impl Reference {
             })?;
         }
         Ok(())
+    }
+
+    pub fn holds_any(&self, proc: ProcId) -> bool {
+        self.items.values().any(|item| matches!(item.state, State::Leased(holder, _) if holder == proc))
+    }
+
+    pub fn held_since(&self, proc: ProcId, token: Token) -> Option<Time> {
+        let held = self.items.values().find(|item| item.state == State::Leased(proc, token));
+        held.map(|item| item.handed_out)
     }
 
     pub fn is_empty(&self, queue: usize) -> bool {

@@ -3,7 +3,7 @@
 use super::{Laws, Phase, Record, Verdict, hold};
 use exeunt::machine::Action;
 use exeunt::model::plan::{KillMode, Program, Step};
-use exeunt::model::{InstanceId, ProcId, Signal, StopReason, Target, Time};
+use exeunt::model::{InstanceId, ProcId, Signal, StopReason, Target, Time, Token};
 use std::time::Duration;
 
 impl Laws {
@@ -134,10 +134,35 @@ impl Laws {
     }
 
     /// L4: no new item for one that was asked to leave or has died.
-    pub(super) fn delivers(&mut self, proc: ProcId) -> Verdict {
+    pub(super) fn delivers(&mut self, now: Time, proc: ProcId) -> Verdict {
+        if !self.reference.holds_any(proc) {
+            self.record(proc)?.last_sign = now;
+        }
         let record = self.record(proc)?;
         let open = record.phase == Phase::Alive && !record.closed && record.asked.is_none();
         hold("L4", open, || format!("an item for {proc}, which was asked to leave or is gone"))
+    }
+
+    /// L2 for items: none times out early.
+    pub(super) fn times_out(&mut self, now: Time, instance: InstanceId, token: Token, timeout: Duration) -> Verdict {
+        let holder = self.open().find(|(_, record)| record.instance == instance).map(|(proc, _)| *proc);
+        let since = holder.and_then(|proc| self.reference.held_since(proc, token));
+        hold("L2", since.is_some_and(|since| now >= since + timeout), || {
+            format!("{token} timed out at {now}, handed out at {since:?}")
+        })
+    }
+
+    /// L9 for items: whoever holds one and says nothing for as long as the item may take is asked to leave.
+    pub(super) fn nobody_hangs(&mut self, now: Time) -> Verdict {
+        for (proc, record) in self.open().filter(|(_, record)| record.phase == Phase::Alive && record.asked.is_none()) {
+            let consumer = self.plan.consumer(record.instance);
+            let timeout = consumer.and_then(|consumer| self.plan.queue(consumer.queue).item_timeout);
+            let Some(timeout) = timeout.filter(|_| self.reference.holds_any(*proc)) else { continue };
+            hold("L9", now <= record.last_sign + timeout + self.late, || {
+                format!("{proc} holds an item and says nothing since {}", record.last_sign)
+            })?;
+        }
+        Ok(())
     }
 
     pub(super) fn closes(&mut self, proc: ProcId) -> Verdict {

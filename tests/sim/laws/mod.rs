@@ -6,7 +6,7 @@ mod ladder;
 mod leave;
 
 use crate::fake::Fake;
-use crate::generate::Mood;
+use crate::generate::{Mood, SECOND};
 use exeunt::machine::{Action, Event, Meaning, Note, Report};
 use exeunt::model::plan::{Plan, Program};
 use exeunt::model::{InstanceId, ProcId, Reply, Target, Time};
@@ -75,6 +75,8 @@ struct Record {
     unkillable: bool,
     closed: bool,
     window: u32,
+    /// When it last was given something, took something or said something.
+    last_sign: Time,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,8 +109,9 @@ impl Laws {
         }
     }
 
+    /// Lateness moves clocks, and what was due then gets a second more.
     pub fn late(&mut self, by: Duration) {
-        self.late += by;
+        self.late += by + SECOND;
     }
 
     /// Before the machine hears it.
@@ -123,6 +126,9 @@ impl Laws {
             }
             _ => {}
         }
+        if let Event::Wrote { proc, .. } | Event::Replied { proc, .. } = event {
+            self.records.entry(*proc).and_modify(|record| record.last_sign = now);
+        }
         self.reference.hear(event);
         Ok(())
     }
@@ -133,7 +139,7 @@ impl Laws {
             self.cont_follows(action)?;
             self.ordered(now, action)?;
             let record = proc_of(action).and_then(|proc| self.records.get(&proc));
-            self.reference.ordered(action, record.map(|record| record.window), self.stop.is_some())?;
+            self.reference.ordered(now, action, record.map(|record| record.window), self.stop.is_some())?;
         }
         hold("L2", self.cont.is_none(), || "a signal rung without its CONT".into())?;
         self.reference.handled(event)
@@ -144,7 +150,7 @@ impl Laws {
             Action::Spawn { proc, instance } => self.spawns(now, *proc, *instance),
             Action::Tell { proc, .. } => self.tells(now, *proc),
             Action::Kill { proc, signal, target } => self.kills(now, *proc, *signal, *target),
-            Action::Deliver { proc, .. } => self.delivers(*proc),
+            Action::Deliver { proc, .. } => self.delivers(now, *proc),
             Action::CloseItems { proc } => self.closes(*proc),
             Action::CheckMembers { proc } => self.checks(*proc),
             Action::Forget { proc } => self.forgets(now, *proc),
@@ -171,6 +177,7 @@ impl Laws {
                 self.stop = Some(Stop { began: now, deadline });
                 Ok(())
             }
+            Note::ItemTimedOut { instance, token, timeout } => self.times_out(now, *instance, *token, *timeout),
             Note::Climbed { instance, reason, .. } => self.levels_in_order(now, *instance, *reason),
             Note::Unkillable { instance } => {
                 let open = self.records.values_mut().filter(|record| record.phase != Phase::Over);
@@ -190,6 +197,8 @@ impl Laws {
         self.time_passes(now)?;
         self.killed_at_the_deadline(now)?;
         self.reference.limits(fake)?;
+        self.nobody_hangs(now)?;
+        self.heals(now)?;
         self.ends_at_once(now, fake)?;
         self.ends_in_time(now)
     }
