@@ -68,7 +68,7 @@ pub struct Session {
     pub stopped: bool,
     /// Came while it was stopped.
     pub pending: Vec<Signal>,
-    /// Got KILL and is in the kernel for ever: runs no more code, and leaves only if it was doomed before.
+    /// Got KILL and is still in the kernel's hands, perhaps for ever: runs no more code.
     pub hung: bool,
     pub event_seen: bool,
     pub leaving: bool,

@@ -103,7 +103,15 @@ impl Fake {
         if signal == Signal::KILL && session.manner.unkillable {
             session.hung = true;
         } else if signal == Signal::KILL {
-            self.dies(proc, ExitStatus::Signalled { signal, core: false });
+            // Runs no more code from now on, but taking its memory apart may take a while.
+            session.hung = true;
+            let status = ExitStatus::Signalled { signal, core: false };
+            if self.dice.percent(30) {
+                let delay = self.dice.millis(10, 300);
+                self.after(delay, Happening::Dies(proc, status));
+            } else {
+                self.dies(proc, status);
+            }
         } else if signal == Signal::CONT {
             session.stopped = false;
             let pending = std::mem::take(&mut session.pending);

@@ -8,6 +8,8 @@ mod kernel;
 mod laws;
 mod manner;
 mod saboteur;
+mod scenario;
+mod told;
 mod source;
 mod trace;
 mod worker;

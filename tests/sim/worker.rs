@@ -62,7 +62,7 @@ impl Fake {
     /// The worker looks at its pipes: reads if its hands are free, leaves if it is time.
     pub fn work(&mut self, proc: ProcId) {
         let Some(session) = self.sessions.get_mut(&proc) else { return };
-        if session.leader != Leader::Alive || session.stopped || session.leaving {
+        if session.leader != Leader::Alive || session.stopped || session.hung || session.leaving {
             return;
         }
         let Some(items) = session.items.as_mut() else {
@@ -114,7 +114,7 @@ impl Fake {
 
     pub fn answers(&mut self, proc: ProcId) {
         let Some(session) = self.sessions.get_mut(&proc) else { return };
-        if session.leader != Leader::Alive {
+        if session.leader != Leader::Alive || session.hung {
             return;
         }
         if session.stopped {

@@ -88,7 +88,7 @@ impl World {
         let mut at = fake.dice.millis(0, longest);
         let (signal, meaning) = fake.dice.pick(&stop);
         fake.after(at, Happening::Signalled(signal, meaning));
-        while fake.mood != Mood::Stopped && fake.dice.percent(35) {
+        while fake.mood != Mood::Stopped && fake.dice.percent(60) {
             let pause = fake.dice.pick(&[0, 300, 3000]);
             at += fake.dice.millis(0, pause);
             let (signal, meaning) = fake.dice.pick(&stop);

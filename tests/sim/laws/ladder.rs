@@ -26,7 +26,8 @@ impl Laws {
         };
         hold("L10", allowed, || format!("{signal} for {target:?} of {proc}, which is {phase:?}"))?;
         if target == Target::Unborn {
-            self.record(proc)?.killed = true;
+            let record = self.record(proc)?;
+            (record.killed, record.last) = (true, now);
             return Ok(());
         }
         if signal == Signal::CONT {
@@ -88,7 +89,8 @@ impl Laws {
         hold("L2", killed || hurried || earliest.is_some_and(|earliest| now >= earliest), || {
             format!("KILL for survivors of {proc} at {now}, due at {earliest:?}")
         })?;
-        self.record(proc)?.killed = true;
+        let record = self.record(proc)?;
+        (record.killed, record.last) = (true, now);
         Ok(())
     }
 
@@ -179,13 +181,14 @@ impl Laws {
         hold("L10", phase == Phase::Exited, || format!("{proc} is looked into while {phase:?}"))
     }
 
-    /// L3: nobody is forgotten but what KILL did not remove, and survivors that the kill mode leaves alone.
-    pub(super) fn forgets(&mut self, _now: Time, proc: ProcId) -> Verdict {
+    /// L3: nobody is forgotten but what KILL did not remove in a second or more, and survivors that the kill mode leaves alone.
+    pub(super) fn forgets(&mut self, now: Time, proc: ProcId) -> Verdict {
         let record = self.record(proc)?;
-        let (phase, killed, instance, sticks) = (record.phase, record.killed, record.instance, record.unkillable);
+        let (phase, instance, sticks) = (record.phase, record.instance, record.unkillable);
+        let killed = record.killed && now >= record.last + Duration::from_secs(1);
         record.phase = Phase::Over;
         let spares = self.program(instance).kill_mode == KillMode::Process && phase == Phase::Exited;
-        hold("L3", killed || spares, || format!("{proc} is forgotten while {phase:?} and was not killed"))?;
+        hold("L3", killed || spares, || format!("{proc} is forgotten while {phase:?}, and KILL had no time"))?;
         if sticks {
             self.reference.sticks(proc);
         } else {

@@ -6,7 +6,7 @@ use crate::generate::{HEALED, Mood, SECOND};
 use crate::manner::Temper;
 use exeunt::machine::Report;
 use exeunt::model::plan::{Feed, KillMode};
-use exeunt::model::{InstanceId, ProcId, Time};
+use exeunt::model::{InstanceId, ProcId, Signal, Time};
 use std::time::Duration;
 
 impl Laws {
@@ -58,6 +58,12 @@ impl Laws {
         };
         let alive = self.open().find(|(_, record)| !record.killed && !spared(record));
         hold("L9", alive.is_none(), || format!("{:?} was not killed at the deadline", alive.map(|(proc, _)| proc)))
+    }
+
+    /// L9: past the deadline strangers, too, get nothing but KILL.
+    pub(super) fn sweeps(&mut self, now: Time, signal: Signal) -> Verdict {
+        let late = self.past_deadline(now) && signal != Signal::KILL;
+        hold("L9", !late, || format!("strangers get {signal} past the deadline"))
     }
 
     /// L9: a stop is over the instant that everybody has left and everything was said.

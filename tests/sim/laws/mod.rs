@@ -154,6 +154,7 @@ impl Laws {
             Action::CloseItems { proc } => self.closes(*proc),
             Action::CheckMembers { proc } => self.checks(*proc),
             Action::Forget { proc } => self.forgets(now, *proc),
+            Action::Sweep { signal } => self.sweeps(now, *signal),
             Action::Note(note) => self.notes(now, note),
             Action::Pause { .. }
             | Action::Resume { .. }
@@ -162,7 +163,6 @@ impl Laws {
             | Action::WriteResult { .. }
             | Action::Bury(_)
             | Action::HandBack { .. }
-            | Action::Sweep { .. }
             | Action::CountStrangers
             | Action::Quit(_) => Ok(()),
         }
