@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// Sends a note to the log.
 pub fn put(plan: &Plan, note: &Note) {
-    let level = level(note);
+    let level = level(plan, note);
     if log::log_enabled!(level) {
         log::log!(level, "{}", words(plan, note));
     }
@@ -94,9 +94,11 @@ pub fn errno(number: i32) -> String {
     text.strip_suffix(&marker).unwrap_or(&text).to_owned()
 }
 
-fn level(note: &Note) -> Level {
+fn level(plan: &Plan, note: &Note) -> Level {
     match note {
         Note::Climbed { .. } => Level::Debug,
+        // A source that came to its end, a job that is done: as it should be.
+        Note::Died { instance, status, .. } if plan.program(*instance).is_success(*status) => Level::Info,
         Note::Started { .. }
         | Note::Left { .. }
         | Note::Restarting { .. }
