@@ -16,7 +16,7 @@ use super::instance::{Purpose, State};
 use super::queue::Gate;
 use super::report::{Fate, Leaver, QueueReport, Report, SourceReport};
 use super::timers::Key;
-use crate::model::plan::{End, Feed, Role};
+use crate::model::plan::{End, Feed, Role, Step};
 use crate::model::{InstanceId, QueueId, Signal, SourceId, StopReason, Time, WorkerId};
 use std::time::Duration;
 
@@ -310,17 +310,19 @@ impl Machine {
                 | State::Resting(_) => {}
             }
         }
-        let next = self.instance_ids().filter_map(|id| self.next_step(id)).next().unwrap_or(LadderStep::Kill);
+        let next = self.instance_ids().find_map(|id| self.next_step(id));
         out.push(Action::Note(Note::Hurried { next }));
     }
 
+    /// What one more Ctrl+C would do to this instance; `None` where KILL was sent already, or nobody is left.
     fn next_step(&self, id: InstanceId) -> Option<LadderStep> {
         let State::Leaving(_, climb) = &self.instances[id.index()].state else { return None };
-        Some(match self.plan.program(id).ladder.get(climb.next).map(|rung| rung.step) {
-            Some(crate::model::plan::Step::Event) => LadderStep::Event,
-            Some(crate::model::plan::Step::Signal(signal)) => LadderStep::Signal(signal),
-            None => LadderStep::Kill,
-        })
+        let ladder = &self.plan.program(id).ladder;
+        match ladder.get(climb.next).map(|rung| rung.step) {
+            Some(Step::Event) => Some(LadderStep::Event),
+            Some(Step::Signal(signal)) => Some(LadderStep::Signal(signal)),
+            None => (climb.next == ladder.len()).then_some(LadderStep::Kill),
+        }
     }
 
     fn enter_all_levels(&mut self, out: &mut Actions) {

@@ -232,9 +232,10 @@ fn a_repeated_term_changes_nothing_and_a_second_interrupt_climbs() {
     assert_eq!(stand.term(), []);
     let orders = stand.interrupt();
     assert!(orders.contains(&Action::Kill { proc, signal: Signal::TERM, target: Target::Leader }));
-    assert!(stand.out.contains(&Action::Note(Note::Hurried { next: LadderStep::Kill })));
+    assert!(stand.out.contains(&Action::Note(Note::Hurried { next: Some(LadderStep::Kill) })));
     let orders = stand.interrupt();
     assert!(orders.contains(&Action::Kill { proc, signal: Signal::KILL, target: Target::Members }));
+    assert!(stand.out.contains(&Action::Note(Note::Hurried { next: None })));
 }
 
 #[test]

@@ -180,10 +180,11 @@ fn words(plan: &Plan, note: &Note) -> String {
         }
         Note::StopDeadline => "the stop budget is used up: everybody is killed".into(),
         Note::Hurried { next } => match next {
-            LadderStep::Kill => "everybody climbs one rung; the next Ctrl+C kills".into(),
-            LadderStep::Event | LadderStep::Signal(_) => {
-                format!("everybody climbs one rung; the next Ctrl+C goes on to {}", rung(*next))
+            Some(LadderStep::Kill) => "everybody climbs one rung; the next Ctrl+C kills".into(),
+            Some(step @ (LadderStep::Event | LadderStep::Signal(_))) => {
+                format!("everybody climbs one rung; the next Ctrl+C goes on to {}", rung(*step))
             }
+            None => "everybody climbs one rung; it was the last".into(),
         },
         Note::Strangers { count, signal } => {
             let (who, are) = (processes(*count), are(*count));
