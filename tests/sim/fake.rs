@@ -51,8 +51,10 @@ pub enum Happening {
 #[derive(Default)]
 pub struct Facts {
     pub signals: Vec<Event>,
-    pub words: Vec<Event>,
     pub births: Vec<Event>,
+    pub words: Vec<Event>,
+    /// Of sources.
+    pub items: Vec<Event>,
     pub dead: Vec<ProcId>,
     /// Sessions to look into.
     pub looks: Vec<ProcId>,

@@ -109,14 +109,10 @@ fn workers(dice: &mut Dice, mood: Mood, queues: &[QueuePlan]) -> Vec<WorkerPlan>
     let count = queues.len() as u64 + dice.below(3);
     let mut list: Vec<WorkerPlan> = Vec::new();
     for i in 0..count {
-        let queue = if i < queues.len() as u64 {
-            Some(i)
-        } else {
-            dice.percent(50).then(|| dice.below(queues.len() as u64))
-        };
+        let queue =
+            if i < queues.len() as u64 { Some(i) } else { dice.percent(50).then(|| dice.below(queues.len() as u64)) };
         let queue = queue.map(|queue| QueueId(u32::try_from(queue).unwrap()));
-        let after: Vec<WorkerId> =
-            (0..u32::try_from(i).unwrap()).map(WorkerId).filter(|_| dice.percent(25)).collect();
+        let after: Vec<WorkerId> = (0..u32::try_from(i).unwrap()).map(WorkerId).filter(|_| dice.percent(25)).collect();
         let level = after.iter().map(|id| list[id.index()].level + 1).max().unwrap_or(0);
         list.push(worker(dice, mood, i, queue, after, level));
     }

@@ -4,8 +4,8 @@ use crate::fake::{Fake, Happening, Items, Leader, Process, Session, Told};
 use crate::generate::Mood;
 use crate::manner::{self, BirthFate, Reaction, Temper};
 use exeunt::machine::Event;
-use exeunt::model::process::Usage;
 use exeunt::model::plan::Role;
+use exeunt::model::process::Usage;
 use exeunt::model::{ExitStatus, InstanceId, ProcId, Signal, SpawnError, Target};
 use std::time::Duration;
 
@@ -48,6 +48,9 @@ impl Fake {
         let manner = session.manner.clone();
         let instance = session.instance;
         self.facts.births.push(Event::Spawned { proc });
+        if manner.babbles && self.plan.consumer(instance).is_some() {
+            self.garbles(proc);
+        }
         if let Some((life, status)) = manner.life {
             self.after(life, Happening::Dies(proc, status));
         }

@@ -19,6 +19,8 @@ pub struct Manner {
     /// Dies after this long, whatever it is doing.
     pub life: Option<(Duration, ExitStatus)>,
     pub offspring: Vec<Offspring>,
+    /// Writes nonsense the moment it runs.
+    pub babbles: bool,
     /// Reads all that is in the pipe at once, as a buffered reader does.
     pub hungry: bool,
     /// Frames that the item pipe holds.
@@ -33,11 +35,18 @@ pub struct Manner {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BirthFate {
-    Executes { after: Duration },
+    Executes {
+        after: Duration,
+    },
     /// The child tells a failed step.
-    Fails { after: Duration, error: SpawnError },
+    Fails {
+        after: Duration,
+        error: SpawnError,
+    },
     /// There is no child.
-    NoFork { error: SpawnError },
+    NoFork {
+        error: SpawnError,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +136,7 @@ fn obedient(dice: &mut Dice) -> Manner {
         unkillable: false,
         life: None,
         offspring: Vec::new(),
+        babbles: false,
         hungry: dice.percent(30),
         room: usize::try_from(dice.between(1, 6)).unwrap(),
         habits: Habits::Diligent,
@@ -160,6 +170,7 @@ fn spoil(dice: &mut Dice, faults: u64, manner: &mut Manner) {
         manner.cleanup = dice.millis(0, 4000);
     }
     manner.stopped = dice.percent(faults / 4);
+    manner.babbles = dice.percent(faults / 10);
     manner.unkillable = dice.percent(faults / 15);
     if dice.percent(faults) {
         let longest = dice.pick(&[0, 500, 8000]);

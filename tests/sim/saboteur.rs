@@ -39,7 +39,7 @@ pub enum Sabotage {
 
 use Sabotage::*;
 
-/// Each broken copy, and the law that notices first.
+/// Each broken copy, and a law that notices it.
 pub const ALL: [(Sabotage, &str); 27] = [
     (KillsAtOnce, "L2"),
     (SkipsTheEvent, "L2"),
@@ -155,7 +155,10 @@ fn signals(actions: &mut Actions, spoil: impl Fn(&mut Signal, &mut Target)) {
 }
 
 fn twice(actions: &mut Actions, which: impl Fn(&Action) -> bool) {
-    *actions = actions.drain(..).flat_map(|action| if which(&action) { vec![action.clone(), action] } else { vec![action] }).collect();
+    *actions = actions
+        .drain(..)
+        .flat_map(|action| if which(&action) { vec![action.clone(), action] } else { vec![action] })
+        .collect();
 }
 
 fn started(actions: &mut Actions, number: impl Fn(ProcId) -> ProcId) {

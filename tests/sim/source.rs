@@ -110,11 +110,11 @@ impl Fake {
         let items: Vec<Payload> = source.pipe.drain(..chunk).collect();
         let more = !source.pipe.is_empty();
         if !items.is_empty() {
-            self.facts.others.push(Event::Submitted { source: id, items });
+            self.facts.items.push(Event::Submitted { source: id, items });
         }
         if oversized {
             let head: Payload = b"torn oversized".as_slice().into();
-            self.facts.others.push(Event::Oversized { source: id, length: 5000, head });
+            self.facts.items.push(Event::Oversized { source: id, length: 5000, head });
         }
         if more {
             self.after(Duration::ZERO, Happening::Reads(id));
@@ -138,7 +138,7 @@ impl Fake {
         } else {
             SourceEnd::Whole
         };
-        self.facts.others.push(Event::SourceEnded { source: id, end });
+        self.facts.items.push(Event::SourceEnded { source: id, end });
         let role = Role::Source(id);
         let procs = self.sessions.iter().filter(|(_, session)| self.plan.role(session.instance) == role);
         // A session that was empty before its stdout was read to its end is over now.
@@ -167,7 +167,7 @@ impl Fake {
         let source = source_of(self, id);
         if !std::mem::replace(&mut source.ended, true) {
             let end = SourceEnd::Abandoned { torn };
-            self.facts.others.push(Event::SourceEnded { source: id, end });
+            self.facts.items.push(Event::SourceEnded { source: id, end });
         }
     }
 
@@ -187,7 +187,7 @@ impl Fake {
         let Role::Source(id) = self.plan.role(instance) else { return true };
         let ended = source_of(self, id).ended;
         // What was read in this turn is told before the end of the session.
-        told.append(&mut self.facts.others);
+        told.append(&mut self.facts.items);
         ended
     }
 

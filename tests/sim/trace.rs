@@ -42,15 +42,10 @@ impl Trace {
         text
     }
 
-    /// Lines of everything from entry `from` on.
-    pub fn since(&self, from: usize) -> Vec<String> {
-        let entries = self.0.iter().skip(from).filter(|(_, said)| !matches!(said, Said::Heard(Event::Tick)));
-        entries.map(|(time, said)| line(*time, said)).collect()
-    }
-
     /// FNV-1a over every line.
     pub fn hash(&self) -> u64 {
-        let bytes = self.0.iter().filter(|(_, said)| !matches!(said, Said::Remark(_))).map(|(time, said)| line(*time, said));
+        let bytes =
+            self.0.iter().filter(|(_, said)| !matches!(said, Said::Remark(_))).map(|(time, said)| line(*time, said));
         bytes.fold(0xcbf2_9ce4_8422_2325, |hash, line| {
             line.bytes().fold(hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
         })

@@ -9,7 +9,8 @@ use std::time::Duration;
 impl Items {
     /// A byte of the oldest unanswered item was read.
     pub fn in_hand(&self) -> bool {
-        let unread = |token: &Token| self.buffer.contains(token) || self.pipe.contains(token) || self.begun == Some(*token);
+        let unread =
+            |token: &Token| self.buffer.contains(token) || self.pipe.contains(token) || self.begun == Some(*token);
         self.unsettled.first().is_some_and(|token| !unread(token))
     }
 }
@@ -177,7 +178,7 @@ impl Fake {
         }
     }
 
-    fn garbles(&mut self, proc: ProcId) {
+    pub fn garbles(&mut self, proc: ProcId) {
         if let Some(items) = self.items(proc)
             && !std::mem::replace(&mut items.garbled, true)
         {

@@ -154,13 +154,14 @@ impl World {
         self.laws.after_turn(self.fake.now, &self.fake)
     }
 
-    /// Signals, words, births, deaths with what they leave, others.
+    /// Signals, births, words, items, deaths with what they leave, others: the order of the shell.
     fn gather(&mut self) -> Vec<Event> {
         self.fake.sources.iter_mut().for_each(|source| source.had_its_turn = false);
         let facts = &mut self.fake.facts;
         let mut events = std::mem::take(&mut facts.signals);
-        events.append(&mut facts.words);
         events.append(&mut facts.births);
+        events.append(&mut facts.words);
+        events.append(&mut facts.items);
         let dead = std::mem::take(&mut facts.dead);
         let looks = std::mem::take(&mut facts.looks);
         dead.into_iter().for_each(|proc| self.fake.obituary(proc, &mut events));

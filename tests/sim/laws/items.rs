@@ -70,7 +70,14 @@ impl Reference {
             Event::Submitted { source, items } => {
                 let queue = self.plan.source(*source).queue;
                 for payload in items {
-                    let item = Item { queue, state: State::Waiting, deliveries: 0, handed_out: Time::ZERO, retries: 0, crashes: 0 };
+                    let item = Item {
+                        queue,
+                        state: State::Waiting,
+                        deliveries: 0,
+                        handed_out: Time::ZERO,
+                        retries: 0,
+                        crashes: 0,
+                    };
                     self.items.insert(payload.clone(), item);
                 }
             }
@@ -102,7 +109,9 @@ impl Reference {
         let Some(payload) = self.names.get(&(consumer.queue, token.seq)).cloned() else { return };
         let results = consumer.results != Results::Null;
         let closed = self.closed[worker.index()];
-        let Some(item) = self.items.get_mut(&payload).filter(|item| item.state == State::Leased(proc, token)) else { return };
+        let Some(item) = self.items.get_mut(&payload).filter(|item| item.state == State::Leased(proc, token)) else {
+            return;
+        };
         item.state = match verdict {
             Word::Ok(Some(_)) if results && closed => State::Stuck,
             Word::Ok(Some(_)) if results => State::Answered(worker, token),
@@ -117,7 +126,8 @@ impl Reference {
     }
 
     fn blame(&mut self, proc: ProcId) {
-        let held = self.items.values_mut().filter(|item| matches!(item.state, State::Leased(holder, _) if holder == proc));
+        let held =
+            self.items.values_mut().filter(|item| matches!(item.state, State::Leased(holder, _) if holder == proc));
         held.for_each(|item| item.crashes += 1);
     }
 
@@ -146,7 +156,9 @@ impl Reference {
                 self.homes.insert(*proc, self.plan.role(*instance));
                 Ok(())
             }
-            Action::Deliver { proc, token, payload } => self.delivers(now, (*proc, *token), payload, window.unwrap_or(0)),
+            Action::Deliver { proc, token, payload } => {
+                self.delivers(now, (*proc, *token), payload, window.unwrap_or(0))
+            }
             Action::WriteResult { worker, result } => self.writes(*worker, result),
             Action::Bury(letter) => self.buries(letter),
             Action::HandBack { queue, payload } => self.hands_back(*queue, payload, stopping),
@@ -179,9 +191,9 @@ impl Reference {
     fn writes(&mut self, worker: WorkerId, result: &Payload) -> Verdict {
         let text = |token: &Token| format!("r{token}").into_bytes();
         let mut items = self.items.iter();
-        let answered = items.find(|(_, item)| {
-            matches!(&item.state, State::Answered(by, token) if *by == worker && text(token) == result[..])
-        });
+        let answered = items.find(
+            |(_, item)| matches!(&item.state, State::Answered(by, token) if *by == worker && text(token) == result[..]),
+        );
         let Some((payload, _)) = answered else { return Err(Broken::new("L4", "a result that no item has")) };
         let waiting = &mut self.unwritten[worker.index()];
         hold("L4", !waiting.contains(payload), || "a result is written twice".into())?;
@@ -228,7 +240,9 @@ impl Reference {
             State::Stuck => true,
             // A result that nobody confirmed in time.
             State::Answered(..) => stopping,
-            State::Leased(..) | State::Failing | State::Done | State::Dead | State::Refused | State::HandedBack => false,
+            State::Leased(..) | State::Failing | State::Done | State::Dead | State::Refused | State::HandedBack => {
+                false
+            }
         };
         hold("L4", free && item.queue == queue, || format!("handed back while {:?}", item.state))?;
         item.state = State::HandedBack;
@@ -283,7 +297,8 @@ impl Reference {
             format!("an item is lost: {text:?}")
         })?;
         for queue in &report.queues {
-            let count = |state| self.items.values().filter(|item| item.queue == queue.queue && item.state == state).count();
+            let count =
+                |state| self.items.values().filter(|item| item.queue == queue.queue && item.state == state).count();
             let dead = count(State::Dead) as u64 + self.oversized[queue.queue.index()];
             let seen = [count(State::Done) as u64, dead, count(State::HandedBack) as u64];
             let told = [queue.done, queue.dead, queue.handed_back];

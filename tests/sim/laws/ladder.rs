@@ -171,7 +171,9 @@ impl Laws {
         let record = self.record(proc)?;
         record.closed = true;
         let (phase, instance) = (record.phase, record.instance);
-        hold("L10", phase == Phase::Alive || phase == Phase::Unborn || phase == Phase::Exited, || format!("{proc} is over"))?;
+        hold("L10", phase == Phase::Alive || phase == Phase::Unborn || phase == Phase::Exited, || {
+            format!("{proc} is over")
+        })?;
         hold("L6", self.plan.consumer(instance).is_some(), || format!("{proc} has no items"))
     }
 

@@ -68,9 +68,11 @@ impl Laws {
 
     /// L9: a stop is over the instant that everybody has left and everything was said.
     pub(super) fn ends_at_once(&mut self, _now: Time, fake: &Fake) -> Verdict {
-        let read = fake.sources.iter().zip(&self.plan.sources).all(|(source, plan)| {
-            source.ended || matches!(plan.feed, Feed::Command(_))
-        });
+        let read = fake
+            .sources
+            .iter()
+            .zip(&self.plan.sources)
+            .all(|(source, plan)| source.ended || matches!(plan.feed, Feed::Command(_)));
         let written = fake.writers.iter().all(|writer| writer.closed || writer.waiting == 0);
         let drained = (0..).zip(&self.plan.queues).all(|(i, queue)| !queue.drain_on_stop || self.reference.is_empty(i));
         let gone = self.open().next().is_none() && fake.strangers_alive() == 0;
@@ -112,7 +114,9 @@ impl Laws {
     /// L9: once faults have stopped, a run with finite sources comes to its end by itself.
     pub(super) fn heals(&mut self, now: Time) -> Verdict {
         let most = HEALED + HEALING + self.late;
-        hold("L9", self.mood != Mood::Healing || now <= Time::ZERO + most, || format!("faults ended at {HEALED:?}, the run goes on"))
+        hold("L9", self.mood != Mood::Healing || now <= Time::ZERO + most, || {
+            format!("faults ended at {HEALED:?}, the run goes on")
+        })
     }
 
     /// A finite source and obedient workers: the run ends by itself, with everything done.
