@@ -150,23 +150,52 @@ impl Sink {
             if closed {
                 return;
             }
-            let mut written = 0;
-            let result = write_batch(&target, &mut file, &batch.bytes, &mut written);
-            let mut news = shared.lock().unwrap_or_else(PoisonError::into_inner);
-            let whole = batch.ends.iter().take_while(|(_, end)| *end <= written);
-            whole.for_each(|(worker, _)| *news.written.entry(*worker).or_default() += 1);
-            if let Err(error) = result {
-                closed = true;
-                news.closed = Some(error.raw_os_error().unwrap_or(0));
+            for piece in batch.pieces() {
+                let mut written = 0;
+                let result = write_piece(&target, &mut file, piece.bytes, &mut written);
+                let mut news = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                let whole = piece.ends.iter().take_while(|(_, end)| *end <= piece.start + written);
+                whole.for_each(|(worker, _)| *news.written.entry(*worker).or_default() += 1);
+                if let Err(error) = result {
+                    closed = true;
+                    news.closed = Some(error.raw_os_error().unwrap_or(0));
+                    break;
+                }
             }
-            drop(news);
             let _the_loop_is_gone = waker.wake();
         });
         Sink { lane, news, workers, batch: Batch::default(), choked: false, closed: None }
     }
 }
 
-fn write_batch(target: &Target, file: &mut Option<std::fs::File>, bytes: &[u8], written: &mut usize) -> io::Result<()> {
+/// So many bytes are written to a pipe all at once or not at all (PIPE_BUF, pipe(7)).
+const ATOMIC: usize = 4096;
+
+/// Some whole results of a batch.
+struct Piece<'a> {
+    start: usize,
+    bytes: &'a [u8],
+    ends: &'a [(WorkerId, usize)],
+}
+
+impl Batch {
+    /// As many whole results at a time as one atomic write can hold. A longer write to a pipe that nobody reads stays in
+    /// the kernel with some of its results written and none reported.
+    fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
+        let (mut first, mut start) = (0, 0);
+        std::iter::from_fn(move || {
+            let rest = self.ends.get(first..).filter(|rest| !rest.is_empty())?;
+            let count = rest.iter().take_while(|(_, end)| end - start <= ATOMIC).count().max(1);
+            let ends = rest.get(..count)?;
+            let end = ends.last()?.1;
+            let piece = Piece { start, bytes: self.bytes.get(start..end)?, ends };
+            (first, start) = (first + count, end);
+            Some(piece)
+        })
+    }
+}
+
+fn write_piece(target: &Target, file: &mut Option<std::fs::File>, bytes: &[u8], written: &mut usize) -> io::Result<()> {
     let mut progress = |length| *written += length;
     match target {
         Target::Stdout => write_all(io::stdout().as_fd(), bytes, &mut progress),
