@@ -146,11 +146,11 @@ impl Shell {
 
     /// Finds out all that happened, in the order in which it is told.
     fn gather(&mut self, signalled: bool) {
-        if signalled {
-            self.hear_signals();
-        }
+        let signals = if signalled { self.hear_signals() } else { Vec::new() };
         let dead = self.reap();
+        // Before the signals: whoever runs by now is told to leave, not killed like one that has run nothing yet.
         self.hear_births(&dead);
+        self.facts.extend(signals);
         self.write_items();
         self.hear_words(&dead);
         let told = self.facts.len();
@@ -179,14 +179,12 @@ impl Shell {
         }
     }
 
-    fn hear_signals(&mut self) {
-        for signal in self.signals.pending() {
-            if signal == Signal::CHLD {
-                self.reap_due = true;
-            } else {
-                self.facts.push(Event::Signalled { signal, meaning: meaning(signal, &self.inherited) });
-            }
-        }
+    fn hear_signals(&mut self) -> Vec<Event> {
+        let (children, others): (Vec<_>, Vec<_>) =
+            self.signals.pending().into_iter().partition(|&signal| signal == Signal::CHLD);
+        self.reap_due |= !children.is_empty();
+        let signalled = |signal| Event::Signalled { signal, meaning: meaning(signal, &self.inherited) };
+        others.into_iter().map(signalled).collect()
     }
 
     fn reap(&mut self) -> Vec<(Option<ProcId>, Reaped)> {
