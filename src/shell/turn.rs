@@ -8,7 +8,7 @@ use super::sources::Sources;
 use super::table::{Life, Table, Topic, What};
 use crate::machine::{Action, Event, Machine, Meaning, Report};
 use crate::model::plan::Plan;
-use crate::model::{ProcId, Reply, Signal, Time};
+use crate::model::{ExitStatus, ProcId, Reply, Signal, Time};
 use crate::sys::init::Inherited;
 use crate::sys::reap::{self, Reaped};
 use crate::sys::signals::Signals;
@@ -270,6 +270,9 @@ impl Shell {
             let in_hand = proc.items.as_ref().is_some_and(|items| items.in_hand());
             proc.life = Life::Dead { told: None };
             let Reaped { status, usage, .. } = reaped;
+            if let (What::Source(source), ExitStatus::Signalled { .. }) = (proc.what, status) {
+                self.sources.killed(source);
+            }
             self.facts.push(Event::Exited { proc: id, status, in_hand, usage });
         }
     }
