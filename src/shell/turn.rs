@@ -92,7 +92,8 @@ impl Shell {
         self.facts.push(Event::Began);
         self.converse(clock::now());
         loop {
-            if let Some(report) = self.outcome.take() {
+            if let Some(mut report) = self.outcome.take() {
+                report.orphans_reaped += self.reap_the_last();
                 return *report;
             }
             let signalled = self.wait();
@@ -100,6 +101,11 @@ impl Shell {
             self.gather(signalled);
             self.converse(now);
         }
+    }
+
+    /// Nobody is alive any more, and no zombie outlives us either.
+    fn reap_the_last(&mut self) -> u64 {
+        std::iter::from_fn(reap::reap_one).map(|_| 1).sum()
     }
 
     /// Polls until the machine's deadline, or not at all where there is something to do. Answers whether signals came.
