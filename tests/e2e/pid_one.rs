@@ -121,6 +121,8 @@ say("told", wait_for_event())
     let outcome = run.finish();
     outcome.expect_code(0);
     assert!(told.contains("stop shutdown"), "{told}");
+    let orphans = outcome.report()["orphans_reaped"].as_u64();
+    assert!(orphans >= Some(10_000), "no zombie outlives us, {orphans:?} were reaped\n{outcome}");
 }
 
 /// Orphans without end, one dying after the other, until it is told to stop.
