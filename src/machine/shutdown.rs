@@ -59,10 +59,11 @@ pub(super) struct Sweep {
 }
 
 impl Stop {
-    /// Whether this instance works off a queue and is started again when it dies.
+    /// Whether this instance works off a queue and is started again when it dies: until its level is begun. From then on
+    /// nobody would tell a new incarnation to leave.
     pub fn drains(&self, machine: &Machine, id: InstanceId) -> bool {
-        let gate = machine.plan.consumer(id).map(|consumer| machine.queues[consumer.queue.index()].gate);
-        gate == Some(Gate::Draining)
+        let told = self.levels.iter().take(self.entered).flatten().any(|&other| other == id);
+        !told && machine.is_fed_from_draining(id)
     }
 }
 
@@ -235,6 +236,11 @@ impl Machine {
         self.progressed = true;
     }
 
+    fn is_fed_from_draining(&self, id: InstanceId) -> bool {
+        let gate = self.plan.consumer(id).map(|consumer| self.queues[consumer.queue.index()].gate);
+        gate == Some(Gate::Draining)
+    }
+
     /// Every queue that is worked off is empty and gets nothing more.
     fn is_drained(&self) -> bool {
         let draining = |queue: QueueId| self.queues[queue.index()].gate == Gate::Draining;
@@ -262,7 +268,7 @@ impl Machine {
     fn reason_for(&self, id: InstanceId) -> StopReason {
         let Phase::Stopping(stop) = &self.phase else { return StopReason::Shutdown };
         let consumes = self.plan.consumer(id).is_some();
-        if consumes && (stop.cause == StopCause::Done || stop.drains(self, id)) {
+        if consumes && (stop.cause == StopCause::Done || self.is_fed_from_draining(id)) {
             StopReason::Drained
         } else {
             StopReason::Shutdown
