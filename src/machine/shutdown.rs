@@ -290,8 +290,11 @@ impl Machine {
             let (cause, began) = (stop.cause.clone(), stop.began);
             self.timers.cancel(Key::Farewell);
             self.timers.cancel(Key::Stdin);
-            self.phase = Phase::Sweeping(Sweep { cause, began, signal: Signal::TERM, noted: false, count: 0 });
-            out.push(Action::Sweep { signal: Signal::TERM });
+            // Past the deadline there is no moment left between TERM and KILL.
+            let past = self.plan.stop_budget.is_some_and(|budget| began + budget <= self.now);
+            let signal = if past { Signal::KILL } else { Signal::TERM };
+            self.phase = Phase::Sweeping(Sweep { cause, began, signal, noted: false, count: 0 });
+            out.push(Action::Sweep { signal });
         }
     }
 
@@ -303,8 +306,9 @@ impl Machine {
             self.instance_ids().filter(|&id| matches!(self.instances[id.index()].state, State::Leaving(..))).collect();
         self.enter_all_levels(out);
         for id in self.instance_ids() {
-            match self.instances[id.index()].state {
-                State::Leaving(..) if asked_before.contains(&id) => self.climb(id, out),
+            match &self.instances[id.index()].state {
+                // After KILL there is no rung left, only the patience with what is in the kernel's hands.
+                State::Leaving(..) if asked_before.contains(&id) && self.next_step(id).is_some() => self.climb(id, out),
                 State::Remains(..) => self.kill_survivors(id, out),
                 State::Leaving(..)
                 | State::Waiting
@@ -352,8 +356,9 @@ impl Machine {
                 self.instance_ids().for_each(|id| self.kill_now(id, StopReason::Shutdown, out));
                 self.progressed = true;
             }
-            Phase::Sweeping(_) => self.farewell_is_over(out),
-            Phase::Running | Phase::Over => {}
+            Phase::Sweeping(sweep) if sweep.signal == Signal::TERM => self.farewell_is_over(out),
+            // They are killed already, and have the moment that KILL takes.
+            Phase::Sweeping(_) | Phase::Running | Phase::Over => {}
         }
     }
 

@@ -387,7 +387,8 @@ impl World {
                 Some(event) => self.tell(event),
                 None => {
                     let deadline = self.machine.deadline();
-                    let deadline = deadline.unwrap_or_else(|| panic!("nothing happens any more and it is not over: {:#?}", self.machine));
+                    let deadline = deadline
+                        .unwrap_or_else(|| panic!("nothing happens any more and it is not over: {:#?}", self.machine));
                     self.now = self.now.max(deadline);
                 }
             }
