@@ -1,5 +1,5 @@
 use super::fds::{self, Pipe};
-use super::raw::{self, Disposition, check};
+use super::raw::{self, Disposition, call};
 use super::{Pid, proc};
 use crate::model::{Signal, SignalSet};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -53,13 +53,13 @@ pub fn first_steps() -> Inherited {
 pub(super) fn is_reaper() -> bool {
     let mut set: libc::c_int = 0;
     // SAFETY: PR_GET_CHILD_SUBREAPER writes one int through the pointer.
-    let told = unsafe { libc::prctl(libc::PR_GET_CHILD_SUBREAPER, &raw mut set) };
-    raw::own_pid() == 1 || (told == 0 && set == 1)
+    let told = call(|| unsafe { libc::prctl(libc::PR_GET_CHILD_SUBREAPER, &raw mut set) });
+    raw::own_pid() == 1 || (told.is_ok() && set == 1)
 }
 
 fn become_subreaper() -> bool {
     // SAFETY: PR_SET_CHILD_SUBREAPER takes an integer.
-    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1 as libc::c_ulong) == 0 }
+    call(|| unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1 as libc::c_ulong) }).is_ok()
 }
 
 fn is_ignored(signal: &Signal) -> bool {
@@ -74,7 +74,7 @@ fn set(signal: Signal, ignored: bool) {
 /// Makes sure that this one of 0, 1, 2 is open; answers whether it stands for nothing.
 fn ensure_open(number: RawFd) -> bool {
     // SAFETY: F_GETFD takes no argument; a closed number is told as EBADF.
-    if check(unsafe { libc::fcntl(number, libc::F_GETFD) }).is_ok() {
+    if call(|| unsafe { libc::fcntl(number, libc::F_GETFD) }).is_ok() {
         return is_placeholder(number);
     }
     if let Some(placeholder) = placeholder(number) {

@@ -204,7 +204,7 @@ fn is_childless() -> bool {
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
     // SAFETY: the call fills a live siginfo; WNOWAIT leaves the child as it is.
-    let told = raw::check(unsafe { libc::waitid(libc::P_ALL, 0, &mut info, how) });
+    let told = raw::call(|| unsafe { libc::waitid(libc::P_ALL, 0, &mut info, how) });
     told.is_err_and(|error| error.raw_os_error() == Some(libc::ECHILD))
 }
 
@@ -269,12 +269,12 @@ fn is_still(member: &Member) -> bool {
 
 fn session_of(pid: Pid) -> io::Result<Pid> {
     // SAFETY: getsid takes an integer.
-    raw::check(unsafe { libc::getsid(pid) })
+    raw::call(|| unsafe { libc::getsid(pid) })
 }
 
 fn group_of(pid: Pid) -> io::Result<Pid> {
     // SAFETY: getpgid takes an integer.
-    raw::check(unsafe { libc::getpgid(pid) })
+    raw::call(|| unsafe { libc::getpgid(pid) })
 }
 
 /// Whether anybody was there to get it.

@@ -11,6 +11,8 @@ pub mod threads;
 
 mod child;
 mod dirents;
+#[cfg(feature = "faults")]
+mod faults;
 mod proc;
 mod raw;
 mod stat;

@@ -1,4 +1,4 @@
-use super::Pid;
+use super::{Pid, raw};
 use crate::model::process::Usage;
 use crate::model::{ExitStatus, Signal};
 use std::time::Duration;
@@ -19,18 +19,18 @@ pub fn reap_one() -> Option<Reaped> {
         let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
         // `__WALL`: children from before our exec may have been cloned with another exit signal than CHLD.
         // SAFETY: both pointers are to live values that the call fills.
-        let pid = unsafe { libc::wait4(-1, &mut status, libc::WNOHANG | libc::__WALL, &mut usage) };
+        let pid = raw::call(|| unsafe { libc::wait4(-1, &mut status, libc::WNOHANG | libc::__WALL, &mut usage) });
         match pid {
-            1.. => {
+            Ok(pid @ 1..) => {
                 // A stop is not an exit. The kernel tells stops only of those we trace, and we trace nobody.
                 if let Some(status) = decode(status) {
                     return Some(Reaped { pid, status, usage: used(&usage) });
                 }
             }
-            0 => return None,
-            _ if super::raw::errno() == libc::EINTR => {}
+            Ok(_) => return None,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             // ECHILD: there is nobody to wait for.
-            _ => return None,
+            Err(_) => return None,
         }
     }
 }

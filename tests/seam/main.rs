@@ -1,0 +1,107 @@
+//! A whole run (boot, crash, items, survivors, strangers, stop) in which the Nth system call fails, for every N: it works, or
+//! it fails cleanly. Never a hang, a panic, a lost item, a process left behind or a descriptor that nobody closes.
+//! See `docs/testing.md`; `EXEUNT_SEAM="src/sys/spawn.rs:58 2 11 once" cargo test --features faults --test seam` is one such run, shown.
+
+mod scenario;
+
+use scenario::{Fault, Outcome};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const EPERM: i32 = 1;
+const EINTR: i32 = 4;
+const EAGAIN: i32 = 11;
+const ENOMEM: i32 = 12;
+const EMFILE: i32 = 24;
+const ERRNOS: [i32; 5] = [EINTR, EAGAIN, ENOMEM, EPERM, EMFILE];
+
+/// Runs at once. They mostly wait.
+const AT_ONCE: usize = 6;
+/// For each sweep. What is left over then is said, and counts as a failure only where every N was promised.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+#[test]
+fn f23_one_run_as_asked() {
+    let Ok(text) = std::env::var("EXEUNT_SEAM") else { return };
+    let fault = Fault::parse(&text).expect("FILE:LINE NTH ERRNO once|place|ever");
+    let outcome = scenario::run(&fault);
+    println!("{outcome:#?}");
+    outcome.judge(&fault, &scenario::run(&Fault::none())).expect("it works or fails cleanly");
+}
+
+/// Each call once, with one errno after the other: in five runs of the sweep each call would meet all; one is made here, and
+/// EXEUNT_SEAM_ALL makes all five.
+#[test]
+fn f23_every_call_fails_once() {
+    if std::env::var_os("EXEUNT_SEAM").is_some() {
+        return;
+    }
+    let plain = scenario::run(&Fault::none());
+    plain.judge(&Fault::none(), &plain).expect("a run without faults works");
+    let calls = telling(&plain.calls);
+    println!("{} of {} calls, from {} places", calls.len(), plain.calls.len(), plain.places().len());
+    let all = std::env::var_os("EXEUNT_SEAM_ALL").is_some();
+    let errnos = |at: usize| ERRNOS.into_iter().enumerate().filter(move |(i, _)| all || i % 5 == at % 5);
+    let fault = |(place, nth): (String, usize), errno| Fault { place, nth, errno, how: "once" };
+    let faults = calls.into_iter().enumerate();
+    let faults = faults.flat_map(|(at, call)| errnos(at).map(move |(_, errno)| fault(call.clone(), errno)));
+    sweep(faults.collect(), &plain);
+}
+
+/// The first call of each place of the code, and with it every later one from there: as where a sandbox forbids it.
+#[test]
+fn f45_every_place_fails_for_ever() {
+    if std::env::var_os("EXEUNT_SEAM").is_some() {
+        return;
+    }
+    let plain = scenario::run(&Fault::none());
+    let of = |place: &String| ERRNOS.map(|errno| Fault { place: place.clone(), nth: 1, errno, how: "place" });
+    sweep(plain.places().into_iter().flat_map(of).collect(), &plain);
+}
+
+/// Each call by its place and its number there. A look through /proc makes the same few calls for each process of the machine,
+/// of which the first and last few stand for all.
+fn telling(calls: &[String]) -> Vec<(String, usize)> {
+    let mut numbers = BTreeMap::<&String, usize>::new();
+    let mut told = Vec::new();
+    for (at, place) in calls.iter().enumerate() {
+        let number = numbers.entry(place).or_default();
+        *number += 1;
+        let near = |range: std::ops::Range<usize>| calls.get(range).is_some_and(|some| some.contains(place));
+        if !(near(at.saturating_sub(3)..at) && near(at + 1..at + 4)) {
+            told.push((place.clone(), *number));
+        }
+    }
+    told
+}
+
+fn sweep(faults: Vec<Fault>, plain: &Outcome) {
+    let (next, began) = (AtomicUsize::new(0), Instant::now());
+    let failures = Mutex::new(BTreeMap::<String, Vec<String>>::new());
+    let codes = Mutex::new(BTreeMap::<Option<i32>, usize>::new());
+    let worker = || {
+        while let Some(fault) = faults.get(next.fetch_add(1, Ordering::Relaxed)).filter(|_| began.elapsed() < PATIENCE) {
+            let outcome = scenario::run(fault);
+            *codes.lock().unwrap().entry(outcome.code).or_default() += 1;
+            if let Err(why) = outcome.judge(fault, plain) {
+                let place = outcome.struck.iter().next().cloned().unwrap_or_default();
+                failures.lock().unwrap().entry(place).or_default().push(format!("{fault}: {why}"));
+            }
+        }
+    };
+    thread::scope(|scope| (0..AT_ONCE).for_each(|_| _ = scope.spawn(worker)));
+    let (failures, codes) = (failures.into_inner().unwrap(), codes.into_inner().unwrap());
+    println!("{} faults in {:.0?}, exit codes {codes:?}", faults.len(), began.elapsed());
+    assert!(began.elapsed() < PATIENCE, "only {codes:?} of {} faults in time", faults.len());
+    let text: Vec<String> = failures.iter().map(|(place, all)| format!("== {place}\n{}", all.join("\n"))).collect();
+    assert!(failures.is_empty(), "{}", text.join("\n"));
+}
+
+impl Outcome {
+    fn places(&self) -> BTreeSet<&String> {
+        self.calls.iter().collect()
+    }
+}
