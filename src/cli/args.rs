@@ -36,8 +36,8 @@ pub struct Arguments {
 pub enum Command {
     /// Start the workers of a file and stay until the work is done or a signal says stop
     ///
-    /// TERM, INT and QUIT begin an orderly stop: the sources first, then each worker by its exit event, its signals and, if all
-    /// that is of no use, KILL. A second INT climbs one rung at once.
+    /// TERM, INT and QUIT begin an orderly stop: the sources first, then each worker by its exit event, its signals
+    /// and, if all that is of no use, KILL. A second INT climbs one rung at once.
     Run(Run),
     /// Tell every problem of a file, or what it means
     ///

@@ -125,7 +125,7 @@ fn give_up_words(worker: &WorkerPlan) -> String {
     };
     match worker.start_limit {
         Some(limit) => {
-            format!("given up after more than {} failures in {}, then {then}", limit.burst, show(limit.interval))
+            format!("given up at {} failures in {}, then {then}", limit.burst, show(limit.interval))
         }
         None => "never given up".to_owned(),
     }

@@ -2,6 +2,7 @@
 
 use super::args::{LogLevel, ReportFormat, Run};
 use super::{WRONG_FILE, file};
+use crate::config::Severity;
 use crate::shell::{self, RunOptions};
 use crate::sys::init;
 use std::rc::Rc;
@@ -10,7 +11,10 @@ use std::rc::Rc;
 pub fn run(arguments: &Run, log_level: LogLevel) -> u8 {
     let inherited = init::first_steps();
     let Some(loaded) = file::load(arguments.file.as_deref()) else { return WRONG_FILE };
-    loaded.tell(&super::check::warnings(&loaded));
+    // Notes are for who looks a file over; each run again they would only hide the rest.
+    let mut warnings = super::check::warnings(&loaded);
+    warnings.retain(|problem| problem.severity != Severity::Note);
+    loaded.tell(&warnings);
     let report = match arguments.report {
         ReportFormat::Text => shell::ReportFormat::Text,
         ReportFormat::Json => shell::ReportFormat::Json,

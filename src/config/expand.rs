@@ -1,4 +1,5 @@
-//! `${VAR}` and its kin, expanded in single strings after the file was parsed, so that no variable can change its shape.
+//! `${VAR}` and its kin, expanded in single strings after the file was parsed, so that no variable can change its
+//! shape.
 
 use super::problem::quote;
 use std::env::VarError;

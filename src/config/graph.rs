@@ -1,8 +1,8 @@
 //! The order of the workers: who is after whom, in levels.
 
-/// `after[i]` are the indices that `i` waits for. Answers the level of each, 0 for those that wait for nobody, else one more than
-/// the highest of those; or the nodes of a cycle in order, the first one repeated at its end. Runs in steps, not by recursion,
-/// since the depth of the graph comes from the file.
+/// `after[i]` are the indices that `i` waits for. Answers the level of each, 0 for those that wait for nobody, else one
+/// more than the highest of those; or the nodes of a cycle in order, the first one repeated at its end. Runs in steps,
+/// not by recursion, since the depth of the graph comes from the file.
 pub fn levels(after: &[Vec<usize>]) -> Result<Vec<u32>, Vec<usize>> {
     let mut levels = vec![0u32; after.len()];
     let mut waiting_for = after.iter().map(Vec::len).collect::<Vec<_>>();

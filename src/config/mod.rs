@@ -1,4 +1,5 @@
-//! From the text of a file to a [`Plan`], or to all of its problems. Opens no file and reads no environment: both are arguments.
+//! From the text of a file to a [`Plan`], or to all of its problems. Opens no file and reads no environment: both are
+//! arguments.
 //!
 //! ```text
 //! text     bytes -> text -> tree of values      what is no text, or too deep, is refused here
@@ -71,9 +72,9 @@ pub fn compile(bytes: &[u8], context: &Context<'_>) -> Result<Compiled, Vec<Prob
         return Err(problems.into_sorted());
     };
     let plan = compile::link(&file, text, context, &mut problems);
-    if !problems.is_empty() {
+    let Some(plan) = plan.filter(|_| problems.is_empty()) else {
         return Err(problems.into_sorted());
-    }
+    };
     let mut warnings = Problems::default();
     warn::warn(&plan, &file, &mut warnings);
     Ok(Compiled {

@@ -5,9 +5,11 @@ use std::fmt::Write as _;
 use std::ops::Range;
 
 /// Problems kept of one file.
-const KEPT: usize = 1000;
+pub const KEPT: usize = 1000;
 /// Problems shown of one file; the rest is counted.
 const SHOWN: usize = 100;
+/// Names that are searched for the nearest one.
+const SEARCHED: usize = 1000;
 /// Characters of a user's value that are shown.
 const QUOTED: usize = 60;
 
@@ -111,6 +113,11 @@ impl Problems {
         self.0.is_empty()
     }
 
+    /// What is found from now on is not kept, so that it need not be put into words.
+    pub fn is_full(&self) -> bool {
+        self.0.len() >= KEPT
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.0.iter()
     }
@@ -132,7 +139,7 @@ pub fn nearest<'a>(wrong: &str, right: &[&'a str]) -> Option<&'a str> {
     let slip = |name: &str| wrong.len() > 2 && strsim::damerau_levenshtein(&wrong, name) == 1;
     let closeness = |name: &str| strsim::jaro_winkler(&wrong, name).max(if slip(name) { 0.9 } else { 0.0 });
     let score = |name: &&'a str| (closeness(&plain(name)), *name);
-    let best = right.iter().map(score).max_by(|a, b| a.0.total_cmp(&b.0));
+    let best = right.iter().take(SEARCHED).map(score).max_by(|a, b| a.0.total_cmp(&b.0));
     best.filter(|&(score, _)| score >= 0.8).map(|(_, name)| name)
 }
 

@@ -1,5 +1,5 @@
-//! The file as written: every key that exists, with its type and the words of its documentation. The reader, the list of known
-//! keys and the JSON schema all come from here. What the keys mean together is the compiler's matter.
+//! The file as written: every key that exists, with its type and the words of its documentation. The reader, the list
+//! of known keys and the JSON schema all come from here. What the keys mean together is the compiler's matter.
 
 use super::read::{Named, section};
 use super::value::{
@@ -32,7 +32,8 @@ section! {
         name: Text,
         /// One deadline for the whole stop; when it is reached, KILL for all. Default: as long as the ladders need.
         stop_budget: Timespan<1>,
-        /// When the run ends. idle: when no work and no plain service is left; work: when the work is done, services are then stopped.
+        /// When the run ends. idle: when no work and no plain service is left; work: when the work is done, services
+        /// are then stopped.
         end: Word<End>,
         /// The worker whose exit code becomes ours.
         exit_code_from: Text,
@@ -48,9 +49,11 @@ section! {
         max_bytes: Size<1, { 1 << 40 }>,
         /// Payload bytes of one item, at most. Default 1MiB.
         max_item: Size<1, { 1 << 30 }>,
-        /// What happens when the queue is full. block: its source is not read; reject: the item becomes a dead letter. Default block.
+        /// What happens when the queue is full. block: its source is not read; reject: the item becomes a dead letter.
+        /// Default block.
         on_full: Word<OnFull>,
-        /// How long a worker may take for its oldest item before it is stopped and the item handed out again; "off" for no limit. Default 60s.
+        /// How long a worker may take for its oldest item before it is stopped and the item handed out again; "off" for
+        /// no limit. Default 60s.
         item_timeout: OrOff<Timespan<1>>,
         /// Deliveries of one item, counting retries and timeouts; then it becomes a dead letter. Default 5.
         max_attempts: Count<1, 1_000_000>,
@@ -74,7 +77,8 @@ section! {
         stdin: Flag,
         /// The items come from this program's standard output.
         command: Command,
-        /// How the items are told apart. line: by line feeds; nul: by NUL bytes, as `find -print0` writes them. Default line.
+        /// How the items are told apart. line: by line feeds; nul: by NUL bytes, as `find -print0` writes them. Default
+        /// line.
         framing: Word<Framing>,
         /// The program's working directory, relative to this file. Default: our own.
         working_directory: PathText,
@@ -92,7 +96,8 @@ section! {
         stop_signal: SignalName,
         /// How long the one signal of the shorthand waits for its effect. Default 8s.
         stop_timeout: Timespan<0>,
-        /// Whom the signals of a stop are for. mixed: the leader, survivors and KILL all members; group: always all members; process: only ever the leader. Default mixed.
+        /// Whom the signals of a stop are for. mixed: the leader, survivors and KILL all members; group: always all
+        /// members; process: only ever the leader. Default mixed.
         kill_mode: Word<KillMode>,
         /// Exit codes that count as success. Default [0].
         success_exit_status: ExitCodes,
@@ -120,13 +125,15 @@ section! {
         ignore_signals: SignalList,
         /// Signals that the program starts with blocked.
         block_signals: SignalList,
-        /// The stop ladder: `event WAIT` and `SIGNAL WAIT` in turn; KILL always follows. Default ["event 5s", "TERM 3s"] with a queue, ["TERM 8s"] without.
+        /// The stop ladder: `event WAIT` and `SIGNAL WAIT` in turn; KILL always follows. Default ["event 5s", "TERM
+        /// 3s"] with a queue, ["TERM 8s"] without.
         stop: Ladder,
         /// Shorthand for a ladder of this one signal. Default TERM.
         stop_signal: SignalName,
         /// How long the one signal of the shorthand waits for its effect. Default 8s.
         stop_timeout: Timespan<0>,
-        /// Whom the signals of a stop are for. mixed: the leader, survivors and KILL all members; group: always all members; process: only ever the leader. Default mixed.
+        /// Whom the signals of a stop are for. mixed: the leader, survivors and KILL all members; group: always all
+        /// members; process: only ever the leader. Default mixed.
         kill_mode: Word<KillMode>,
         /// Where results go: "null", "stdout" or "file:PATH", which is appended to. Default null.
         results: ResultsText,

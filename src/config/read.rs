@@ -1,5 +1,5 @@
-//! Reading a tree of TOML values into the sections of [`raw`](super::raw), key by key, so that one bad value does not hide
-//! the next. A derived deserializer stops at the first error of a table; this one collects them all.
+//! Reading a tree of TOML values into the sections of [`raw`](super::raw), key by key, so that one bad value does not
+//! hide the next. A derived deserializer stops at the first error of a table; this one collects them all.
 
 use super::problem::{Problem, Problems, Span, nearest, quote};
 use toml::de::{DeTable, DeValue};
@@ -115,8 +115,8 @@ pub fn entries<'a>(table: &'a DeTable<'a>) -> Vec<Entry<'a>> {
     entries
 }
 
-/// Declares a section of the file: a struct with one [`Field`] for each key, the reader that fills it and refuses keys it does
-/// not know, and in tests its JSON schema. The doc comments become the schema's descriptions.
+/// Declares a section of the file: a struct with one [`Field`] for each key, the reader that fills it and refuses keys
+/// it does not know, and in tests its JSON schema. The doc comments become the schema's descriptions.
 macro_rules! section {
     ($(#[$attribute:meta])* pub struct $name:ident { $($(#[$key_attribute:meta])* $key:ident: $type:ty,)* }) => {
         $(#[$attribute])*
@@ -158,6 +158,9 @@ pub(crate) use section;
 
 /// Tells about a key that does not exist. Answers the one that was probably meant, as it is named in the struct.
 pub fn unknown_key(entry: &Entry<'_>, known: &[String], problems: &mut Problems) -> Option<String> {
+    if problems.is_full() {
+        return None;
+    }
     let known = known.iter().map(String::as_str).collect::<Vec<_>>();
     let problem = Problem::error(entry.key.span, format!("unknown key {}", quote(entry.key.value)));
     problems.push(problem.suggest(entry.key.value, known.iter().copied()));

@@ -1,11 +1,13 @@
-//! The JSON schema of the file, made in tests from the sections of [`raw`](super::raw) and kept in `schemas/`, from where the program
-//! prints it. `EXEUNT_BLESS=1 cargo test schema` writes it anew.
+//! The JSON schema of the file, made in tests from the sections of [`raw`](super::raw) and kept in `schemas/`, from
+//! where the program prints it. `EXEUNT_BLESS=1 cargo test schema` writes it anew.
 
 use super::raw::File;
 use super::read::{Field, Named};
+use super::value::stop::RungText;
+use super::value::word::Choice;
 use super::value::{
-    Choice, Command, Count, Environment, Flag, Ladder, List, OrOff, PathText, Ratio, ResultsText, RungText, SignalName,
-    Size, Text, Timespan, Word,
+    Command, Count, Environment, Flag, Ladder, List, OrOff, PathText, Ratio, ResultsText, SignalName, Size, Text,
+    Timespan, Word,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
 use serde_json::{Value, json};
@@ -98,7 +100,18 @@ fn generated() -> Value {
     schema["definitions"]["Source"]["oneOf"] =
         json!([{ "required": ["command"] }, { "required": ["stdin"], "properties": { "stdin": { "const": true } } }]);
     schema["required"] = json!(["worker"]);
+    join_lines(&mut schema);
     schema
+}
+
+/// The doc comments' line ends mean nothing.
+fn join_lines(schema: &mut Value) {
+    match schema {
+        Value::String(text) => *text = text.replace('\n', " "),
+        Value::Array(values) => values.iter_mut().for_each(join_lines),
+        Value::Object(values) => values.values_mut().for_each(join_lines),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 #[test]

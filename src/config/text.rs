@@ -1,11 +1,14 @@
 //! From the bytes of a file to its text, or the reason why it is none; and from the text to a tree.
 
-use super::problem::{Place, Problem, Problems, Severity, Span};
+use super::problem::{KEPT, Place, Problem, Problems, Severity, Span};
 use super::read::Value;
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The largest file that is read, in bytes.
 pub const LARGEST_FILE: usize = 4 * 1024 * 1024;
+/// The largest text whose syntax errors are all told, in bytes: nonsense makes more errors than it has bytes.
+const RECOVERED: usize = 256 * 1024;
 /// How deep arrays and tables may be nested. The format itself needs four.
 const DEEPEST: usize = 32;
 
@@ -60,8 +63,9 @@ fn point(bytes: &[u8], offset: usize, message: &str) -> Problem {
     Problem::new(Severity::Error, Place::Point { line, column }, message)
 }
 
-/// The offset of the bracket, or the dot of a key, that goes deeper than [`DEEPEST`]. Knows strings and comments, but nothing else
-/// of the language: it runs ahead of the parser so that no recursion, ours or a destructor's, ever follows the input.
+/// The offset of the bracket, or the dot of a key, that goes deeper than [`DEEPEST`]. Knows strings and comments, but
+/// nothing else of the language: it runs ahead of the parser so that no recursion, ours or a destructor's, ever follows
+/// the input.
 fn too_deep(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let (mut depth, mut dots, mut at) = (0usize, 0usize, 0usize);
@@ -106,7 +110,7 @@ fn string_end(bytes: &[u8], at: usize) -> usize {
 /// Hands the tree of the text to `read`, also when there are syntax errors: then it is what could be saved.
 /// Answers whether the syntax was right.
 pub fn parse<T>(text: &str, problems: &mut Problems, read: impl FnOnce(&Value<'_>, &mut Problems) -> T) -> (T, bool) {
-    let (tree, errors) = DeTable::parse_recoverable(text);
+    let (tree, errors) = if text.len() <= RECOVERED { DeTable::parse_recoverable(text) } else { parse_large(text) };
     let span = Span::new(tree.span());
     let tree = DeValue::Table(tree.into_inner());
     let mut found = Problems::default();
@@ -133,11 +137,21 @@ fn lines_of(problem: &Problem, text: &str) -> (usize, usize) {
     (first, last.map_or(text.len(), |at| span.end + at))
 }
 
-/// The syntax errors without their consequences: one for each line, and for a table that is declared twice none of its keys.
+/// Up to the first error.
+fn parse_large(text: &str) -> (Spanned<DeTable<'_>>, Vec<toml::de::Error>) {
+    match DeTable::parse(text) {
+        Ok(tree) => (tree, Vec::new()),
+        Err(error) => (Spanned::new(0..text.len(), DeTable::new()), vec![error]),
+    }
+}
+
+/// The syntax errors without their consequences: one for each line, and for a table that is declared twice none of its
+/// keys.
 fn causes(errors: &[toml::de::Error], text: &str) -> Vec<Problem> {
     let mut errors = errors.iter().collect::<Vec<_>>();
     // An array or table is unclosed at the end of a string that is.
     errors.sort_by_key(|error| (error.span().map_or(0, |span| span.start), error.message().starts_with("unclosed")));
+    errors.truncate(KEPT);
     let mut causes = Vec::new();
     let mut told_to = None;
     let mut in_duplicate_table = false;

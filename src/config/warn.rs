@@ -84,7 +84,8 @@ fn shield(program: &Program, keys: &Worker, name: Span, problems: &mut Problems)
     }
 }
 
-/// A stop that leaves an item less time than it may take cuts off the slow ones. It is only a note where nobody chose the times.
+/// A stop that leaves an item less time than it may take cuts off the slow ones. It is only a note where nobody chose
+/// the times.
 fn short_event(
     worker: &WorkerPlan,
     queue: &QueuePlan,

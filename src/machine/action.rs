@@ -206,9 +206,9 @@ pub enum Note {
         items: u64,
     },
     StopDeadline,
-    /// The second INT: what was done now, and what the next one will do.
+    /// The second INT, or a further one: what the next will do, if there is anything left to do.
     Hurried {
-        next: LadderStep,
+        next: Option<LadderStep>,
     },
     Strangers {
         count: u32,

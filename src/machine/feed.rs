@@ -170,9 +170,7 @@ impl Machine {
     /// The process of a command source has left with all its members. `asked`: we told it to.
     pub(super) fn source_process_gone(&mut self, source: SourceId, status: ExitStatus, asked: bool, out: &mut Actions) {
         let Feed::Command(program) = &self.plan.source(source).feed else { return };
-        let well = asked
-            || matches!(status, ExitStatus::Exited(code) if program.success_exit_status.contains(&code))
-            || matches!(self.phase, Phase::Stopping(_));
+        let well = asked || program.is_success(status) || matches!(self.phase, Phase::Stopping(_));
         let feeding = &mut self.feeds[source.index()];
         feeding.process_gone = true;
         if !well {

@@ -275,7 +275,7 @@ impl Machine {
                 self.make_due(id);
             }
             None if !self.wants_restart(worker, status) => {
-                self.workers[worker.index()].failed |= !self.is_success(worker, status);
+                self.workers[worker.index()].failed |= !self.plan.worker(worker).program.is_success(status);
                 self.rest(id, fate, out);
             }
             Some(Purpose::Garbled) | None => {
@@ -290,15 +290,10 @@ impl Machine {
         }
     }
 
-    fn is_success(&self, worker: WorkerId, status: ExitStatus) -> bool {
-        let codes = &self.plan.worker(worker).program.success_exit_status;
-        matches!(status, ExitStatus::Exited(code) if codes.contains(&code))
-    }
-
     fn wants_restart(&self, worker: WorkerId, status: ExitStatus) -> bool {
         match self.plan.worker(worker).restart {
             Restart::Always => true,
-            Restart::OnFailure => !self.is_success(worker, status),
+            Restart::OnFailure => !self.plan.worker(worker).program.is_success(status),
             Restart::Never => false,
         }
     }

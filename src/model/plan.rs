@@ -2,6 +2,7 @@
 
 use super::id::{InstanceId, QueueId, SourceId, WorkerId};
 use super::item::Framing;
+use super::process::ExitStatus;
 use super::signal::{Signal, SignalSet};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -287,6 +288,11 @@ impl Plan {
 }
 
 impl Program {
+    /// Whether a program that ended by itself like this ended well.
+    pub fn is_success(&self, status: ExitStatus) -> bool {
+        matches!(status, ExitStatus::Exited(code) if self.success_exit_status.contains(&code))
+    }
+
     /// All waits of the ladder: how long after its beginning KILL comes.
     pub fn ladder_time(&self) -> Duration {
         self.ladder.iter().map(|rung| rung.wait).sum()

@@ -4,7 +4,7 @@ use super::notes;
 use super::pipes::{DRAIN, Standing};
 use super::table::{Life, Proc, Topic, What};
 use super::turn::Shell;
-use crate::machine::{Action, Event};
+use crate::machine::{Action, Event, Note};
 use crate::model::{InstanceId, ProcId, Signal, StopReason, Target};
 use crate::sys::members::{self, Member};
 use crate::sys::{Pid, fds};
@@ -70,7 +70,7 @@ impl Shell {
                 self.look_due = true;
             }
             Action::Distrust { source } => {
-                self.sources.distrust(source);
+                self.sources.distrust(source, self.poll.registry(), &mut self.facts);
                 self.look_due = true;
             }
             Action::WriteResult { worker, result } => self.sinks.push(worker, &result),
@@ -78,8 +78,24 @@ impl Shell {
             Action::HandBack { queue, payload } => self.disk.hand_back(queue, &payload),
             Action::Sweep { signal } => self.sweep(Some(signal)),
             Action::CountStrangers => self.sweep(None),
-            Action::Note(note) => notes::put(&self.plan, &note),
+            Action::Note(note) => self.note(&note),
             Action::Quit(report) => self.outcome = Some(report),
+        }
+    }
+
+    /// Only here is it known whether an item that took too long was read at all, which is what its owner asks first.
+    fn note(&self, note: &Note) {
+        notes::put(&self.plan, note);
+        let Note::ItemTimedOut { instance, .. } = note else { return };
+        let lives = |proc: &&Proc| proc.instance == *instance && matches!(proc.life, Life::Running);
+        let proc = self.table.iter().map(|(_, proc)| proc).find(lives);
+        if let Some(items) = proc.and_then(|proc| proc.items.as_ref()) {
+            let hint = if items.in_hand() {
+                "it was read and never answered: is the worker slow, or its output buffered?"
+            } else {
+                "it was never read: the worker does not read descriptor 3"
+            };
+            warn!("{}: {hint}", self.plan.instance_name(*instance));
         }
     }
 

@@ -26,8 +26,7 @@ struct Source {
 
 enum Inlet {
     Stdin {
-        /// epoll refuses it, and it is always ready.
-        regular: bool,
+        kind: StdinKind,
         ready: bool,
     },
     /// A command that does not run (yet, or any more).
@@ -36,6 +35,8 @@ enum Inlet {
         proc: ProcId,
         read: OwnedFd,
         ready: bool,
+        /// Exec was reported. Before that an end of file is that of a start that failed, not the source's.
+        born: bool,
     },
 }
 
@@ -43,7 +44,7 @@ impl Sources {
     pub fn new(plan: &Plan) -> Sources {
         let source = |(id, source): (u32, &crate::model::plan::SourcePlan)| {
             let inlet = match source.feed {
-                Feed::Stdin => Inlet::Stdin { regular: false, ready: false },
+                Feed::Stdin => Inlet::Stdin { kind: StdinKind::Pollable, ready: false },
                 Feed::Command(_) => Inlet::Idle,
             };
             let splitter = Splitter::new(source.framing, plan.queue(source.queue).max_item);
@@ -55,17 +56,14 @@ impl Sources {
     /// Touches descriptor 0 only where the plan has a source on it.
     pub fn register(&mut self, registry: &Registry) -> io::Result<()> {
         for source in &mut self.0 {
-            if let Inlet::Stdin { regular, ready } = &mut source.inlet {
-                *regular = match fds::stdin_kind() {
-                    StdinKind::Regular => true,
-                    StdinKind::Pollable | StdinKind::Terminal => {
-                        let token = Topic::Stdin.token();
-                        let registered = registry.register(&mut SourceFd(&0), token, Interest::READABLE);
-                        // EPERM: a kind of file that epoll does not know, which is always ready.
-                        registered.is_err()
-                    }
-                };
-                *ready = *regular;
+            if let Inlet::Stdin { kind, ready } = &mut source.inlet {
+                *kind = fds::stdin_kind();
+                let registered = || registry.register(&mut SourceFd(&0), Topic::Stdin.token(), Interest::READABLE);
+                // EPERM: a kind of file that epoll does not know, which is always ready.
+                if *kind != StdinKind::Regular && registered().is_err() {
+                    *kind = StdinKind::Regular;
+                }
+                *ready = *kind == StdinKind::Regular;
             }
         }
         Ok(())
@@ -78,7 +76,7 @@ impl Sources {
         let registered = registry.register(&mut SourceFd(&raw), Topic::Words(proc).token(), Interest::READABLE);
         let described = plan.source(id);
         source.splitter = Splitter::new(described.framing, plan.queue(described.queue).max_item);
-        source.inlet = Inlet::Stdout { proc, read, ready: registered.is_err() };
+        source.inlet = Inlet::Stdout { proc, read, ready: registered.is_err(), born: false };
         source.ended = false;
     }
 
@@ -95,6 +93,13 @@ impl Sources {
             && *proc == of
         {
             *ready = true;
+        }
+    }
+
+    /// Its program runs: what comes from now on is the source's.
+    pub fn born(&mut self, id: SourceId) {
+        if let Some(Inlet::Stdout { born, .. }) = self.0.get_mut(id.index()).map(|source| &mut source.inlet) {
+            *born = true;
         }
     }
 
@@ -141,16 +146,23 @@ impl Sources {
         }
     }
 
-    pub fn distrust(&mut self, id: SourceId) {
-        if let Some(source) = self.0.get_mut(id.index()) {
-            source.distrusted = true;
+    pub fn distrust(&mut self, id: SourceId, registry: &Registry, events: &mut Vec<Event>) {
+        let Some(source) = self.0.get_mut(id.index()) else { return };
+        match source.inlet {
+            // A file ends by itself whatever happens to us.
+            Inlet::Stdin { kind: StdinKind::Regular, .. } => {}
+            // Nobody goes on typing into a program that they told to stop, and no end of file would come.
+            Inlet::Stdin { kind: StdinKind::Terminal, .. } => self.abandon(id, registry, events),
+            Inlet::Stdin { kind: StdinKind::Pollable, .. } | Inlet::Idle | Inlet::Stdout { .. } => {
+                source.distrusted = true;
+            }
         }
     }
 
     /// Stops reading for good.
     pub fn abandon(&mut self, id: SourceId, registry: &Registry, events: &mut Vec<Event>) {
         let Some(source) = self.0.get_mut(id.index()).filter(|source| !source.ended) else { return };
-        if let Inlet::Stdin { regular: false, .. } = source.inlet {
+        if let Inlet::Stdin { kind: StdinKind::Pollable | StdinKind::Terminal, .. } = source.inlet {
             let _not_registered = registry.deregister(&mut SourceFd(&0));
         }
         let torn = source.torn();
@@ -162,7 +174,8 @@ impl Sources {
 impl Source {
     fn may_read(&self) -> bool {
         let ready = match &self.inlet {
-            Inlet::Stdin { ready, .. } | Inlet::Stdout { ready, .. } => *ready,
+            Inlet::Stdin { ready, .. } => *ready,
+            Inlet::Stdout { ready, born, .. } => *ready && *born,
             Inlet::Idle => false,
         };
         ready && !self.paused && !self.ended

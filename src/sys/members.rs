@@ -128,11 +128,16 @@ fn signal_stranger(pid: Pid, init: bool, signal: Signal) -> io::Result<()> {
     }
 }
 
-/// As a reaper of orphans we get whom a dead leader left: if each living child of ours leads a session of ours, and not
-/// one that is asked for, then nobody is left in those.
+/// As a reaper of orphans we get whom a dead leader left, so our living children tell whether there is anybody.
 fn nobody_is_left(proc: &mut Proc, sessions: &[Pid], is_leader: &dyn Fn(Pid) -> bool) -> bool {
     let Some(children) = proc.listed_children().filter(|_| init::is_reaper()) else { return false };
-    children.into_iter().all(|child| (is_leader(child) && !sessions.contains(&child)) || is_dead(proc, child))
+    children.into_iter().all(|child| leads_another(child, sessions, is_leader) || is_dead(proc, child))
+}
+
+/// A child that leads a session of ours was forked by us, and so are its descendants in that session: none of them is of
+/// these sessions, whose leaders must be dead. If one of these is led by a living child, the look has to be a full one.
+fn leads_another(child: Pid, sessions: &[Pid], is_leader: &dyn Fn(Pid) -> bool) -> bool {
+    is_leader(child) && !sessions.contains(&child)
 }
 
 /// A process may fork and die while we look, and its child may have a number that we already passed. So when
@@ -283,4 +288,17 @@ fn sent(told: io::Result<()>) -> io::Result<bool> {
 
 fn gone_is_fine(told: io::Result<()>) -> io::Result<()> {
     sent(told).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_leaders_of_other_sessions_make_a_look_short() {
+        let is_leader = |pid| pid < 100;
+        assert!(leads_another(10, &[20, 30], &is_leader));
+        assert!(!leads_another(20, &[20, 30], &is_leader), "its leader lives, so it has members");
+        assert!(!leads_another(500, &[20, 30], &is_leader), "adopted: somebody's descendant");
+    }
 }

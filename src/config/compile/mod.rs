@@ -20,13 +20,17 @@ use std::time::Duration;
 
 /// Processes of one plan, at most.
 const MOST_INSTANCES: u64 = 10_000;
-/// Queues, sources and workers of one plan, at most, of each.
-const MOST_SECTIONS: usize = 10_000;
+const MOST_QUEUES: usize = 1000;
+const MOST_SOURCES: usize = 1000;
+const MOST_WORKERS: usize = 10_000;
 
-/// The plan of a file. It is only good for something when no problem was added.
-pub fn link(file: &File, text: &str, context: &Context<'_>, problems: &mut Problems) -> Plan {
+/// The plan of a file. It is only good for something when no problem was added. `None` when the file declares so much
+/// that it was not looked at any further.
+pub fn link(file: &File, text: &str, context: &Context<'_>, problems: &mut Problems) -> Option<Plan> {
     let mut linker = Linker::new(file, text, context, problems);
-    linker.check_limits();
+    if !linker.is_within_limits() {
+        return None;
+    }
     linker.check_names();
     let queues = linker.queues();
     let sources = linker.sources();
@@ -35,7 +39,7 @@ pub fn link(file: &File, text: &str, context: &Context<'_>, problems: &mut Probl
     linker.check_instances(&sources, &workers);
     let (name, exit_code_from) = (linker.run_name(), linker.exit_code_from(&workers));
     let supervisor = file.supervisor.value();
-    Plan {
+    Some(Plan {
         name,
         stop_budget: supervisor.and_then(|section| section.stop_budget.value()).map(|span| span.0),
         end: supervisor.and_then(|section| section.end.value()).map_or(End::Idle, |word| word.0),
@@ -44,7 +48,7 @@ pub fn link(file: &File, text: &str, context: &Context<'_>, problems: &mut Probl
         queues,
         sources,
         workers,
-    }
+    })
 }
 
 struct Linker<'a> {
@@ -83,26 +87,28 @@ impl<'a> Linker<'a> {
         self.problems.push(Problem::error(span, message));
     }
 
-    fn check_limits(&mut self) {
+    fn is_within_limits(&mut self) -> bool {
         let counts = [
-            ("queues", named(&self.file.queue).len()),
-            ("sources", named(&self.file.source).len()),
-            ("workers", named(&self.file.worker).len()),
+            ("queues", named(&self.file.queue).len(), MOST_QUEUES),
+            ("sources", named(&self.file.source).len(), MOST_SOURCES),
+            ("workers", named(&self.file.worker).len(), MOST_WORKERS),
         ];
-        for (what, count) in counts.into_iter().filter(|&(_, count)| count > MOST_SECTIONS) {
-            let message = format!("the file declares {count} {what}, at most {MOST_SECTIONS} are allowed");
+        let over = counts.into_iter().filter(|&(_, count, most)| count > most).collect::<Vec<_>>();
+        for (what, count, most) in &over {
+            let message = format!("the file declares {count} {what}, at most {most} are allowed");
             self.problems.push(Problem::new(Severity::Error, Place::File, message));
         }
         if self.file.worker.is_absent() || self.file.worker.value().is_some_and(|workers| workers.0.is_empty()) {
             let problem = Problem::new(Severity::Error, Place::File, "the file declares no worker");
             self.problems.push(problem.help("add a [worker.NAME] with a command"));
         }
+        over.is_empty()
     }
 
     fn check_instances(&mut self, sources: &[SourcePlan], workers: &[WorkerPlan]) {
         let replicas = workers.iter().map(|worker| u64::from(worker.replicas)).sum::<u64>();
         let count = replicas + sources.iter().filter(|source| source.feed != Feed::Stdin).count() as u64;
-        if count > MOST_INSTANCES && workers.len() <= MOST_SECTIONS {
+        if count > MOST_INSTANCES {
             let message = format!("the file asks for {count} processes, at most {MOST_INSTANCES} are allowed");
             self.problems.push(Problem::new(Severity::Error, Place::File, message));
         }
@@ -160,7 +166,7 @@ impl<'a> Linker<'a> {
 
     fn queue_named(&mut self, name: &At<Text>) -> Option<QueueId> {
         let found = self.queue_ids.get(name.value.0.as_str()).copied();
-        if found.is_none() {
+        if found.is_none() && !self.problems.is_full() {
             let problem = Problem::error(name.span, format!("unknown queue {}", quote(&name.value.0)));
             let problem = match self.queue_ids.is_empty() {
                 true => problem.help(format!("declare it with [queue.{}]", name.value.0.escape_debug())),
@@ -173,7 +179,7 @@ impl<'a> Linker<'a> {
 
     fn worker_named(&mut self, name: &At<Text>, key: &str) -> Option<WorkerId> {
         let found = self.worker_ids.get(name.value.0.as_str()).copied();
-        if found.is_none() {
+        if found.is_none() && !self.problems.is_full() {
             let message = format!("unknown worker {} in {key}", quote(&name.value.0));
             let problem = Problem::error(name.span, message).suggest(&name.value.0, self.worker_ids.keys().copied());
             self.problems.push(problem);

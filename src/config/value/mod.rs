@@ -1,0 +1,76 @@
+//! The values of the file: how each is written, what is refused, and with which words.
+
+mod list;
+mod number;
+pub(super) mod stop;
+mod text;
+pub(super) mod word;
+
+pub use list::{Command, Environment, List};
+pub use number::{Count, Ratio, Size, Timespan, show, show_size};
+pub use stop::{Ladder, SignalName};
+pub use text::{Flag, PathText, ResultsText, Text};
+pub use word::{Mode, Word, WorkerFraming};
+
+use super::problem::Problems;
+use super::read::{Read, Value, section};
+
+pub type SignalList = List<SignalName, 64>;
+pub type ExitCodes = List<Count<0, 255>, 256>;
+pub type Names = List<Text, 1000>;
+
+/// `"off"`, or a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrOff<T> {
+    Off,
+    On(T),
+}
+
+impl<T: Read> Read for OrOff<T> {
+    fn read(value: &Value<'_>, problems: &mut Problems) -> Option<Self> {
+        match value.tree.as_str() {
+            Some("off") => Some(OrOff::Off),
+            Some(_) | None => T::read(value, problems).map(OrOff::On),
+        }
+    }
+}
+
+section! {
+    /// Waits that grow: `delay`, then `factor` times as long each time, never over `max`.
+    pub struct BackoffTable {
+        /// The first wait. Default 1s.
+        delay: Timespan<0>,
+        /// How much longer each wait is than the one before. Default 2.
+        factor: Ratio<1, 1000>,
+        /// The longest wait. Default 10m.
+        max: Timespan<0>,
+        /// Each wait is multiplied by a random number from 1 - jitter to 1 + jitter. Default 0.2.
+        jitter: Ratio<0, 1>,
+    }
+}
+
+section! {
+    /// The waits before restarts. The first restart is immediate.
+    pub struct RestartDelayTable {
+        /// The first wait. Default 100ms.
+        delay: Timespan<0>,
+        /// How much longer each wait is than the one before. Default 2.
+        factor: Ratio<1, 1000>,
+        /// The longest wait. Default 30s.
+        max: Timespan<0>,
+        /// Each wait is multiplied by a random number from 1 - jitter to 1 + jitter. Default 0.2.
+        jitter: Ratio<0, 1>,
+        /// An instance that ran this long starts its waits anew. Default 10s.
+        reset_after: Timespan<0>,
+    }
+}
+
+section! {
+    /// How many failed starts within which time are allowed.
+    pub struct StartLimitTable {
+        /// Failed starts that are allowed; one more and the worker is given up. Default 5.
+        burst: Count<1, 1_000_000>,
+        /// Default 60s.
+        interval: Timespan<1>,
+    }
+}

@@ -1,0 +1,180 @@
+//! A plan from a seed: small sizes and short times, so that every limit is met.
+
+use crate::dice::Dice;
+use exeunt::model::plan::{
+    Backoff, Consumer, End, Feed, KillMode, Log, OnFull, OnGiveUp, Plan, Program, QueuePlan, Restart, Results, Rung,
+    SourcePlan, StartLimit, Step, WorkerPlan,
+};
+use exeunt::model::{Framing, QueueId, Signal, SignalSet, WorkerId};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What a seed sets out to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mood {
+    /// Obedient processes and finite sources: the run must end by itself with everything done.
+    Calm,
+    /// Obedient processes, and a stop at some moment: it must end the instant all have left.
+    Stopped,
+    /// Some faults.
+    Mixed,
+    /// Faults for ever.
+    Wild,
+    /// Faults for a while, and no stop: then the run must come to its end by itself.
+    Healing,
+}
+
+impl Mood {
+    pub fn faulty(self) -> bool {
+        match self {
+            Mood::Calm | Mood::Stopped => false,
+            Mood::Mixed | Mood::Wild | Mood::Healing => true,
+        }
+    }
+
+    /// The sources are finite, and nobody stops the run.
+    pub fn finite(self) -> bool {
+        matches!(self, Mood::Calm | Mood::Healing)
+    }
+}
+
+/// When faults end in a run that heals.
+pub const HEALED: Duration = Duration::from_secs(20);
+
+pub fn plan(dice: &mut Dice, mood: Mood) -> Plan {
+    let queues: Vec<QueuePlan> = (0..dice.between(1, 2)).map(|i| queue(dice, mood, i)).collect();
+    let sources = sources(dice, mood, &queues);
+    let workers = workers(dice, mood, &queues);
+    let instances = Plan::roles(&sources, &workers);
+    let ends = mood.finite() || dice.percent(50);
+    Plan {
+        name: "sim".into(),
+        stop_budget: dice.percent(50).then(|| dice.millis(0, 9000)),
+        end: if ends { End::Work } else { End::Idle },
+        exit_code_from: None,
+        queues,
+        sources,
+        workers,
+        instances,
+    }
+}
+
+fn queue(dice: &mut Dice, mood: Mood, i: u64) -> QueuePlan {
+    let calm = mood == Mood::Calm;
+    let max_bytes = dice.pick(&[24, 64, 1000, 1 << 20]);
+    QueuePlan {
+        name: format!("q{i}"),
+        size: usize::try_from(dice.between(1, 12)).unwrap(),
+        max_bytes,
+        max_item: 24,
+        on_full: if !calm && dice.percent(25) { OnFull::Reject } else { OnFull::Block },
+        item_timeout: (!calm && dice.percent(60)).then(|| dice.millis(200, 6000)),
+        max_attempts: if calm { 1000 } else { dice.pick(&[1, 2, 3, 1000]) },
+        max_crashes: u32::try_from(dice.between(1, 3)).unwrap(),
+        backoff: backoff(dice),
+        drain_on_stop: dice.percent(30),
+        leftovers: dice.percent(50).then(|| PathBuf::from("left.txt")),
+        framing: Framing::Line,
+    }
+}
+
+fn backoff(dice: &mut Dice) -> Backoff {
+    let delay = dice.millis(0, 1500);
+    Backoff {
+        delay,
+        factor: dice.pick(&[1.0, 1.5, 2.0, 10.0]),
+        max: delay + dice.millis(0, 9000),
+        jitter: dice.pick(&[0.0, 0.0, 0.2, 1.0]),
+    }
+}
+
+fn sources(dice: &mut Dice, mood: Mood, queues: &[QueuePlan]) -> Vec<SourcePlan> {
+    let fewest = if mood.finite() { queues.len() as u64 } else { 0 };
+    let count = dice.between(fewest, 3).max(fewest);
+    let mut stdin = false;
+    let mut list = Vec::new();
+    for i in 0..count {
+        let of_stdin = !stdin && dice.percent(50);
+        stdin |= of_stdin;
+        let queue = if i < queues.len() as u64 { i } else { dice.below(queues.len() as u64) };
+        let feed = if of_stdin { Feed::Stdin } else { Feed::Command(Box::new(program(dice, 30))) };
+        let queue = QueueId(u32::try_from(queue).unwrap());
+        let framing = if mood == Mood::Calm { Framing::Line } else { dice.pick(&[Framing::Line, Framing::Nul]) };
+        list.push(SourcePlan { name: format!("s{i}"), queue, framing, feed });
+    }
+    list
+}
+
+fn workers(dice: &mut Dice, mood: Mood, queues: &[QueuePlan]) -> Vec<WorkerPlan> {
+    let count = queues.len() as u64 + dice.below(3);
+    let mut list: Vec<WorkerPlan> = Vec::new();
+    for i in 0..count {
+        let queue =
+            if i < queues.len() as u64 { Some(i) } else { dice.percent(50).then(|| dice.below(queues.len() as u64)) };
+        let queue = queue.map(|queue| QueueId(u32::try_from(queue).unwrap()));
+        let after: Vec<WorkerId> = (0..u32::try_from(i).unwrap()).map(WorkerId).filter(|_| dice.percent(25)).collect();
+        let level = after.iter().map(|id| list[id.index()].level + 1).max().unwrap_or(0);
+        list.push(worker(dice, mood, i, queue, after, level));
+    }
+    list
+}
+
+fn worker(dice: &mut Dice, mood: Mood, i: u64, queue: Option<QueueId>, after: Vec<WorkerId>, level: u32) -> WorkerPlan {
+    let calm = mood == Mood::Calm;
+    let limit = StartLimit { burst: u32::try_from(dice.between(1, 5)).unwrap(), interval: dice.millis(1000, 60_000) };
+    WorkerPlan {
+        name: format!("w{i}"),
+        program: program(dice, if queue.is_some() { 75 } else { 30 }),
+        replicas: u32::try_from(dice.between(1, 4)).unwrap(),
+        consumer: queue.map(|queue| consumer(dice, queue)),
+        restart: if calm { Restart::Always } else { dice.pick(&[Restart::Always, Restart::OnFailure, Restart::Never]) },
+        restart_delay: backoff(dice),
+        restart_reset_after: dice.millis(0, 10_000),
+        start_limit: (!calm && dice.percent(60)).then_some(limit),
+        on_give_up: if dice.percent(30) { OnGiveUp::Shutdown } else { OnGiveUp::Ignore },
+        after,
+        level,
+    }
+}
+
+fn consumer(dice: &mut Dice, queue: QueueId) -> Consumer {
+    Consumer {
+        queue,
+        framing: Framing::Line,
+        prefetch: dice.pick(&[1, 1, 1, 2, 3, 8]),
+        results: match dice.below(3) {
+            0 => Results::Null,
+            1 => Results::Stdout,
+            _ => Results::File(PathBuf::from("out.txt")),
+        },
+        max_items: dice.percent(30).then(|| dice.between(1, 6)),
+    }
+}
+
+/// `event`: chance in a hundred that the ladder begins with the exit event.
+fn program(dice: &mut Dice, event: u64) -> Program {
+    let mut ladder = Vec::new();
+    if dice.percent(event) {
+        ladder.push(Rung { step: Step::Event, wait: dice.millis(0, 4000) });
+    }
+    let signals = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::USR1];
+    let fewest = u64::from(ladder.is_empty());
+    for _ in 0..dice.between(fewest, 2) {
+        ladder.push(Rung { step: Step::Signal(dice.pick(&signals)), wait: dice.millis(0, 3000) });
+    }
+    Program {
+        command: vec!["prog".into()],
+        working_directory: None,
+        env: Vec::new(),
+        env_clear: false,
+        ignore_signals: SignalSet::EMPTY,
+        block_signals: SignalSet::EMPTY,
+        log: Log::Inherit,
+        ladder,
+        kill_mode: dice.pick(&[KillMode::Mixed, KillMode::Mixed, KillMode::Group, KillMode::Process]),
+        success_exit_status: vec![0],
+    }
+}
+
+/// A second, for bounds.
+pub const SECOND: Duration = Duration::from_secs(1);

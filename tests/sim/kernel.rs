@@ -1,0 +1,329 @@
+//! The fake kernel: births, signals, deaths, sessions.
+
+use crate::fake::{Fake, Happening, Items, Leader, Process, Session, Told};
+use crate::generate::Mood;
+use crate::manner::{self, BirthFate, Reaction, Temper};
+use exeunt::machine::Event;
+use exeunt::model::plan::Role;
+use exeunt::model::process::Usage;
+use exeunt::model::{ExitStatus, InstanceId, ProcId, Signal, SpawnError, Target};
+use std::time::Duration;
+
+impl Fake {
+    pub fn spawn(&mut self, proc: ProcId, instance: InstanceId) {
+        let consumes = self.plan.consumer(instance).is_some();
+        let ends = !consumes;
+        let manner = match self.plan.role(instance) {
+            Role::Source(_) => manner::draw(&mut self.dice, self.mood, false),
+            Role::Worker { .. } => manner::draw(&mut self.dice, self.mood, ends),
+        };
+        match manner.birth {
+            BirthFate::Executes { after } => self.after(after, Happening::Executes(proc)),
+            BirthFate::Fails { after, error } => self.after(after, Happening::BirthFails(proc, error)),
+            BirthFate::NoFork { error } => self.facts.births.push(Event::SpawnFailed { proc, error }),
+        }
+        let forked = !matches!(manner.birth, BirthFate::NoFork { .. });
+        let session = Session {
+            instance,
+            stopped: manner.stopped,
+            manner,
+            leader: if forked { Leader::Unborn } else { Leader::Dead(ExitStatus::Exited(127)) },
+            members: Vec::new(),
+            told: if forked { Told::Nothing } else { Told::Over },
+            pending: Vec::new(),
+            hung: false,
+            event_seen: false,
+            leaving: false,
+            items: consumes.then(Items::default),
+        };
+        self.sessions.insert(proc, session);
+    }
+
+    pub fn executes(&mut self, proc: ProcId) {
+        let Some(session) = self.sessions.get_mut(&proc) else { return };
+        if session.leader != Leader::Unborn || (session.hung && self.mood != Mood::Calm) {
+            return;
+        }
+        session.leader = Leader::Alive;
+        let manner = session.manner.clone();
+        let instance = session.instance;
+        self.facts.births.push(Event::Spawned { proc });
+        if manner.babbles && self.plan.consumer(instance).is_some() {
+            self.garbles(proc);
+        }
+        if let Some((life, status)) = manner.life {
+            self.after(life, Happening::Dies(proc, status));
+        }
+        for child in manner.offspring {
+            self.after(child.after, Happening::Forks(proc, child.temper, child.escapes));
+        }
+        if let Role::Source(source) = self.plan.role(instance) {
+            self.after(Duration::ZERO, Happening::Produces(source));
+        }
+    }
+
+    pub fn birth_fails(&mut self, proc: ProcId, error: SpawnError) {
+        let Some(session) = self.sessions.get_mut(&proc) else { return };
+        if session.leader != Leader::Unborn {
+            return;
+        }
+        session.leader = Leader::Dead(ExitStatus::Exited(127));
+        session.told = Told::Over;
+        self.facts.births.push(Event::SpawnFailed { proc, error });
+    }
+
+    pub fn kill(&mut self, proc: ProcId, signal: Signal, target: Target) {
+        match target {
+            Target::Unborn => self.kill_unborn(proc, signal),
+            Target::Leader => self.signal_leader(proc, signal),
+            Target::Members => {
+                self.signal_leader(proc, signal);
+                let count = self.sessions.get(&proc).map_or(0, |session| session.members.len());
+                (0..count).for_each(|at| self.signal_member(proc, at, signal));
+            }
+        }
+    }
+
+    /// A child that is killed before its exec closes the error pipe without a word: a birth, and in the same moment a death.
+    fn kill_unborn(&mut self, proc: ProcId, signal: Signal) {
+        let Some(session) = self.sessions.get_mut(&proc) else { return };
+        if session.leader == Leader::Unborn && session.manner.unkillable {
+            session.hung = true;
+        } else if session.leader == Leader::Unborn {
+            session.leader = Leader::Alive;
+            self.facts.births.push(Event::Spawned { proc });
+            self.dies(proc, ExitStatus::Signalled { signal, core: false });
+        } else {
+            self.signal_leader(proc, signal);
+        }
+    }
+
+    fn signal_leader(&mut self, proc: ProcId, signal: Signal) {
+        let Some(session) = self.sessions.get_mut(&proc) else { return };
+        if session.leader != Leader::Alive || session.hung {
+            return;
+        }
+        if signal == Signal::KILL && session.manner.unkillable {
+            session.hung = true;
+        } else if signal == Signal::KILL {
+            // Runs no more code from now on, but taking its memory apart may take a while.
+            session.hung = true;
+            let status = ExitStatus::Signalled { signal, core: false };
+            if self.dice.percent(30) {
+                let delay = self.dice.millis(10, 300);
+                self.after(delay, Happening::Dies(proc, status));
+            } else {
+                self.dies(proc, status);
+            }
+        } else if signal == Signal::CONT {
+            session.stopped = false;
+            let pending = std::mem::take(&mut session.pending);
+            pending.into_iter().for_each(|signal| self.reacts(proc, signal));
+            self.work(proc);
+        } else if session.stopped {
+            session.pending.push(signal);
+        } else {
+            self.reacts(proc, signal);
+        }
+    }
+
+    fn reacts(&mut self, proc: ProcId, signal: Signal) {
+        let Some(session) = self.sessions.get_mut(&proc) else { return };
+        let cleanup = session.manner.cleanup;
+        match session.manner.on_signal {
+            Reaction::Ignore => {}
+            Reaction::AtOnce => {
+                let status = ExitStatus::Signalled { signal, core: false };
+                self.after(cleanup, Happening::Dies(proc, status));
+            }
+            Reaction::FinishItem => {
+                session.event_seen = true;
+                self.work(proc);
+            }
+        }
+    }
+
+    /// The read end of the exit pipe became readable.
+    pub fn tell(&mut self, proc: ProcId) {
+        let Some(session) = self.sessions.get_mut(&proc) else { return };
+        match session.manner.on_event {
+            Reaction::Ignore => {}
+            Reaction::AtOnce | Reaction::FinishItem if session.leader != Leader::Alive => {}
+            Reaction::AtOnce => self.leave(proc),
+            Reaction::FinishItem => {
+                session.event_seen = true;
+                self.work(proc);
+            }
+        }
+    }
+
+    /// Cleans up and exits.
+    pub fn leave(&mut self, proc: ProcId) {
+        let Some(session) = self.sessions.get_mut(&proc) else { return };
+        if session.leaving || session.stopped {
+            return;
+        }
+        session.leaving = true;
+        let (cleanup, status) = (session.manner.cleanup, session.manner.status);
+        self.after(cleanup, Happening::Dies(proc, status));
+    }
+
+    pub fn dies(&mut self, proc: ProcId, status: ExitStatus) {
+        let Some(session) = self.sessions.get_mut(&proc) else { return };
+        if session.leader != Leader::Alive {
+            return;
+        }
+        session.leader = Leader::Dead(status);
+        self.facts.dead.push(proc);
+        self.session_changed(proc);
+    }
+
+    pub fn forks(&mut self, proc: ProcId, temper: Temper, escapes: bool) {
+        let Some(session) = self.sessions.get_mut(&proc) else { return };
+        if session.leader != Leader::Alive || session.hung {
+            return;
+        }
+        let child = Process { temper, alive: true, doomed: false };
+        if escapes {
+            self.strangers.push(child);
+        } else {
+            session.members.push(child);
+        }
+    }
+
+    fn signal_member(&mut self, proc: ProcId, at: usize, signal: Signal) {
+        let Some(member) = self.sessions.get_mut(&proc).and_then(|session| session.members.get_mut(at)) else { return };
+        if let Some(at_once) = fate(member, signal) {
+            let delay = if at_once { Duration::ZERO } else { self.dice.millis(0, 400) };
+            self.after(delay, Happening::MemberDies(proc, at));
+        }
+    }
+
+    pub fn member_dies(&mut self, proc: ProcId, at: usize) {
+        let Some(session) = self.sessions.get_mut(&proc) else { return };
+        let orphan = matches!(session.leader, Leader::Dead(_));
+        match session.members.get_mut(at) {
+            Some(member) if member.alive => member.alive = false,
+            Some(_) | None => return,
+        }
+        if orphan {
+            self.facts.others.push(Event::OrphanReaped);
+            self.facts.looks.push(proc);
+        }
+        self.session_changed(proc);
+    }
+
+    /// Strangers are all who live outside the sessions that the shell knows: those who made themselves one of their own, and
+    /// those whose session was forgotten.
+    pub fn sweep(&mut self, signal: Signal) {
+        for at in 0..self.strangers.len() {
+            if let Some(at_once) = fate(&mut self.strangers[at], signal) {
+                let delay = if at_once { Duration::ZERO } else { self.dice.millis(0, 400) };
+                self.after(delay, Happening::StrangerDies(at));
+            }
+        }
+        let forgotten = self.sessions.iter().filter(|(_, session)| session.told == Told::Over);
+        let forgotten: Vec<(ProcId, usize)> = forgotten.map(|(&proc, session)| (proc, session.members.len())).collect();
+        for (proc, members) in forgotten {
+            self.signal_leader(proc, signal);
+            (0..members).for_each(|at| self.signal_member(proc, at, signal));
+        }
+        self.count_strangers();
+    }
+
+    pub fn count_strangers(&mut self) {
+        let count = self.strangers_alive();
+        self.facts.others.push(Event::Strangers { count });
+    }
+
+    pub fn strangers_alive(&self) -> u32 {
+        let own = self.strangers.iter().filter(|process| process.alive).count();
+        let forgotten = self.sessions.values().filter(|session| session.told == Told::Over);
+        let forgotten: usize = forgotten.map(Session::living).sum();
+        u32::try_from(own + forgotten).unwrap()
+    }
+
+    pub fn stranger_dies(&mut self, at: usize) {
+        if std::mem::replace(&mut self.strangers[at].alive, false) {
+            self.facts.others.push(Event::OrphanReaped);
+        }
+    }
+
+    /// Whoever lives dies now, the unkillable too, and whoever is born from now on is obedient.
+    pub fn heals(&mut self) {
+        self.mood = Mood::Calm;
+        let living: Vec<(ProcId, usize)> =
+            self.sessions.iter().map(|(&proc, session)| (proc, session.members.len())).collect();
+        for (proc, members) in living {
+            self.executes(proc);
+            self.dies(proc, ExitStatus::Exited(1));
+            (0..members).for_each(|at| self.member_dies(proc, at));
+        }
+        (0..self.strangers.len()).for_each(|at| self.stranger_dies(at));
+    }
+
+    pub fn forget(&mut self, proc: ProcId) {
+        let Some(session) = self.sessions.get_mut(&proc) else { return };
+        session.told = Told::Over;
+        let instance = session.instance;
+        self.drain_source(instance);
+    }
+
+    /// Words that come of a death, told when the turn comes to deaths: the exit, then what is left of the session.
+    pub fn obituary(&mut self, proc: ProcId, told: &mut Vec<Event>) {
+        let Some(session) = self.sessions.get_mut(&proc) else { return };
+        let Leader::Dead(status) = session.leader else { return };
+        if session.told == Told::Over {
+            // Nobody of ours any more: it was forgotten.
+            return told.push(Event::OrphanReaped);
+        }
+        session.told = Told::Exited;
+        let in_hand = session.items.as_ref().is_some_and(Items::in_hand);
+        told.push(Event::Exited { proc, status, in_hand, usage: Usage::default() });
+        self.look(proc, told);
+    }
+
+    /// Whether the session is empty. It is not over before a source's stdout is read to its end.
+    pub fn look(&mut self, proc: ProcId, told: &mut Vec<Event>) {
+        let Some(session) = self.sessions.get_mut(&proc) else { return };
+        if session.told != Told::Exited {
+            return;
+        }
+        let count = session.members.iter().filter(|member| member.alive).count();
+        let instance = session.instance;
+        if count > 0 {
+            told.push(Event::MembersLeft { proc, count: u32::try_from(count).unwrap() });
+        } else if self.source_is_read(instance, told) {
+            if let Some(session) = self.sessions.get_mut(&proc) {
+                session.told = Told::Over;
+            }
+            told.push(Event::MembersGone { proc });
+        }
+    }
+}
+
+impl Session {
+    pub fn anybody(&self) -> bool {
+        self.living() > 0
+    }
+
+    fn living(&self) -> usize {
+        let leader = usize::from(!matches!(self.leader, Leader::Dead(_)));
+        leader + self.members.iter().filter(|member| member.alive).count()
+    }
+}
+
+/// Whether the process dies of this signal, and if so whether at once.
+fn fate(process: &mut Process, signal: Signal) -> Option<bool> {
+    let kill = signal == Signal::KILL;
+    let dies = match process.temper {
+        Temper::Obeys => signal != Signal::CONT,
+        Temper::IgnoresAllButKill => kill,
+        Temper::Unkillable => false,
+    };
+    if !process.alive || !dies || (process.doomed && !kill) {
+        return None;
+    }
+    process.doomed = true;
+    Some(kill)
+}

@@ -1,0 +1,157 @@
+//! L3, L8 and L9: who is left behind, whether time passes, and when a stop is over.
+
+use super::{Laws, Phase, Record, Verdict, hold};
+use crate::fake::{Fake, Leader, Session};
+use crate::generate::{HEALED, Mood, SECOND};
+use crate::manner::Temper;
+use exeunt::machine::Report;
+use exeunt::model::plan::{Feed, KillMode};
+use exeunt::model::{InstanceId, ProcId, Signal, Time};
+use std::time::Duration;
+
+impl Laws {
+    /// L3: an instance has one incarnation at a time, numbers are never used twice, and nothing is started once a stop has
+    /// begun, but for the workers of a queue that is drained. L2's cousin: no restart before its delay is over.
+    pub(super) fn spawns(&mut self, now: Time, proc: ProcId, instance: InstanceId) -> Verdict {
+        hold("L10", !self.records.contains_key(&proc), || format!("{proc} is used twice"))?;
+        let old = self.open().find(|(_, record)| record.instance == instance).map(|(proc, _)| *proc);
+        hold("L3", old.is_none(), || format!("{instance:?} is started anew while {old:?} is not over"))?;
+        let drains = self.plan.consumer(instance).is_some_and(|consumer| self.plan.queue(consumer.queue).drain_on_stop);
+        // In the turn in which the deadline is reached it is not heard before the tick.
+        hold("L3", self.stop.is_none() || (drains && !self.past_deadline(self.turns_at.0)), || {
+            format!("{instance:?} is started in a stop")
+        })?;
+        let due = self.restarts.remove(&instance).unwrap_or(Time::ZERO);
+        hold("L2", now >= due, || format!("{instance:?} is restarted at {now}, due at {due}"))?;
+        let window = self.plan.consumer(instance).map_or(0, |consumer| consumer.prefetch);
+        let record = Record {
+            instance,
+            phase: Phase::Unborn,
+            climbed: 0,
+            last: now,
+            asked: None,
+            killed: false,
+            survivors: None,
+            unkillable: false,
+            closed: false,
+            window,
+            last_sign: now,
+        };
+        self.records.insert(proc, record);
+        Ok(())
+    }
+
+    /// L8: time passes. A loop that comes back at once, again and again, spins.
+    pub(super) fn time_passes(&mut self, now: Time) -> Verdict {
+        let (at, turns) = self.turns_at;
+        self.turns_at = if at == now { (now, turns + 1) } else { (now, 0) };
+        hold("L8", self.turns_at.1 < 50, || "turn after turn, and no time passes".into())
+    }
+
+    /// L9: at the deadline KILL goes to everybody who is still there.
+    pub(super) fn killed_at_the_deadline(&mut self, now: Time) -> Verdict {
+        if !self.past_deadline(now) {
+            return Ok(());
+        }
+        let spared = |record: &Record| {
+            record.phase == Phase::Exited && self.program(record.instance).kill_mode == KillMode::Process
+        };
+        let alive = self.open().find(|(_, record)| !record.killed && !spared(record));
+        hold("L9", alive.is_none(), || format!("{:?} was not killed at the deadline", alive.map(|(proc, _)| proc)))
+    }
+
+    /// L9: past the deadline strangers, too, get nothing but KILL.
+    pub(super) fn sweeps(&mut self, now: Time, signal: Signal) -> Verdict {
+        let late = self.past_deadline(now) && signal != Signal::KILL;
+        hold("L9", !late, || format!("strangers get {signal} past the deadline"))
+    }
+
+    /// L9: a stop is over the instant that everybody has left and everything was said.
+    pub(super) fn ends_at_once(&mut self, _now: Time, fake: &Fake) -> Verdict {
+        let read = fake
+            .sources
+            .iter()
+            .zip(&self.plan.sources)
+            .all(|(source, plan)| source.ended || matches!(plan.feed, Feed::Command(_)));
+        let written = fake.writers.iter().all(|writer| writer.closed || writer.waiting == 0);
+        let drained = (0..).zip(&self.plan.queues).all(|(i, queue)| !queue.drain_on_stop || self.reference.is_empty(i));
+        let gone = self.open().next().is_none() && fake.strangers_alive() == 0;
+        let over = self.stop.is_some() && read && written && drained && gone;
+        hold("L9", !over, || "everybody has left, and the stop goes on".into())
+    }
+
+    /// L9: a stop ends: within its budget, or within what the ladders need, and a bound for what KILL does not remove.
+    pub(super) fn ends_in_time(&mut self, now: Time) -> Verdict {
+        let Some(stop) = self.stop else { return Ok(()) };
+        let levels = self.plan.stop_levels();
+        let ladder = |level: &Vec<InstanceId>| level.iter().map(|&id| self.program(id).ladder_time()).max();
+        let ladders: Duration = levels.iter().filter_map(ladder).sum();
+        let each = UNKILLABLE + SECOND;
+        let drains = self.plan.queues.iter().any(|queue| queue.drain_on_stop);
+        let longest = match self.plan.stop_budget {
+            Some(budget) => budget,
+            None if drains => return Ok(()),
+            None => ladders,
+        };
+        let most = longest + each * u32::try_from(levels.len()).unwrap() + STRANGERS + self.late;
+        hold("L9", now <= stop.began + most, || format!("the stop of {} is not over after {most:?}", stop.began))
+    }
+
+    /// L3: at the end nobody is left, but for those whom KILL does not remove, and these are reported.
+    pub(super) fn nobody_is_left(&mut self, report: &Report, fake: &Fake) -> Verdict {
+        for (proc, session) in &fake.sessions {
+            hold("L3", !leader_left(session), || format!("the leader of {proc} is left"))?;
+            hold("L3", !members_left(session), || format!("members of {proc} are left"))?;
+        }
+        let strangers = fake.strangers.iter().filter(|process| process.alive);
+        let killable = strangers.filter(|process| process.temper != Temper::Unkillable).count();
+        hold("L3", killable == 0, || format!("{killable} strangers are left"))?;
+        hold("L3", report.strangers_left >= fake.strangers_alive(), || {
+            format!("{} strangers are reported, {} are left", report.strangers_left, fake.strangers_alive())
+        })
+    }
+
+    /// L9: once faults have stopped, a run with finite sources comes to its end by itself.
+    pub(super) fn heals(&mut self, now: Time) -> Verdict {
+        let most = HEALED + HEALING + self.late;
+        hold("L9", self.mood != Mood::Healing || now <= Time::ZERO + most, || {
+            format!("faults ended at {HEALED:?}, the run goes on")
+        })
+    }
+
+    /// A finite source and obedient workers: the run ends by itself, with everything done.
+    pub(super) fn calm_runs_do_everything(&mut self, report: &Report) -> Verdict {
+        let done = report.queues.iter().all(|queue| queue.done == queue.accepted);
+        hold("L9", self.mood != Mood::Calm || (done && report.exit_code == 0), || {
+            format!("a calm run ends with code {} and {:?}", report.exit_code, report.queues)
+        })
+    }
+
+    /// Exit codes: 70 before 1 before 75 before 65 before 0, and none without its cause.
+    pub(super) fn code_is_right(&mut self, report: &Report) -> Verdict {
+        let back = report.queues.iter().any(|queue| queue.handed_back > 0);
+        let dead = report.queues.iter().any(|queue| queue.dead > 0);
+        let right = match report.exit_code {
+            0 => !back && !dead,
+            65 => !back,
+            1 | 75 => true,
+            _ => false,
+        };
+        hold("code", right, || format!("{} with {:?}", report.exit_code, report.queues))
+    }
+}
+
+/// How long the machine may wait for what KILL does not remove, per level.
+const UNKILLABLE: Duration = Duration::from_secs(11);
+/// The longest that a run takes to its end after the faults: a backlog, and every item in the longest back-off.
+const HEALING: Duration = Duration::from_secs(600);
+/// For descendants outside every session: TERM, a moment, KILL, a bound.
+const STRANGERS: Duration = Duration::from_secs(20);
+
+fn leader_left(session: &Session) -> bool {
+    (session.leader == Leader::Unborn || session.leader == Leader::Alive) && !session.manner.unkillable
+}
+
+fn members_left(session: &Session) -> bool {
+    session.members.iter().any(|member| member.alive && member.temper != Temper::Unkillable)
+}

@@ -1,0 +1,228 @@
+//! One run: the machine in the fake world, turn by turn, with the laws looking on.
+
+use crate::dice::Dice;
+use crate::fake::{Fake, Happening};
+use crate::generate::{self, HEALED, Mood};
+use crate::laws::{Broken, Laws};
+use crate::saboteur::Sabotage;
+use crate::trace::Trace;
+use exeunt::machine::{Action, Actions, Event, Machine, Meaning, Report};
+use exeunt::model::plan::Plan;
+use exeunt::model::{Signal, Time};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// More turns than this in one run: something goes round in circles.
+const MOST_TURNS: u64 = 30_000;
+/// Rounds of one turn, in which no time passes.
+const MOST_ROUNDS: u64 = 200;
+
+pub struct World {
+    pub machine: Machine,
+    pub fake: Fake,
+    pub laws: Laws,
+    pub trace: Trace,
+    pub turns: u64,
+    pub quit: Option<Report>,
+    /// Which wrong decision is put in, if any.
+    pub sabotage: Option<Sabotage>,
+}
+
+/// What a broken run leaves for people to look at.
+pub struct Failure {
+    pub turn: u64,
+    pub broken: Broken,
+    pub trace: Trace,
+    pub plan: Rc<Plan>,
+}
+
+pub fn mood_of(seed: u64) -> Mood {
+    let moods = [Mood::Calm, Mood::Stopped, Mood::Mixed, Mood::Wild, Mood::Wild, Mood::Healing];
+    moods[usize::try_from(seed % 6).unwrap()]
+}
+
+/// Runs a seed to its end; answers its trace and how many turns it took.
+pub fn run(seed: u64, sabotage: Option<Sabotage>) -> Result<(Trace, u64), Box<Failure>> {
+    let mood = mood_of(seed);
+    let mut dice = Dice::new(seed);
+    let plan = Rc::new(generate::plan(&mut dice, mood));
+    let mut world = World::new(plan.clone(), mood, dice, seed);
+    if let Some(sabotage) = sabotage {
+        let mut other = (*plan).clone();
+        sabotage.plan(&mut other);
+        world.machine = Machine::new(Rc::new(other), seed);
+        world.sabotage = Some(sabotage);
+    }
+    world.plan_signals();
+    match world.run() {
+        Ok(()) => Ok((world.trace, world.turns)),
+        Err(broken) => Err(Box::new(Failure { turn: world.turns, broken, trace: world.trace, plan })),
+    }
+}
+
+impl World {
+    pub fn new(plan: Rc<Plan>, mood: Mood, dice: Dice, seed: u64) -> World {
+        World {
+            machine: Machine::new(plan.clone(), seed),
+            fake: Fake::new(plan.clone(), mood, dice),
+            laws: Laws::new(plan, mood),
+            trace: Trace::default(),
+            turns: 0,
+            quit: None,
+            sabotage: None,
+        }
+    }
+
+    /// Stops at random moments, often during the boot, often more than one.
+    fn plan_signals(&mut self) {
+        let fake = &mut self.fake;
+        if fake.mood.finite() {
+            if fake.mood == Mood::Healing {
+                fake.after(HEALED, Happening::Heals);
+            }
+            return;
+        }
+        let stop = [(Signal::TERM, Meaning::Stop), (Signal::INT, Meaning::Interrupt), (Signal::QUIT, Meaning::Stop)];
+        let longest = fake.dice.pick(&[200, 5000, 60_000]);
+        let mut at = fake.dice.millis(0, longest);
+        let (signal, meaning) = fake.dice.pick(&stop);
+        fake.after(at, Happening::Signalled(signal, meaning));
+        while fake.mood != Mood::Stopped && fake.dice.percent(60) {
+            let pause = fake.dice.pick(&[0, 300, 3000]);
+            at += fake.dice.millis(0, pause);
+            let (signal, meaning) = fake.dice.pick(&stop);
+            fake.after(at, Happening::Signalled(signal, meaning));
+        }
+        // A drain without a budget and with a worker that never answers has no other end.
+        for patience in [400, 410, 420] {
+            fake.after(at + Duration::from_secs(patience), Happening::Signalled(Signal::INT, Meaning::Interrupt));
+        }
+        fake.after(at + Duration::from_millis(70), Happening::Signalled(Signal::USR1, Meaning::Nothing));
+    }
+
+    pub fn run(&mut self) -> Result<(), Broken> {
+        self.round(vec![Event::Began])?;
+        self.turn()?;
+        while self.quit.is_none() {
+            self.turns += 1;
+            if self.turns > MOST_TURNS {
+                return Err(Broken::new("L9", "the run does not end"));
+            }
+            self.pass_time()?;
+            self.turn()?;
+        }
+        Ok(())
+    }
+
+    /// The clock jumps to the next thing that is due, and sometimes we are called late.
+    pub fn pass_time(&mut self) -> Result<(), Broken> {
+        let next = [self.fake.next_happening(), self.deadline()].into_iter().flatten().min();
+        let Some(next) = next else {
+            return Err(Broken::new("L9", "nothing is due any more, and the run has not ended"));
+        };
+        let mut now = next.max(self.fake.now);
+        if self.fake.mood.faulty() && self.fake.dice.percent(2) {
+            let late = self.fake.dice.millis(0, 5000);
+            now = now + late;
+            self.laws.late(late);
+            self.trace.remark(now, format!("late by {late:?}"));
+        }
+        self.fake.now = now;
+        Ok(())
+    }
+
+    /// Everything that is due now: told, and what comes of it told, until it is quiet.
+    pub fn turn(&mut self) -> Result<(), Broken> {
+        for round in 0.. {
+            if round > MOST_ROUNDS {
+                return Err(Broken::new("L8", "rounds without end in one turn"));
+            }
+            self.fake.run_due();
+            let events = self.gather();
+            if events.is_empty() && round > 0 {
+                break;
+            }
+            let orders = self.round(events)?;
+            if self.quit.is_some() {
+                return self.laws.at_quit(self.quit.as_ref(), &self.fake);
+            }
+            if orders == 0 && self.deadline().is_some_and(|due| due <= self.fake.now) {
+                return Err(Broken::new("L8", "the deadline is not in the future, and nothing was ordered"));
+            }
+        }
+        self.laws.after_turn(self.fake.now, &self.fake)
+    }
+
+    /// Signals, births, words, items, deaths with what they leave, others: the order of the shell.
+    fn gather(&mut self) -> Vec<Event> {
+        self.fake.sources.iter_mut().for_each(|source| source.had_its_turn = false);
+        let facts = &mut self.fake.facts;
+        let mut events = std::mem::take(&mut facts.signals);
+        events.append(&mut facts.births);
+        events.append(&mut facts.words);
+        events.append(&mut facts.items);
+        let dead = std::mem::take(&mut facts.dead);
+        let looks = std::mem::take(&mut facts.looks);
+        dead.into_iter().for_each(|proc| self.fake.obituary(proc, &mut events));
+        looks.into_iter().for_each(|proc| self.fake.look(proc, &mut events));
+        events.append(&mut self.fake.facts.others);
+        events
+    }
+
+    /// Tells the machine these events and a tick, then does what it ordered. Answers how much that was.
+    fn round(&mut self, events: Vec<Event>) -> Result<usize, Broken> {
+        let mut orders = Actions::new();
+        for event in events.into_iter().chain([Event::Tick]) {
+            self.tell(event, &mut orders)?;
+        }
+        let count = orders.len();
+        orders.into_iter().for_each(|order| self.perform(order));
+        Ok(count)
+    }
+
+    fn tell(&mut self, event: Event, orders: &mut Actions) -> Result<(), Broken> {
+        let now = self.fake.now;
+        self.trace.heard(now, &event);
+        self.laws.hear(now, &event)?;
+        let mut actions = Actions::new();
+        let heard = event.clone();
+        let machine = &mut self.machine;
+        let outcome = catch_unwind(AssertUnwindSafe(|| machine.handle(now, heard, &mut actions)));
+        if let Some(sabotage) = self.sabotage {
+            sabotage.spoil(&event, &mut actions);
+        }
+        actions.iter().for_each(|action| self.trace.ordered(now, action));
+        outcome.map_err(|_| Broken::new("L6", "the machine panicked"))?;
+        self.laws.handled(now, &event, &actions)?;
+        orders.append(&mut actions);
+        Ok(())
+    }
+
+    fn perform(&mut self, action: Action) {
+        let fake = &mut self.fake;
+        match action {
+            Action::Spawn { proc, instance } => fake.spawn(proc, instance),
+            Action::Deliver { proc, token, payload: _ } => fake.deliver(proc, token),
+            Action::CloseItems { proc } => fake.close_items(proc),
+            Action::Tell { proc, .. } => fake.tell(proc),
+            Action::Kill { proc, signal, target } => fake.kill(proc, signal, target),
+            Action::CheckMembers { proc } => fake.facts.looks.push(proc),
+            Action::Forget { proc } => fake.forget(proc),
+            Action::Pause { source } => fake.pause(source),
+            Action::Resume { source } => fake.resume(source),
+            Action::Abandon { source } => fake.abandon(source),
+            Action::Distrust { source } => fake.distrust(source),
+            Action::WriteResult { worker, .. } => fake.write_result(worker),
+            Action::Sweep { signal } => fake.sweep(signal),
+            Action::CountStrangers => fake.count_strangers(),
+            Action::Bury(_) | Action::HandBack { .. } | Action::Note(_) => {}
+            Action::Quit(report) => self.quit = Some(*report),
+        }
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        let deadline = self.machine.deadline();
+        self.sabotage.map_or(deadline, |sabotage| sabotage.deadline(self.fake.now, deadline))
+    }
+}
