@@ -166,9 +166,12 @@ impl Machine {
     }
 
     pub(super) fn kill_survivors(&mut self, id: InstanceId, out: &mut Actions) {
+        let leaves_them = self.plan.program(id).kill_mode == KillMode::Process;
         let State::Remains(life, remains) = &mut self.instances[id.index()].state else { return };
         let proc = life.proc;
         match remains.survivors {
+            // The next look, which is asked for, ends the wait for them.
+            Survivors::Unknown if leaves_them => return out.push(Action::CheckMembers { proc }),
             Survivors::Killed { .. } => return,
             Survivors::Unknown | Survivors::Told { .. } => {}
         }

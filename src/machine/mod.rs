@@ -79,6 +79,8 @@ struct Crew {
     ever_ran: bool,
     /// Items whose result is handed to the writer and not reported written, in that order.
     settling: VecDeque<Item>,
+    /// Results that were no longer waited for: the writer may still get them written, ahead of those in `settling`.
+    forsaken: u32,
     results_closed: bool,
 }
 

@@ -130,7 +130,10 @@ impl Machine {
 
     pub(super) fn results_written(&mut self, worker: WorkerId, count: u32, out: &mut Actions) {
         let Some(queue) = self.plan.worker(worker).consumer.as_ref().map(|consumer| consumer.queue) else { return };
-        for _ in 0..count {
+        let crew = &mut self.workers[worker.index()];
+        let late = count.min(crew.forsaken);
+        crew.forsaken -= late;
+        for _ in late..count {
             let Some(item) = self.workers[worker.index()].settling.pop_front() else {
                 return self.bug(format!("more results of worker {} were written than there were", worker.0), out);
             };
@@ -160,6 +163,8 @@ impl Machine {
         let Some(queue) = self.plan.worker(worker).consumer.as_ref().map(|consumer| consumer.queue) else { return };
         for item in std::mem::take(&mut self.workers[worker.index()].settling) {
             self.queues[queue.index()].settling -= 1;
+            let forsaken = &mut self.workers[worker.index()].forsaken;
+            *forsaken = forsaken.saturating_add(1);
             self.give_back_for_good(queue, item, out);
         }
         self.progressed = true;

@@ -59,10 +59,11 @@ pub(super) struct Sweep {
 }
 
 impl Stop {
-    /// Whether this instance works off a queue and is started again when it dies.
+    /// Whether this instance works off a queue and is started again when it dies: until its level is begun. From then on
+    /// nobody would tell a new incarnation to leave.
     pub fn drains(&self, machine: &Machine, id: InstanceId) -> bool {
-        let gate = machine.plan.consumer(id).map(|consumer| machine.queues[consumer.queue.index()].gate);
-        gate == Some(Gate::Draining)
+        let told = self.levels.iter().take(self.entered).flatten().any(|&other| other == id);
+        !told && machine.is_fed_from_draining(id)
     }
 }
 
@@ -235,6 +236,11 @@ impl Machine {
         self.progressed = true;
     }
 
+    fn is_fed_from_draining(&self, id: InstanceId) -> bool {
+        let gate = self.plan.consumer(id).map(|consumer| self.queues[consumer.queue.index()].gate);
+        gate == Some(Gate::Draining)
+    }
+
     /// Every queue that is worked off is empty and gets nothing more.
     fn is_drained(&self) -> bool {
         let draining = |queue: QueueId| self.queues[queue.index()].gate == Gate::Draining;
@@ -262,7 +268,7 @@ impl Machine {
     fn reason_for(&self, id: InstanceId) -> StopReason {
         let Phase::Stopping(stop) = &self.phase else { return StopReason::Shutdown };
         let consumes = self.plan.consumer(id).is_some();
-        if consumes && (stop.cause == StopCause::Done || stop.drains(self, id)) {
+        if consumes && (stop.cause == StopCause::Done || self.is_fed_from_draining(id)) {
             StopReason::Drained
         } else {
             StopReason::Shutdown
@@ -284,8 +290,11 @@ impl Machine {
             let (cause, began) = (stop.cause.clone(), stop.began);
             self.timers.cancel(Key::Farewell);
             self.timers.cancel(Key::Stdin);
-            self.phase = Phase::Sweeping(Sweep { cause, began, signal: Signal::TERM, noted: false, count: 0 });
-            out.push(Action::Sweep { signal: Signal::TERM });
+            // Past the deadline there is no moment left between TERM and KILL.
+            let past = self.plan.stop_budget.is_some_and(|budget| began + budget <= self.now);
+            let signal = if past { Signal::KILL } else { Signal::TERM };
+            self.phase = Phase::Sweeping(Sweep { cause, began, signal, noted: false, count: 0 });
+            out.push(Action::Sweep { signal });
         }
     }
 
@@ -297,8 +306,9 @@ impl Machine {
             self.instance_ids().filter(|&id| matches!(self.instances[id.index()].state, State::Leaving(..))).collect();
         self.enter_all_levels(out);
         for id in self.instance_ids() {
-            match self.instances[id.index()].state {
-                State::Leaving(..) if asked_before.contains(&id) => self.climb(id, out),
+            match &self.instances[id.index()].state {
+                // After KILL there is no rung left, only the patience with what is in the kernel's hands.
+                State::Leaving(..) if asked_before.contains(&id) && self.next_step(id).is_some() => self.climb(id, out),
                 State::Remains(..) => self.kill_survivors(id, out),
                 State::Leaving(..)
                 | State::Waiting
@@ -346,8 +356,9 @@ impl Machine {
                 self.instance_ids().for_each(|id| self.kill_now(id, StopReason::Shutdown, out));
                 self.progressed = true;
             }
-            Phase::Sweeping(_) => self.farewell_is_over(out),
-            Phase::Running | Phase::Over => {}
+            Phase::Sweeping(sweep) if sweep.signal == Signal::TERM => self.farewell_is_over(out),
+            // They are killed already, and have the moment that KILL takes.
+            Phase::Sweeping(_) | Phase::Running | Phase::Over => {}
         }
     }
 

@@ -467,6 +467,39 @@ fn a_drained_queue_is_worked_off_before_its_workers_are_told() {
 }
 
 #[test]
+fn a_worker_that_was_used_up_by_the_last_drained_item_is_not_replaced() {
+    let mut plan = pool(1);
+    plan.queues[0].drain_on_stop = true;
+    plan.workers[0].consumer.as_mut().unwrap().max_items = Some(1);
+    let mut stand = Stand::new(plan);
+    let proc = stand.spawned();
+    stand.give(&["a"]);
+    stand.term();
+    stand.tell(Event::SourceEnded { source: SourceId(0), end: SourceEnd::Abandoned { torn: None } });
+    stand.reply(proc, token(1, 1), Verdict::Ok(None));
+    stand.tell(Event::Exited { proc, status: ExitStatus::Exited(0), in_hand: false, usage: Usage::default() });
+    // Nobody would ever tell a new one to leave.
+    assert_eq!(stand.tell(Event::MembersGone { proc }), [Action::Sweep { signal: Signal::TERM }]);
+}
+
+#[test]
+fn a_result_that_is_written_after_it_was_given_up_is_no_fault() {
+    let mut plan = pool(1);
+    plan.workers[0].consumer.as_mut().unwrap().results = Results::Stdout;
+    let mut stand = Stand::new(plan);
+    let proc = stand.spawned();
+    stand.give(&["a"]);
+    stand.reply(proc, token(1, 1), Verdict::Ok(Some(Payload::from(&b"r"[..]))));
+    stand.term();
+    stand.tell(Event::SourceEnded { source: SourceId(0), end: SourceEnd::Abandoned { torn: None } });
+    stand.tell(Event::Exited { proc, status: ExitStatus::Exited(0), in_hand: false, usage: Usage::default() });
+    stand.tell(Event::MembersGone { proc });
+    assert!(stand.after(2000).iter().any(|order| matches!(order, Action::HandBack { .. })));
+    assert_eq!(stand.tell(Event::ResultsWritten { worker: WorkerId(0), count: 1 }), []);
+    assert_eq!(stand.out, []);
+}
+
+#[test]
 fn f30_a_late_turn_shifts_the_rungs_by_its_lateness() {
     let mut stand = Stand::new(pool(1));
     stand.spawned();

@@ -31,7 +31,7 @@ use turn::Shell;
 
 /// The exit code of a fault of our own (sysexits.h: EX_SOFTWARE).
 const FAULT: u8 = 70;
-/// How long a stderr or stdout that nobody reads may hold up our leaving.
+/// How long a stderr that nobody reads may hold up our leaving. Results were waited for by the machine.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How a run presents itself.
@@ -78,7 +78,6 @@ pub fn run(plan: Rc<Plan>, options: RunOptions, inherited: Inherited) -> u8 {
 
 /// Everybody has left: what is still to be written is written, then the report.
 fn close(shell: &mut Shell, plan: &Plan, options: &RunOptions, report: &Report) -> u8 {
-    shell.sinks.flush(LAST_WORDS);
     let whole = |queue| {
         let stdin = plan.sources.iter().position(|source| source.queue == queue && source.feed == Feed::Stdin);
         stdin
@@ -100,5 +99,5 @@ fn close(shell: &mut Shell, plan: &Plan, options: &RunOptions, report: &Report) 
 
 /// A panic's words go the way of all messages, for a blocked stderr must not hold up what follows it.
 fn tell_panics() {
-    std::panic::set_hook(Box::new(|panic| error!("internal fault: {panic}")));
+    std::panic::set_hook(Box::new(|panic| error!("internal fault: {}", panic.to_string().replace('\n', " "))));
 }

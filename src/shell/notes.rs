@@ -2,9 +2,9 @@
 
 use super::letters;
 use crate::machine::{DeadLetter, LadderStep, Note, StopCause};
-use crate::model::plan::Plan;
+use crate::model::plan::{Plan, Role};
 use crate::model::process::Usage;
-use crate::model::{InstanceId, QueueId, SourceId, SpawnError, Stage, WorkerId};
+use crate::model::{ExitStatus, InstanceId, QueueId, SourceId, SpawnError, Stage, WorkerId};
 use log::Level;
 use std::time::Duration;
 
@@ -16,14 +16,19 @@ pub fn put(plan: &Plan, note: &Note) {
     }
 }
 
-/// A duration as people say it: `12ms`, `1.5s`, `2m 5s`.
+/// A duration as people say it: `0.4ms`, `12ms`, `1.5s`, `2m 5s`.
 pub fn span(span: Duration) -> String {
     let millis = span.as_millis();
     match millis {
-        0..1000 => format!("{millis}ms"),
+        0..10 => format!("{}.{}ms", millis, span.subsec_micros() / 100 % 10),
+        10..1000 => format!("{millis}ms"),
         1000..60_000 => {
             let tenths = (millis + 50) / 100;
-            if tenths % 10 == 0 { format!("{}s", tenths / 10) } else { format!("{}.{}s", tenths / 10, tenths % 10) }
+            if tenths.is_multiple_of(10) {
+                format!("{}s", tenths / 10)
+            } else {
+                format!("{}.{}s", tenths / 10, tenths % 10)
+            }
         }
         _ => humantime::format_duration(Duration::from_secs(span.as_secs())).to_string(),
     }
@@ -128,6 +133,7 @@ fn level(plan: &Plan, note: &Note) -> Level {
     }
 }
 
+/// One sentence for each kind; what takes more than that stands below.
 fn words(plan: &Plan, note: &Note) -> String {
     let name = |id: &InstanceId| instance_name(plan, *id);
     match note {
@@ -145,23 +151,14 @@ fn words(plan: &Plan, note: &Note) -> String {
             let worker = worker_name(plan, *worker);
             format!("worker {worker} is given up: {burst} failed starts within {}", span(*interval))
         }
-        Note::CannotStart { worker, error } => {
-            let first = plan
-                .instances
-                .iter()
-                .position(|role| matches!(role, crate::model::plan::Role::Worker { worker: of, .. } if of == worker));
-            let instance = first.and_then(|at| u32::try_from(at).ok()).map(InstanceId);
-            let why = spawn_error(plan, instance, *error);
-            format!("worker {} is given up, it cannot be started: {why}", worker_name(plan, *worker))
-        }
+        Note::CannotStart { worker, error } => cannot_start(plan, *worker, *error),
         Note::ItemTimedOut { instance, token, timeout } => {
             format!("{} did not answer item {token} within {} and is stopped", name(instance), span(*timeout))
         }
-        Note::ProtocolError { instance, seen } => format!(
-            "{} sent what is no reply and is stopped: \"{}\" (descriptor 4 takes \"ok TOKEN\" and the like; see the worker protocol)",
-            name(instance),
-            seen.escape_ascii()
-        ),
+        Note::ProtocolError { instance, seen } => {
+            let seen = seen.escape_ascii();
+            format!("{} sent what is no reply (like \"ok TOKEN\") and is stopped: \"{seen}\"", name(instance))
+        }
         Note::Buried { letter } => buried(plan, letter),
         Note::Climbed { instance, step, reason } => format!("{} is on {} ({reason})", name(instance), rung(*step)),
         Note::Survivors { instance, count } => {
@@ -169,50 +166,28 @@ fn words(plan: &Plan, note: &Note) -> String {
         }
         Note::SurvivorsKilled { instance } => format!("what {} left behind is killed", name(instance)),
         Note::Unkillable { instance } => {
-            format!("{} is unkillable: KILL was sent and it is still there; it is no longer waited for", name(instance))
+            format!("{} is still there after KILL, and is no longer waited for", name(instance))
         }
-        Note::Stopping { cause: why, budget: Some(budget) } => {
-            format!("stopping {} (within {})", cause(plan, why), span(*budget))
+        Note::Stopping { cause: why, budget } => {
+            let within = budget.map(|budget| format!(" (within {})", span(budget))).unwrap_or_default();
+            format!("stopping {}{within}", cause(plan, why))
         }
-        Note::Stopping { cause: why, budget: None } => format!("stopping {}", cause(plan, why)),
         Note::Draining { queue, items } => {
             format!("queue {} is worked off first: {}", queue_name(plan, *queue), counted(*items, "item"))
         }
         Note::StopDeadline => "the stop budget is used up: everybody is killed".into(),
-        Note::Hurried { next } => match next {
-            Some(LadderStep::Kill) => "everybody climbs one rung; the next Ctrl+C kills".into(),
-            Some(step @ (LadderStep::Event | LadderStep::Signal(_))) => {
-                format!("everybody climbs one rung; the next Ctrl+C goes on to {}", rung(*step))
-            }
-            None => "everybody climbs one rung; it was the last".into(),
-        },
+        Note::Hurried { next } => hurried(*next),
         Note::Strangers { count, signal } => {
-            let (who, are) = (processes(*count), are(*count));
-            format!("{who} that made a session of their own {are} sent {signal}")
+            format!("{} in other sessions {} sent {signal}", processes(*count), are(*count))
         }
         Note::StrangersLeft { count } => format!("{} could not be killed", processes(*count)),
         Note::SourceEnded { source, items } => {
             format!("source {} is at its end: {}", source_name(plan, *source), counted(*items, "item"))
         }
-        Note::SourceFailed { source, errno: number, status } => {
-            let why = match (number, status) {
-                (Some(number), _) => format!("reading it: {}", errno(*number)),
-                (None, Some(status)) => format!("it ended with {status}"),
-                (None, None) => "it could not be started".into(),
-            };
-            format!("source {} failed: {why}", source_name(plan, *source))
-        }
-        Note::TornItem { source, length, head } => format!(
-            "source {} was stopped in the middle of an item, which does not count: {}, \"{}\"",
-            source_name(plan, *source),
-            counted(*length, "byte"),
-            shown(head)
-        ),
+        Note::SourceFailed { source, errno, status } => source_failed(source_name(plan, *source), *errno, *status),
+        Note::TornItem { source, length, head } => torn(source_name(plan, *source), *length, head),
         Note::StdinAbandoned { source } => {
-            format!(
-                "source {} was not read to its end; what it still holds was never accepted",
-                source_name(plan, *source)
-            )
+            format!("source {} was not read to its end; the rest was never accepted", source_name(plan, *source))
         }
         Note::ResultsClosed { worker, errno: number } => {
             format!("results of worker {} can no longer be written: {}", worker_name(plan, *worker), errno(*number))
@@ -220,6 +195,36 @@ fn words(plan: &Plan, note: &Note) -> String {
         Note::Late { by } => format!("woke up {} late (stopped or starved); all clocks are shifted", span(*by)),
         Note::Bug(what) => format!("internal fault, going on: {what}"),
     }
+}
+
+fn cannot_start(plan: &Plan, worker: WorkerId, error: SpawnError) -> String {
+    let is_ours = |role: &Role| matches!(role, Role::Worker { worker: of, .. } if *of == worker);
+    let instance = (0u32..).zip(&plan.instances).find(|(_, role)| is_ours(role)).map(|(id, _)| InstanceId(id));
+    let why = spawn_error(plan, instance, error);
+    format!("worker {} is given up, it cannot be started: {why}", worker_name(plan, worker))
+}
+
+fn hurried(next: Option<LadderStep>) -> String {
+    match next {
+        Some(LadderStep::Kill) => "everybody climbs one rung; the next Ctrl+C kills".into(),
+        Some(step @ (LadderStep::Event | LadderStep::Signal(_))) => {
+            format!("everybody climbs one rung; the next Ctrl+C goes on to {}", rung(step))
+        }
+        None => "everybody climbs one rung; it was the last".into(),
+    }
+}
+
+fn source_failed(source: &str, number: Option<i32>, status: Option<ExitStatus>) -> String {
+    match (number, status) {
+        (Some(number), _) => format!("source {source} failed: reading it: {}", errno(number)),
+        (None, Some(status)) => format!("source {source} failed: it ended with {status}"),
+        (None, None) => format!("source {source} failed: it could not be started"),
+    }
+}
+
+fn torn(source: &str, length: u64, head: &[u8]) -> String {
+    let (length, head) = (counted(length, "byte"), shown(head));
+    format!("source {source} was stopped in the middle of an item, which does not count: {length}, \"{head}\"")
 }
 
 fn buried(plan: &Plan, letter: &DeadLetter) -> String {
@@ -251,4 +256,105 @@ fn are(count: u32) -> &'static str {
 
 pub fn counted(count: u64, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::plan::{Backoff, OnGiveUp};
+    use crate::model::plan::{End, KillMode, Log, Program, Restart, WorkerPlan};
+
+    fn backoff() -> Backoff {
+        Backoff { delay: Duration::ZERO, factor: 1.0, max: Duration::ZERO, jitter: 0.0 }
+    }
+
+    /// One service, `web`.
+    fn plan() -> Plan {
+        let program = Program {
+            command: vec!["./web".into()],
+            working_directory: Some("/srv".into()),
+            env: vec![],
+            env_clear: false,
+            ignore_signals: Default::default(),
+            block_signals: Default::default(),
+            log: Log::Inherit,
+            ladder: vec![],
+            kill_mode: KillMode::Mixed,
+            success_exit_status: vec![0],
+        };
+        let worker = WorkerPlan {
+            name: "web".into(),
+            program,
+            replicas: 1,
+            consumer: None,
+            restart: Restart::Never,
+            restart_delay: backoff(),
+            restart_reset_after: Duration::ZERO,
+            start_limit: None,
+            on_give_up: OnGiveUp::Shutdown,
+            after: vec![],
+            level: 0,
+        };
+        Plan {
+            name: "test".into(),
+            stop_budget: None,
+            end: End::Idle,
+            exit_code_from: None,
+            queues: vec![],
+            sources: vec![],
+            workers: vec![worker],
+            instances: vec![Role::Worker { worker: WorkerId(0), index: 0 }],
+        }
+    }
+
+    #[test]
+    fn durations_are_said_as_people_say_them() {
+        let said = [400, 12_000, 999_999, 1_000_000, 1_550_000, 8_000_000, 59_960_000, 125_000_000];
+        let said = said.map(|micros| span(Duration::from_micros(micros)));
+        assert_eq!(said, ["0.4ms", "12ms", "999ms", "1s", "1.6s", "8s", "60s", "2m 5s"]);
+    }
+
+    #[test]
+    fn notes_name_the_instance_the_step_and_the_cause() {
+        let (plan, web) = (plan(), InstanceId(0));
+        let enoent = SpawnError { stage: Stage::Directory, errno: 2 };
+        let killed = ExitStatus::Signalled { signal: crate::model::Signal::KILL, core: false };
+        let ran = Duration::from_secs(90);
+        let notes = [
+            (
+                Note::SpawnFailed { instance: web, error: enoent },
+                "web.0 cannot be started: changing directory to /srv: No such file or directory",
+            ),
+            (
+                Note::CannotStart { worker: WorkerId(0), error: SpawnError { stage: Stage::Exec, errno: 13 } },
+                "worker web is given up, it cannot be started: executing ./web: Permission denied",
+            ),
+            (
+                Note::Died { instance: web, status: killed, ran, usage: Usage::default() },
+                "web.0 ended by itself after 1m 30s (signal KILL)",
+            ),
+            (
+                Note::Left { instance: web, status: ExitStatus::Exited(0), took: ran },
+                "web.0 left after 1m 30s (exit 0)",
+            ),
+            (
+                Note::Stopping { cause: StopCause::GaveUp(WorkerId(0)), budget: Some(Duration::from_secs(9)) },
+                "stopping because worker web was given up (within 9s)",
+            ),
+            (
+                Note::Survivors { instance: web, count: 1 },
+                "web.0 left a process behind, which is asked to go with TERM",
+            ),
+            (Note::Hurried { next: Some(LadderStep::Kill) }, "everybody climbs one rung; the next Ctrl+C kills"),
+        ];
+        for (note, expected) in notes {
+            assert_eq!(words(&plan, &note), expected);
+        }
+    }
+
+    #[test]
+    fn a_note_about_an_unknown_name_is_still_said() {
+        let note = Note::Started { instance: InstanceId(9), proc: crate::model::ProcId(1) };
+        assert_eq!(words(&plan(), &note), "instance 9 started");
+    }
 }

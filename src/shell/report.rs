@@ -170,3 +170,82 @@ fn left_json(plan: &Plan, left: &Left) -> Value {
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ExitStatus, InstanceId, QueueId, Signal, SourceId};
+
+    fn report() -> Report {
+        let took = Duration::from_millis(12);
+        let left = Fate::Left { status: ExitStatus::Exited(0), rung: LadderStep::Event, took };
+        Report {
+            exit_code: 75,
+            cause: StopCause::Signal(Signal::INT),
+            stop_took: Duration::from_millis(1200),
+            ran: Duration::from_secs(12),
+            leavers: vec![Leaver { instance: InstanceId(0), fate: left, restarts: 1, items: 13 }],
+            queues: vec![QueueReport {
+                queue: QueueId(0),
+                accepted: 100,
+                done: 60,
+                dead: 0,
+                handed_back: 40,
+                retried: 0,
+                crashed: 2,
+                timed_out: 0,
+            }],
+            sources: vec![SourceReport { source: SourceId(0), items: 100, failed: false, whole: true }],
+            orphans_reaped: 1,
+            strangers_left: 0,
+            late_replies: 0,
+            bugs: 0,
+        }
+    }
+
+    /// Names do not matter here; an empty plan knows none.
+    fn nameless() -> Plan {
+        Plan {
+            name: "test".into(),
+            stop_budget: None,
+            end: crate::model::plan::End::Idle,
+            exit_code_from: None,
+            queues: vec![],
+            sources: vec![],
+            workers: vec![],
+            instances: vec![],
+        }
+    }
+
+    fn left() -> Vec<Left> {
+        vec![Left { queue: QueueId(0), items: 40, path: Some("left.txt".into()) }]
+    }
+
+    #[test]
+    fn the_report_for_people() {
+        let text = String::from_utf8(text(&nameless(), &report(), &left())).unwrap();
+        let expected = "\
+exeunt: stopped on INT; the stop took 1.2s, the run 12s; exit code 75
+exeunt:   instance 0 left on the event rung after 12ms (exit 0), 13 items, 1 restart
+exeunt:   source ?: 100 items, read to its end
+exeunt:   queue ?: 100 accepted, 60 done, 0 dead, 40 handed back, 2 crashed
+exeunt:   unfinished items of queue ? are in left.txt: 40
+exeunt:   1 orphan reaped
+";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn the_report_for_programs_is_one_line_of_json() {
+        let text = json(&nameless(), &report(), &left());
+        assert_eq!(text.iter().filter(|&&byte| byte == b'\n').count(), 1);
+        let value: Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(value["version"], 1);
+        assert_eq!(value["exit_code"], 75);
+        assert_eq!(value["cause"], json!({"kind": "signal", "signal": "INT"}));
+        assert_eq!(value["instances"][0]["rung"], "event");
+        assert_eq!(value["instances"][0]["took_ms"], 12);
+        assert_eq!(value["queues"][0]["handed_back"], 40);
+        assert_eq!(value["leftovers"][0], json!({"queue": "?", "items": 40, "path": "left.txt"}));
+    }
+}

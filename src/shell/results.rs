@@ -6,12 +6,11 @@ use crate::model::WorkerId;
 use crate::model::plan::{Plan, Results};
 use mio::Waker;
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 /// Above so many unwritten bytes the replies that bring more are not read …
 const HIGH: usize = 1024 * 1024;
@@ -113,12 +112,6 @@ impl Sinks {
         sink.choked
     }
 
-    /// Blocks until all is written, each for `limit` at most.
-    pub fn flush(&mut self, limit: Duration) -> bool {
-        self.hand_over();
-        self.sinks.iter().all(|sink| sink.lane.flush(Some(limit)))
-    }
-
     fn sink_of(&self, worker: WorkerId) -> Option<usize> {
         self.of_worker.get(worker.index()).copied().flatten()
     }
@@ -131,6 +124,15 @@ enum Target {
 }
 
 impl Target {
+    /// A write that is not longer than PIPE_BUF goes into a pipe whole or not at all (pipe(7)), so that we know what a reader
+    /// gets even if it stops reading, and it never gets half a result.
+    fn atom(&self) -> usize {
+        match self {
+            Target::Stdout => 4096,
+            Target::File(_) => usize::MAX,
+        }
+    }
+
     fn of(results: &Results) -> Option<Target> {
         match results {
             Results::Null => None,
@@ -143,39 +145,81 @@ impl Target {
 impl Sink {
     fn new(target: Target, workers: Vec<WorkerId>, waker: Arc<Waker>) -> Sink {
         let news = Arc::new(Mutex::new(News::default()));
-        let shared = news.clone();
-        let mut closed = false;
-        let mut file = None;
-        let lane = Lane::new("results", move |batch: Batch| {
-            if closed {
-                return;
-            }
-            let mut written = 0;
-            let result = write_batch(&target, &mut file, &batch.bytes, &mut written);
-            let mut news = shared.lock().unwrap_or_else(PoisonError::into_inner);
-            let whole = batch.ends.iter().take_while(|(_, end)| *end <= written);
-            whole.for_each(|(worker, _)| *news.written.entry(*worker).or_default() += 1);
-            if let Err(error) = result {
-                closed = true;
-                news.closed = Some(error.raw_os_error().unwrap_or(0));
-            }
-            drop(news);
-            let _the_loop_is_gone = waker.wake();
-        });
+        let mut writer = Writer { target, file: None, news: news.clone(), waker, closed: false };
+        let lane = Lane::new("results", move |batch: Batch| writer.write(&batch));
         Sink { lane, news, workers, batch: Batch::default(), choked: false, closed: None }
     }
 }
 
-fn write_batch(target: &Target, file: &mut Option<std::fs::File>, bytes: &[u8], written: &mut usize) -> io::Result<()> {
-    let mut progress = |length| *written += length;
-    match target {
-        Target::Stdout => write_all(io::stdout().as_fd(), bytes, &mut progress),
-        Target::File(path) => {
-            let file = match file {
-                Some(file) => file,
-                None => file.insert(OpenOptions::new().append(true).create(true).open(path)?),
-            };
-            write_all(file.as_fd(), bytes, &mut progress)
+/// The thread's side of a sink.
+struct Writer {
+    target: Target,
+    file: Option<File>,
+    news: Arc<Mutex<News>>,
+    waker: Arc<Waker>,
+    closed: bool,
+}
+
+impl Writer {
+    fn write(&mut self, batch: &Batch) {
+        let mut results = batch.ends.as_slice();
+        let mut start = 0;
+        while !results.is_empty() && !self.closed {
+            let (count, end) = chunk(results, start, self.target.atom());
+            let (done, rest) = results.split_at(count);
+            let written = self.write_chunk(batch.bytes.get(start..end).unwrap_or_default());
+            self.tell(done, written.map_err(|(error, length)| (error, start + length)));
+            (results, start) = (rest, end);
         }
+    }
+
+    /// On failure, how much was written before it.
+    fn write_chunk(&mut self, bytes: &[u8]) -> Result<(), (io::Error, usize)> {
+        let mut length = 0;
+        let progress = |part| length += part;
+        let result = match &self.target {
+            Target::Stdout => write_all(io::stdout().as_fd(), bytes, progress),
+            Target::File(path) => {
+                let file = match self.file.take() {
+                    Some(file) => Ok(file),
+                    None => OpenOptions::new().append(true).create(true).open(path),
+                };
+                file.and_then(|file| write_all(self.file.insert(file).as_fd(), bytes, progress))
+            }
+        };
+        result.map_err(|error| (error, length))
+    }
+
+    fn tell(&mut self, chunk: &[(WorkerId, usize)], written: Result<(), (io::Error, usize)>) {
+        let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = written.as_ref().map_or_else(|(_, length)| *length, |()| usize::MAX);
+        let whole = chunk.iter().take_while(|(_, end)| *end <= until);
+        whole.for_each(|(worker, _)| *news.written.entry(*worker).or_default() += 1);
+        if let Err((error, _)) = written {
+            self.closed = true;
+            news.closed = Some(error.raw_os_error().unwrap_or(0));
+        }
+        drop(news);
+        let _the_loop_is_gone = self.waker.wake();
+    }
+}
+
+/// How many of the results that begin at `start` go into one write of at most `atom` bytes, and where they end. At least one.
+fn chunk(results: &[(WorkerId, usize)], start: usize, atom: usize) -> (usize, usize) {
+    let fitting = results.iter().take_while(|(_, end)| end - start <= atom).count().max(1);
+    (fitting, results.get(fitting - 1).map_or(start, |&(_, end)| end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_holds_whole_results_only() {
+        let results: Vec<_> = [10, 20, 25, 95, 100].map(|end| (WorkerId(0), end)).into();
+        assert_eq!(chunk(&results, 0, 24), (2, 20));
+        assert_eq!(chunk(&results, 0, 25), (3, 25));
+        assert_eq!(chunk(&results[3..], 25, 24), (1, 95));
+        assert_eq!(chunk(&results[4..], 95, 24), (1, 100));
     }
 }

@@ -35,6 +35,8 @@ enum Inlet {
         proc: ProcId,
         read: OwnedFd,
         ready: bool,
+        /// Exec was reported. Before that an end of file is that of a start that failed, not the source's.
+        born: bool,
     },
 }
 
@@ -74,7 +76,7 @@ impl Sources {
         let registered = registry.register(&mut SourceFd(&raw), Topic::Words(proc).token(), Interest::READABLE);
         let described = plan.source(id);
         source.splitter = Splitter::new(described.framing, plan.queue(described.queue).max_item);
-        source.inlet = Inlet::Stdout { proc, read, ready: registered.is_err() };
+        source.inlet = Inlet::Stdout { proc, read, ready: registered.is_err(), born: false };
         source.ended = false;
     }
 
@@ -91,6 +93,13 @@ impl Sources {
             && *proc == of
         {
             *ready = true;
+        }
+    }
+
+    /// Its program runs: what comes from now on is the source's.
+    pub fn born(&mut self, id: SourceId) {
+        if let Some(Inlet::Stdout { born, .. }) = self.0.get_mut(id.index()).map(|source| &mut source.inlet) {
+            *born = true;
         }
     }
 
@@ -165,7 +174,8 @@ impl Sources {
 impl Source {
     fn may_read(&self) -> bool {
         let ready = match &self.inlet {
-            Inlet::Stdin { ready, .. } | Inlet::Stdout { ready, .. } => *ready,
+            Inlet::Stdin { ready, .. } => *ready,
+            Inlet::Stdout { ready, born, .. } => *ready && *born,
             Inlet::Idle => false,
         };
         ready && !self.paused && !self.ended

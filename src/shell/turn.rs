@@ -123,11 +123,15 @@ impl Shell {
                 Topic::Stdin => self.sources.stdin_ready(),
                 Topic::Birth(id) => _ = self.births_due.insert(id),
                 Topic::Items(id) => _ = self.items_due.insert(id),
-                Topic::Words(id) => match self.table.get(id).map(|proc| proc.what) {
-                    Some(What::Source(source)) => self.sources.stdout_ready(source, id),
-                    Some(What::Worker(_)) => _ = self.words_due.insert(id),
-                    None => {}
-                },
+                Topic::Words(id) => {
+                    // Who speaks was born, even where the news of it did not fit into this poll.
+                    self.births_due.insert(id);
+                    match self.table.get(id).map(|proc| proc.what) {
+                        Some(What::Source(source)) => self.sources.stdout_ready(source, id),
+                        Some(What::Worker(_)) => _ = self.words_due.insert(id),
+                        None => {}
+                    }
+                }
             }
         }
         signalled
@@ -137,6 +141,7 @@ impl Shell {
         let Shell { table, sinks, words_due, .. } = self;
         let mut audible = words_due.iter().filter_map(|&id| table.get(id)).map(|proc| proc.what);
         self.reap_due
+            || self.look_due
             || !self.facts.is_empty()
             || !self.births_due.is_empty()
             || !self.items_due.is_empty()
@@ -216,6 +221,9 @@ impl Shell {
             }
             if let Life::Running = proc.life {
                 self.facts.push(Event::Spawned { proc: id });
+                if let What::Source(source) = proc.what {
+                    self.sources.born(source);
+                }
             }
         }
     }
@@ -224,9 +232,8 @@ impl Shell {
     fn hear_words(&mut self, dead: &[(Option<ProcId>, Reaped)]) {
         for id in std::mem::take(&mut self.words_due) {
             if let Some(What::Worker(worker)) = self.table.get(id).map(|proc| proc.what) {
-                if self.sinks.choked(worker) {
-                    self.words_due.insert(id);
-                } else if self.hear(id, BUDGET) == Standing::More {
+                let more = self.sinks.choked(worker) || self.hear(id, BUDGET) == Standing::More;
+                if more {
                     self.words_due.insert(id);
                 }
             }

@@ -1,0 +1,45 @@
+//! L8: what has nothing to do does nothing.
+
+use crate::support::{Sandbox, context_switches, pool};
+use nix::sys::signal::Signal;
+use std::time::Duration;
+
+/// The one place where a span of time is what is measured: none of several spans may be quiet for a failure.
+fn assert_a_quiet_span(pid: i32) {
+    let quiet = (0..8).any(|_| {
+        let before = context_switches(pid);
+        std::thread::sleep(Duration::from_secs(2));
+        context_switches(pid) == before
+    });
+    assert!(quiet, "it woke up in each of eight spans of two seconds");
+}
+
+#[test]
+fn f31_twenty_sleepers_cost_no_wake_up() {
+    let config = "[worker.w]\nreplicas = 20\ncommand = [\"sh\", \"-c\", \"echo up >&2; exec sleep 1000\"]\n";
+    let sandbox = Sandbox::new(config);
+    let run = sandbox.launch().start();
+    run.wait_for_lines("up", 20);
+    assert_a_quiet_span(run.pid());
+    run.signal(Signal::SIGTERM);
+    run.finish().expect_code(0);
+}
+
+/// With an open source, a result written and an item in hand too.
+#[test]
+fn f31_a_queue_that_waits_costs_no_wake_up() {
+    let worker = "command = [\"sh\", \"w.sh\"]\nreplicas = 2\nresults = \"stdout\"";
+    let sandbox = Sandbox::new(&pool("", worker));
+    let script = "while IFS= read -r line <&3; do [ \"${line#* }\" = hold ] && { echo holding >&2; read -r _ <gate; }\n\
+        echo \"ok ${line%% *} ${line#* }\" >&4; done\n";
+    sandbox.file("w.sh", script);
+    let gate = sandbox.gate("gate");
+    let mut run = sandbox.launch().stdin_pipe().start();
+    std::io::Write::write_all(run.stdin.as_mut().unwrap(), b"a\nb\nhold\n").unwrap();
+    assert!(run.wait_for_results(2));
+    run.wait_for_line("holding");
+    assert_a_quiet_span(run.pid());
+    gate.open();
+    run.signal(Signal::SIGTERM);
+    run.finish().expect_code(0);
+}

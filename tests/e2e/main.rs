@@ -1,0 +1,22 @@
+//! The real binary, real signals, real processes. Each test has a directory and a mark of its own, waits for words and
+//! never for time, and ends by making sure that nobody is left behind. Workers are POSIX sh and Python without libraries.
+#![cfg(feature = "os")]
+
+mod boot;
+mod child_state;
+mod ctrl_c;
+mod exit_codes;
+mod idle;
+mod killed;
+mod large_items;
+mod lease;
+mod members;
+mod misbehaviour;
+mod pid_one;
+mod queue;
+mod report;
+mod stdout;
+mod stop;
+mod storm;
+mod support;
+mod surroundings;

@@ -1,0 +1,170 @@
+//! As PID 1 of a namespace of its own.
+
+use crate::support::{Need, Run, Sandbox, has, numbered, pool, send, sorted};
+use nix::sys::signal::Signal;
+
+const NAMESPACE: [&str; 4] = ["unshare", "--pid", "--fork", "--mount-proc"];
+
+/// Sends to exeunt itself, from outside its namespace.
+fn signal_pid_one(run: &Run, signal: Signal) {
+    send(run.inner_pid(), signal);
+}
+
+#[test]
+fn f41_f100_term_from_outside_stops_pid_1_in_order() {
+    if !has(Need::PidNamespace) {
+        return;
+    }
+    let script = "while IFS= read -r line <&3; do\n\
+         id=${line%% *} item=${line#* }\n\
+         case $item in hold*) echo \"holding $item\" >&2; read -r _ <&5 ;; esac\n\
+         echo \"ok $id $item\" >&4\ndone\necho bye >>cleanup\n";
+    let worker = "command = [\"sh\", \"w.sh\"]\nreplicas = 2\nresults = \"stdout\"\nstop = [\"event 50s\"]";
+    let sandbox = Sandbox::new(&pool("", worker));
+    sandbox.file("w.sh", script);
+    let items = ["item-1", "item-2", "hold-1", "hold-2", "rest-1", "rest-2"];
+    let run = sandbox.launch().under(&NAMESPACE).report_json().stdin_items(&items).start();
+    run.wait_for_lines("holding", 2);
+    signal_pid_one(&run, Signal::SIGTERM);
+    let outcome = run.finish();
+    outcome.expect_code(75);
+    assert_eq!(sorted(outcome.results()), ["hold-1", "hold-2", "item-1", "item-2"], "{outcome}");
+    assert_eq!(outcome.leftovers, ["rest-1", "rest-2"], "{outcome}");
+    assert_eq!(sandbox.lines("cleanup").len(), 2, "{outcome}");
+}
+
+#[test]
+fn pid_1_works_its_items_off_and_its_exit_code_says_so() {
+    if !has(Need::PidNamespace) {
+        return;
+    }
+    let script = "while IFS= read -r line <&3; do echo \"ok ${line%% *} $(cat /proc/1/comm)\" >&4; done\n";
+    let sandbox = Sandbox::new(&pool("", "command = [\"sh\", \"w.sh\"]\nresults = \"stdout\""));
+    sandbox.file("w.sh", script);
+    let outcome = sandbox.launch().under(&NAMESPACE).stdin_items(&numbered(5)).finish();
+    outcome.expect_code(0);
+    assert_eq!(outcome.results(), ["exeunt"; 5], "it was PID 1\n{outcome}");
+}
+
+/// PID 1 gets every orphan of its namespace, and none stays a zombie while it runs.
+#[test]
+fn f1_f100_pid_1_reaps_orphans() {
+    if !has(Need::PidNamespace) || !has(Need::Python) {
+        return;
+    }
+    let script = r#"
+import os, time
+from worker import frames, reply
+
+def others():
+    """Processes of the namespace but PID 1 and this one, dead ones that nobody reaped included."""
+    return [name for name in os.listdir("/proc") if name.isdigit() and int(name) not in (1, os.getpid())]
+
+for token, item in frames():
+    middle = os.fork()
+    if middle == 0:
+        for _ in range(int(item)):
+            if os.fork() == 0:
+                os._exit(0)
+        os._exit(0)
+    os.waitpid(middle, 0)
+    while others():
+        time.sleep(0.01)
+    reply("ok", token, item)
+"#;
+    let sandbox = Sandbox::new(&pool("", "command = [\"@PYTHON@\", \"w.py\"]\nresults = \"stdout\""));
+    sandbox.file("w.py", script);
+    let outcome = sandbox.launch().under(&NAMESPACE).report_json().stdin_items(&["100", "1", "300"]).finish();
+    outcome.expect_code(0);
+    assert_eq!(outcome.results(), ["100", "1", "300"], "{outcome}");
+    let orphans = outcome.report()["orphans_reaped"].as_u64();
+    assert!(orphans >= Some(401), "{orphans:?} of 401 orphans counted\n{outcome}");
+}
+
+/// While exeunt is frozen, ten thousand children of nobody die and TERM comes: then it has all of it before it at once.
+#[test]
+fn f1_f3_f30_ten_thousand_dead_orphans_do_not_delay_term() {
+    if !has(Need::PidNamespace) || !has(Need::Python) {
+        return;
+    }
+    let script = r#"
+import os
+from worker import say, wait_at, wait_for_event
+say("up")
+wait_at("gate")
+middles = []
+for _ in range(100):
+    middle = os.fork()
+    if middle == 0:
+        for _ in range(100):
+            if os.fork() == 0:
+                os._exit(0)
+        os._exit(0)
+    middles.append(middle)
+for middle in middles:
+    os.waitpid(middle, 0)
+say("orphaned")
+say("told", wait_for_event())
+"#;
+    let config = "[worker.w]\ncommand = [\"@PYTHON@\", \"-S\", \"w.py\"]\nstop = [\"event 50s\", \"TERM 5s\"]\n";
+    let sandbox = Sandbox::new(config);
+    sandbox.file("w.py", script);
+    let gate = sandbox.gate("gate");
+    let run = sandbox.launch().under(&NAMESPACE).report_json().start();
+    run.wait_for_line("up");
+    signal_pid_one(&run, Signal::SIGSTOP);
+    gate.open();
+    run.wait_for_line("orphaned");
+    signal_pid_one(&run, Signal::SIGTERM);
+    signal_pid_one(&run, Signal::SIGCONT);
+    let told = run.wait_for_line("told");
+    let outcome = run.finish();
+    outcome.expect_code(0);
+    assert!(told.contains("stop shutdown"), "{told}");
+    let orphans = outcome.report()["orphans_reaped"].as_u64();
+    assert!(orphans >= Some(10_000), "no zombie outlives us, {orphans:?} were reaped\n{outcome}");
+}
+
+/// Orphans without end, one dying after the other, until it is told to stop.
+#[test]
+fn f1_an_endless_storm_of_orphans_does_not_starve_term() {
+    if !has(Need::Python) {
+        return;
+    }
+    let script = r#"
+import os
+from worker import say
+done = 0
+while True:
+    middle = os.fork()
+    if middle == 0:
+        for _ in range(20):
+            if os.fork() == 0:
+                os._exit(0)
+        os._exit(0)
+    os.waitpid(middle, 0)
+    done += 20
+    if done == 1000:
+        say("up")
+"#;
+    let sandbox = Sandbox::new("[worker.w]\ncommand = [\"@PYTHON@\", \"-S\", \"w.py\"]\n");
+    sandbox.file("w.py", script);
+    let run = sandbox.launch().start();
+    run.wait_for_line("up");
+    run.signal(Signal::SIGTERM);
+    run.finish().expect_code(0);
+}
+
+#[test]
+fn f61_a_kill_of_pid_1_empties_the_namespace() {
+    if !has(Need::PidNamespace) {
+        return;
+    }
+    let config = "[worker.w]\nreplicas = 3\ncommand = [\"sh\", \"-c\", \"echo up >&2; exec sleep 1000\"]\n";
+    let sandbox = Sandbox::new(config);
+    let run = sandbox.launch().under(&NAMESPACE).start();
+    run.wait_for_lines("up", 3);
+    signal_pid_one(&run, Signal::SIGKILL);
+    run.finish_alone();
+    sandbox.wait_until_empty();
+}

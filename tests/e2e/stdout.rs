@@ -1,0 +1,171 @@
+//! F56, F81, F82: our own output is full, closed, or read by somebody who has had enough.
+
+use crate::support::{Need, Outcome, Sandbox, has, numbered, pool, python, sorted, text};
+use nix::sys::signal::Signal;
+use std::io::{BufRead, BufReader, Read};
+
+const ITEMS: usize = 4000;
+
+/// Each result is the item and a tail of a thousand bytes, so that all together are far more than a pipe and our own
+/// buffer can hold.
+const VERBOSE: &str = r#"
+tail=$(printf '%01000d' 7)
+while IFS= read -r line <&3; do
+  item=${line#* }
+  [ "$item" = item-150 ] && echo 'many are done' >&2
+  echo "ok ${line%% *} $item $tail" >&4
+done
+"#;
+
+fn verbose() -> Sandbox {
+    let worker = "command = [\"sh\", \"w.sh\"]\nreplicas = 2\nprefetch = 8\nresults = \"stdout\"";
+    let sandbox = Sandbox::new(&pool("size = 100", worker));
+    sandbox.file("w.sh", VERBOSE);
+    sandbox.file("items", &text(&numbered(ITEMS)));
+    sandbox
+}
+
+/// The items of all results that were written whole, and of all leftovers: each item once.
+fn assert_all_accounted_for(written: &[u8], outcome: &Outcome) {
+    let written = String::from_utf8_lossy(written);
+    let whole = written.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    let done: Vec<&str> = whole.map(|line| line.split(' ').next().unwrap()).collect();
+    assert!(!done.is_empty() && !outcome.leftovers.is_empty(), "{} done\n{outcome}", done.len());
+    let left = outcome.leftovers.iter().map(String::as_str);
+    let all = sorted(done.into_iter().chain(left));
+    let twice: Vec<_> = all.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| &pair[0]).collect();
+    assert!(twice.is_empty(), "written and left over: {twice:?}\n{outcome}");
+    assert_eq!(all, sorted(numbered(ITEMS)), "{outcome}");
+}
+
+/// Nobody reads our stdout: results that could not be written are results of items that are not settled.
+#[test]
+fn f81_a_full_stdout_does_not_hold_up_a_stop_and_loses_nothing() {
+    let sandbox = verbose();
+    let mut run = sandbox.launch().report_json().stdin_file("items").stdout_unread().start();
+    run.wait_for_line("many are done");
+    run.signal(Signal::SIGTERM);
+    let mut pipe = run.stdout_pipe.take().unwrap();
+    let outcome = run.finish();
+    let mut written = Vec::new();
+    pipe.read_to_end(&mut written).unwrap();
+    outcome.expect_code(75);
+    assert_all_accounted_for(&written, &outcome);
+}
+
+/// Nobody reads our stderr either, and it is full: our own messages are dropped, and the stop is not held up.
+#[test]
+fn f81_a_full_stderr_holds_up_neither_work_nor_stop() {
+    full_stderr("");
+}
+
+/// A stop without an event gives an item no time: that is said before anything is started.
+#[test]
+fn f81_a_full_stderr_does_not_hold_up_a_start_with_warnings() {
+    full_stderr("stop = [\"TERM 2s\"]");
+}
+
+fn full_stderr(keys: &str) {
+    if !has(Need::Python) {
+        return;
+    }
+    let launcher = r#"
+import os, sys
+reader, writer = os.pipe()
+os.set_blocking(writer, False)
+for size in (4096, 1):
+    try:
+        while True:
+            os.write(writer, b"x" * size)
+    except BlockingIOError:
+        pass
+os.set_blocking(writer, True)
+os.dup2(reader, 20)
+os.dup2(writer, 2)
+if os.fork() == 0:
+    os.closerange(0, 3)
+    os.execvp("sleep", ["sleep", "1000"])
+os.execv(sys.argv[1], sys.argv[1:])
+"#;
+    let sandbox = Sandbox::new(&pool("", &format!("command = [\"sh\", \"w.sh\"]\nresults = \"stdout\"\n{keys}")));
+    sandbox.file("w.sh", "while IFS= read -r line <&3; do echo \"ok ${line%% *} ${line#* }\" >&4; done\n");
+    let launch = sandbox.launch().under(&[python().unwrap(), "-c", launcher]);
+    let mut run = launch.arguments(&["run", "--log-level", "trace"]).stdin_pipe().start();
+    std::io::Write::write_all(run.stdin.as_mut().unwrap(), b"a\nb\n").unwrap();
+    assert!(run.wait_for_results(2));
+    run.signal(Signal::SIGTERM);
+    // The reader that does not read was there before us, and stays.
+    run.finish_alone().expect_code(0);
+}
+
+/// `exeunt run | head -1`: what cannot be written is a stop, and what was not written is a leftover.
+#[test]
+fn f82_a_pipeline_that_closes_early_stops_the_run_and_keeps_the_rest() {
+    let sandbox = verbose();
+    let mut run = sandbox.launch().report_json().stdin_file("items").stdout_unread().start();
+    let mut reader = BufReader::with_capacity(4096, run.stdout_pipe.take().unwrap());
+    let mut first = String::new();
+    reader.read_line(&mut first).unwrap();
+    drop(reader);
+    let outcome = run.finish();
+    outcome.expect_code(75);
+    let item = first.split(' ').next().unwrap().to_owned();
+    assert!(!outcome.leftovers.contains(&item), "{item} was done\n{outcome}");
+    let mut left = sorted(&outcome.leftovers);
+    left.dedup();
+    assert_eq!(left.len(), outcome.leftovers.len(), "no item is left over twice");
+    assert!(outcome.leftovers.contains(&format!("item-{ITEMS}")), "the file of stdin was read to its end");
+    // A pipe and our buffers may have taken some more results before the reader went.
+    assert!(outcome.leftovers.len() > ITEMS - 1500, "{outcome}");
+    assert_eq!(outcome.count("done") + outcome.leftovers.len() as u64, ITEMS as u64, "{outcome}");
+}
+
+/// The same by the shell, as people write it.
+#[test]
+fn f82_head_takes_one_line_and_the_run_ends_with_75() {
+    let sandbox = verbose();
+    let script = "{ \"$@\" <items; echo $? >code; } | head -1 | cut -c1-6";
+    let outcome = sandbox.launch().under(&["sh", "-c", script, "sh"]).finish();
+    assert!(outcome.stdout.starts_with("item-"), "{outcome}");
+    assert_eq!(sandbox.read("code"), "75\n", "{outcome}");
+}
+
+/// Our messages go nowhere, for the reader of stderr has left: that is no reason to stop.
+#[test]
+fn f56_f82_a_stderr_without_a_reader_is_no_reason_to_stop() {
+    let sandbox = Sandbox::new(&pool("", "command = [\"sh\", \"w.sh\"]\nresults = \"stdout\""));
+    sandbox.file("w.sh", "while IFS= read -r line <&3; do echo \"ok ${line%% *} ${line#* }\" >&4; done\n");
+    let script = "{ \"$@\" <items 3>&- 2>&1 >results; echo $? >code; } | :";
+    sandbox.file("items", &text(&numbered(50)));
+    sandbox.launch().arguments(&["run", "--log-level", "trace"]).under(&["sh", "-c", script, "sh"]).finish();
+    assert_eq!(sandbox.read("code"), "0\n");
+    assert_eq!(sandbox.lines("results"), numbered(50));
+}
+
+#[test]
+fn results_on_stdout_are_not_mixed_with_what_workers_print() {
+    let sandbox = Sandbox::new(&pool("", "command = [\"sh\", \"w.sh\"]\nresults = \"stdout\""));
+    sandbox.file(
+        "w.sh",
+        "while IFS= read -r line <&3; do echo 'stray print'; echo \"ok ${line%% *} ${line#* }\" >&4; done\n",
+    );
+    let outcome = sandbox.launch().stdin_items(&numbered(3)).finish();
+    outcome.expect_code(0);
+    assert_eq!(outcome.results(), numbered(3), "{outcome}");
+    assert_eq!(outcome.stderr.matches("stray print").count(), 3, "{outcome}");
+}
+
+/// The flag belongs to the open file, and so to everybody who shares it.
+#[test]
+fn our_0_1_and_2_are_never_made_non_blocking() {
+    let flags = "while IFS= read -r line <&3; do grep flags /proc/$PPID/fdinfo/[012] >flags; echo \"ok ${line%% *}\" >&4; done\n";
+    let sandbox = Sandbox::new(&pool("", "command = [\"sh\", \"w.sh\"]"));
+    sandbox.file("w.sh", flags);
+    sandbox.launch().stdin_items(&["a"]).finish().expect_code(0);
+    let lines = sandbox.lines("flags");
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    for line in lines {
+        let flags = u32::from_str_radix(line.split_whitespace().last().unwrap(), 8).unwrap();
+        assert_eq!(flags & libc::O_NONBLOCK as u32, 0, "{line}");
+    }
+}

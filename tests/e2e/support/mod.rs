@@ -1,0 +1,97 @@
+//! The harness: starts the real binary with a file of its own in a directory of its own, hears what it says, and sees to
+//! it that nobody is left behind. Tests wait for words; the deadline is there for failing tests alone.
+
+mod lines;
+mod outcome;
+mod processes;
+mod pty;
+mod run;
+mod sandbox;
+
+pub use outcome::Outcome;
+pub use processes::{children, context_switches, marked, send, state};
+pub use run::Run;
+pub use sandbox::Sandbox;
+
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// How long a test waits for a word before it fails. Generous: only failing tests ever wait that long.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Delays so small that tests of retries and restarts do not wait for them.
+pub const QUICK_BACKOFF: &str = r#"backoff = { delay = "1ms", factor = 1, max = "1ms", jitter = 0 }"#;
+pub const QUICK_RESTART: &str =
+    r#"restart-delay = { delay = "1ms", factor = 1, max = "5ms", jitter = 0, reset-after = "10s" }"#;
+
+/// One queue fed from stdin, one worker: the keys of both are the test's own.
+pub fn pool(queue: &str, worker: &str) -> String {
+    format!(
+        "[queue.q]\nleftovers = \"left.txt\"\n{queue}\n\n[source.in]\nqueue = \"q\"\nstdin = true\n\n\
+         [worker.w]\nqueue = \"q\"\n{worker}\n"
+    )
+}
+
+/// The interpreter itself, not a wrapper in front of it, so that pids and signals are the worker's own.
+pub fn python() -> Option<&'static str> {
+    static PYTHON: OnceLock<Option<String>> = OnceLock::new();
+    let find = || {
+        let output = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    PYTHON.get_or_init(find).as_deref()
+}
+
+/// False, with a word on why, when something the test cannot do without is missing; with `CI` set that is a failure.
+pub fn has(what: Need) -> bool {
+    let (found, reason) = match what {
+        Need::Python => (python().is_some(), "python3 is not there"),
+        Need::PidNamespace => (pid_namespace(), "unshare --pid is not allowed here"),
+    };
+    if !found {
+        assert!(std::env::var_os("CI").is_none(), "nothing is skipped in CI, but {reason}");
+        println!("SKIP: {reason}");
+    }
+    found
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Need {
+    Python,
+    PidNamespace,
+}
+
+fn pid_namespace() -> bool {
+    let mut probe = Command::new("unshare");
+    probe.args(["--pid", "--fork", "--mount-proc", "true"]).stderr(Stdio::null());
+    probe.status().is_ok_and(|status| status.success())
+}
+
+/// Looks until `look` finds something; panics with `what` when patience is over.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(3));
+    }
+}
+
+/// `item-1` … `item-N`.
+pub fn numbered(count: usize) -> Vec<String> {
+    (1..=count).map(|n| format!("item-{n}")).collect()
+}
+
+/// As a source reads them: each ended by a line feed.
+pub fn text<S: AsRef<str>>(items: &[S]) -> String {
+    items.iter().map(|item| format!("{}\n", item.as_ref())).collect()
+}
+
+pub fn sorted<S: AsRef<str>>(items: impl IntoIterator<Item = S>) -> Vec<String> {
+    let mut items: Vec<String> = items.into_iter().map(|item| item.as_ref().to_owned()).collect();
+    items.sort();
+    items
+}

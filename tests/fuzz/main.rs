@@ -1,0 +1,34 @@
+//! Fuzz targets, their corpora, and a smoke run of all. Each target is a plain function of bytes that panics when a promise
+//! is broken; `fuzz/` gives the same functions to libFuzzer. See `docs/testing.md`.
+//!
+//! `cargo test --test fuzz` replays `corpus/TARGET/*` and runs some thousand mutations of it from a fixed seed.
+//! `EXEUNT_FUZZ_SECONDS=600 cargo test --release --test fuzz -- --nocapture` goes on for that long, from a new seed.
+//! `EXEUNT_FUZZ_INPUT=FILE cargo test --test fuzz TARGET` runs one input.
+
+mod harness;
+mod targets;
+
+#[test]
+fn f94_config_text() {
+    harness::run("config", targets::config::target, &["tests/config/good", "tests/config/bad", "examples"]);
+}
+
+#[test]
+fn f144_worker_replies() {
+    harness::run("replies", targets::replies::target, &[]);
+}
+
+#[test]
+fn f70_source_frames() {
+    harness::run("frames", targets::frames::target, &[]);
+}
+
+#[test]
+fn events_that_keep_the_contract() {
+    harness::run("events", targets::events::target, &[]);
+}
+
+#[test]
+fn events_that_do_not() {
+    harness::run("anything", targets::anything::target, &[]);
+}

@@ -1,0 +1,8 @@
+//! The targets. Nothing here knows how inputs are made.
+
+pub mod anything;
+pub mod config;
+pub mod events;
+pub mod frames;
+pub mod plans;
+pub mod replies;
