@@ -22,7 +22,7 @@ mod turn;
 use crate::machine::Report;
 use crate::model::plan::{Feed, Plan};
 use crate::sys::init::Inherited;
-use log::{LevelFilter, error};
+use log::{LevelFilter, error, warn};
 use messages::messages;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -57,6 +57,9 @@ pub enum ReportFormat {
 pub fn run(plan: Rc<Plan>, options: RunOptions, inherited: Inherited) -> u8 {
     messages::install_log(options.log_level);
     tell_panics();
+    if !inherited.subreaper {
+        warn!("cannot become the reaper of orphans: processes that leave their session will be left behind");
+    }
     let mut shell = match Shell::new(plan.clone(), inherited) {
         Ok(shell) => shell,
         Err(fault) => {
