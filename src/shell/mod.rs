@@ -22,7 +22,7 @@ mod turn;
 use crate::machine::Report;
 use crate::model::plan::{Feed, Plan};
 use crate::sys::init::Inherited;
-use log::{LevelFilter, error};
+use log::{LevelFilter, error, warn};
 use messages::messages;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -62,6 +62,9 @@ pub fn run(plan: Rc<Plan>, options: RunOptions, inherited: Inherited) -> u8 {
         messages().say(options.warnings.clone().into_bytes());
     }
     tell_panics();
+    if !inherited.subreaper {
+        warn!("cannot become the reaper of orphans: processes that leave their session will be left behind");
+    }
     let mut shell = match Shell::new(plan.clone(), inherited) {
         Ok(shell) => shell,
         Err(fault) => {

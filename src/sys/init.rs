@@ -74,7 +74,8 @@ fn set(signal: Signal, ignored: bool) {
 /// Makes sure that this one of 0, 1, 2 is open; answers whether it stands for nothing.
 fn ensure_open(number: RawFd) -> bool {
     // SAFETY: F_GETFD takes no argument; a closed number is told as EBADF.
-    if call(|| unsafe { libc::fcntl(number, libc::F_GETFD) }).is_ok() {
+    let told = call(|| unsafe { libc::fcntl(number, libc::F_GETFD) });
+    if !told.is_err_and(|error| error.raw_os_error() == Some(libc::EBADF)) {
         return is_placeholder(number);
     }
     if let Some(placeholder) = placeholder(number) {

@@ -23,11 +23,11 @@ pub fn living(sessions: &[Pid], is_leader: &dyn Fn(Pid) -> bool) -> Vec<Member> 
     }
     let look = |proc: &mut Proc| {
         if nobody_is_left(proc, sessions, is_leader) {
-            return Vec::new();
+            return Some(Vec::new());
         }
         scan_settled(proc, sessions)
     };
-    proc::with(look).unwrap_or_else(|| living_groups(sessions))
+    proc::with(look).flatten().unwrap_or_else(|| living_groups(sessions))
 }
 
 /// Signals one process that is our unreaped child, by its pidfd where there is one. ESRCH is success.
@@ -89,11 +89,11 @@ fn signal_group(group: Pid, members: &[Member], signal: Signal) -> io::Result<bo
 pub fn strangers(sessions: &[Pid], before: &[Pid], init: bool) -> Vec<Pid> {
     let look = |proc: &mut Proc| {
         if !init && has_no_children_but(proc, before) {
-            return Vec::new();
+            return Some(Vec::new());
         }
         scan_strangers(proc, sessions, before, init)
     };
-    proc::with(look).unwrap_or_else(|| {
+    proc::with(look).flatten().unwrap_or_else(|| {
         let anybody = raw::own_pid() == 1 && raw::kill(-1, 0).is_ok();
         if anybody { vec![-1] } else { Vec::new() }
     })
@@ -142,26 +142,26 @@ fn leads_another(child: Pid, sessions: &[Pid], is_leader: &dyn Fn(Pid) -> bool) 
 
 /// A process may fork and die while we look, and its child may have a number that we already passed. So when
 /// someone was born meanwhile and a session seems empty, we look again.
-fn scan_settled(proc: &mut Proc, sessions: &[Pid]) -> Vec<Member> {
+fn scan_settled(proc: &mut Proc, sessions: &[Pid]) -> Option<Vec<Member>> {
     const LOOKS: u32 = 3;
     let mut sessions = sessions.to_vec();
     sessions.sort_unstable();
     let mut found = Vec::new();
     for _ in 0..LOOKS {
         let before = proc.last_pid();
-        found = scan(proc, &sessions);
+        found = scan(proc, &sessions)?;
         let all_seen = sessions.iter().all(|&session| found.iter().any(|member| member.session == session));
         if all_seen || (before.is_some() && proc.last_pid() == before) {
             break;
         }
     }
-    found
+    Some(found)
 }
 
 /// `getsid` costs a hundredth of reading a `stat`, so only those that matter are read.
-fn scan(proc: &mut Proc, sessions: &[Pid]) -> Vec<Member> {
+fn scan(proc: &mut Proc, sessions: &[Pid]) -> Option<Vec<Member>> {
     let mut members = Vec::new();
-    for pid in proc.pids() {
+    for pid in proc.pids()? {
         match session_of(pid) {
             Ok(session) if sessions.binary_search(&session).is_err() => continue,
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => continue,
@@ -169,7 +169,7 @@ fn scan(proc: &mut Proc, sessions: &[Pid]) -> Vec<Member> {
         }
         members.extend(member(proc, pid).filter(|member| sessions.binary_search(&member.session).is_ok()));
     }
-    members
+    Some(members)
 }
 
 /// `None` for the dead. Whom we cannot look at counts as living.
@@ -208,10 +208,10 @@ fn is_childless() -> bool {
     told.is_err_and(|error| error.raw_os_error() == Some(libc::ECHILD))
 }
 
-fn scan_strangers(proc: &mut Proc, sessions: &[Pid], before: &[Pid], init: bool) -> Vec<Pid> {
+fn scan_strangers(proc: &mut Proc, sessions: &[Pid], before: &[Pid], init: bool) -> Option<Vec<Pid>> {
     let us = raw::own_pid();
     let mut stats = BTreeMap::new();
-    for pid in proc.pids() {
+    for pid in proc.pids()? {
         stats.extend(proc.stat(pid).map(|stat| (pid, stat)));
     }
     let mut families: BTreeMap<Pid, Vec<Pid>> = BTreeMap::new();
@@ -235,7 +235,7 @@ fn scan_strangers(proc: &mut Proc, sessions: &[Pid], before: &[Pid], init: bool)
         };
         pid != us && stats.get(&pid).is_some_and(counts)
     });
-    suspects
+    Some(suspects)
 }
 
 fn descends_from_us(proc: &mut Proc, pid: Pid) -> bool {

@@ -57,9 +57,10 @@ impl Proc {
         (shown == raw::own_pid()).then(|| Proc { directory, buffer: vec![0; BUFFER] })
     }
 
-    /// Every process that /proc shows, ascending.
-    pub fn pids(&mut self) -> Vec<Pid> {
-        dirents::numbers(self.directory.as_fd(), &mut self.buffer).unwrap_or_default()
+    /// Every process that /proc shows, ascending; `None` where it cannot be read, which must not look like nobody.
+    pub fn pids(&mut self) -> Option<Vec<Pid>> {
+        const ATTEMPTS: u32 = 3;
+        (0..ATTEMPTS).find_map(|_| dirents::numbers(self.directory.as_fd(), &mut self.buffer).ok())
     }
 
     pub fn look(&mut self, pid: Pid) -> Look {
@@ -95,7 +96,7 @@ impl Proc {
 
     fn scan_children(&mut self) -> Vec<Pid> {
         let us = raw::own_pid();
-        let mut pids = self.pids();
+        let mut pids = self.pids().unwrap_or_default();
         pids.retain(|&pid| self.stat(pid).is_some_and(|stat| stat.parent == us));
         pids
     }

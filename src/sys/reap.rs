@@ -11,8 +11,13 @@ pub struct Reaped {
     pub usage: Usage,
 }
 
+/// Errors that make no sense and are not believed.
+const REFUSALS: u32 = 3;
+
 /// `wait4(-1, …, WNOHANG)`: one dead child, if there is any. Not nix's `waitpid`, which loses children killed by real-time signals.
 pub fn reap_one() -> Option<Reaped> {
+    // No error but ECHILD is known here (wait(2)). Should there be another, the dead are not forgotten for one refusal.
+    let mut refusals = 0;
     loop {
         let mut status = 0;
         // SAFETY: rusage is plain integers, for which all zeros is a value.
@@ -29,6 +34,7 @@ pub fn reap_one() -> Option<Reaped> {
             }
             Ok(_) => return None,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.raw_os_error() != Some(libc::ECHILD) && refusals < REFUSALS => refusals += 1,
             // ECHILD: there is nobody to wait for.
             Err(_) => return None,
         }
