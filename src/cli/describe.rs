@@ -3,7 +3,7 @@
 use crate::config::{quote, show, show_size};
 use crate::model::SignalSet;
 use crate::model::plan::{
-    Backoff, Consumer, End, Feed, KillMode, Log, OnFull, OnGiveUp, Plan, Program, QueuePlan, Restart, Results, Role,
+    Backoff, Consumer, End, Feed, KillMode, Log, OnFull, OnGiveUp, Place, Plan, Program, QueuePlan, Restart, Results, Role,
     SourcePlan, Step, WorkerPlan,
 };
 use crate::model::{Framing, InstanceId};
@@ -86,6 +86,13 @@ fn worker_text(plan: &Plan, worker: &WorkerPlan) -> String {
     program_text(&mut text, &worker.program);
     if let Some(consumer) = &worker.consumer {
         line(&mut text, "works", &consumer_words(consumer));
+    }
+    if worker.program.place == Place::Terminal {
+        line(&mut text, "terminal", "owns standard input and the foreground");
+    }
+    let forwarded = worker.forward_signals.iter().map(|signal| signal.to_string()).collect::<Vec<_>>();
+    if !forwarded.is_empty() {
+        line(&mut text, "passed on", &forwarded.join(", "));
     }
     let after = worker.after.iter().map(|&id| plan.worker(id).name.as_str()).collect::<Vec<_>>();
     if !after.is_empty() {

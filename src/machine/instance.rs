@@ -18,7 +18,7 @@ use super::lease::Leases;
 use super::report::Fate;
 use super::restart::Delays;
 use crate::model::process::Usage;
-use crate::model::{ExitStatus, ProcId, StopReason, Time};
+use crate::model::{ExitStatus, ProcId, SignalSet, SpawnError, StopReason, Time};
 
 #[derive(Debug)]
 pub(super) struct Instance {
@@ -32,6 +32,10 @@ pub(super) struct Instance {
     /// It ran once, or never will: workers that are `after` it need not wait any more.
     pub begun: bool,
     pub last_status: Option<ExitStatus>,
+    /// Why its last start came to nothing, if it did.
+    pub last_error: Option<SpawnError>,
+    /// Signals to be passed on when it runs, each once.
+    pub kept: SignalSet,
 }
 
 #[derive(Debug)]
@@ -137,6 +141,8 @@ impl Instance {
             done: 0,
             begun: false,
             last_status: None,
+            last_error: None,
+            kept: SignalSet::EMPTY,
         }
     }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::plan::*;
 use crate::model::process::Usage;
-use crate::model::{ExitStatus, Framing, Reply, Signal, SpawnError, Stage, StopReason, Target, Token, Verdict};
+use crate::model::{ExitStatus, Framing, Reply, Signal, SignalSet, SpawnError, Stage, StopReason, Target, Token, Verdict};
 
 fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -33,6 +33,7 @@ fn worker(name: &str, consumer: Option<Consumer>) -> WorkerPlan {
         restart_reset_after: secs(10),
         start_limit: Some(StartLimit { burst: 5, interval: secs(60) }),
         on_give_up: OnGiveUp::Shutdown,
+        forward_signals: SignalSet::EMPTY,
         after: vec![],
         level: 0,
     }
@@ -71,6 +72,7 @@ fn plan(queues: Vec<QueuePlan>, sources: Vec<SourcePlan>, workers: Vec<WorkerPla
         stop_budget: None,
         end: End::Idle,
         exit_code_from: None,
+        init: None,
         queues,
         sources,
         workers,

@@ -286,6 +286,7 @@ mod tests {
             restart_reset_after: Duration::ZERO,
             start_limit: None,
             on_give_up: OnGiveUp::Shutdown,
+            forward_signals: Default::default(),
             after: vec![],
             level: 0,
         };
@@ -294,6 +295,7 @@ mod tests {
             stop_budget: None,
             end: End::Idle,
             exit_code_from: None,
+        init: None,
             queues: vec![],
             sources: vec![],
             workers: vec![worker],

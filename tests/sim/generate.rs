@@ -52,6 +52,7 @@ pub fn plan(dice: &mut Dice, mood: Mood) -> Plan {
         stop_budget: dice.percent(50).then(|| dice.millis(0, 9000)),
         end: if ends { End::Work } else { End::Idle },
         exit_code_from: None,
+        init: None,
         queues,
         sources,
         workers,
@@ -132,6 +133,7 @@ fn worker(dice: &mut Dice, mood: Mood, i: u64, queue: Option<QueueId>, after: Ve
         restart_reset_after: dice.millis(0, 10_000),
         start_limit: (!calm && dice.percent(60)).then_some(limit),
         on_give_up: if dice.percent(30) { OnGiveUp::Shutdown } else { OnGiveUp::Ignore },
+        forward_signals: Default::default(),
         after,
         level,
     }

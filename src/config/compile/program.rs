@@ -8,7 +8,7 @@ use crate::config::value::{
     Command, Environment, ExitCodes, Flag, Ladder, PathText, SignalList, SignalName, Timespan, Word,
 };
 use crate::model::SignalSet;
-use crate::model::plan::{KillMode, Log, Program, Rung, Step};
+use crate::model::plan::{KillMode, Log, Place, Program, Rung, Step};
 use crate::model::signal::Signal;
 use std::time::Duration;
 
@@ -123,6 +123,7 @@ impl Linker<'_> {
             env_clear: pick(own.env_clear, defaults.env_clear).is_some_and(|flag| flag.value.0),
             ignore_signals: signal_set(pick(own.ignore_signals, defaults.ignore_signals)),
             block_signals: signal_set(pick(own.block_signals, defaults.block_signals)),
+            place: Place::Session,
             log: pick(own.log, defaults.log).map_or(Log::Inherit, |word| word.value.0),
             ladder,
             kill_mode: pick(own.kill_mode, defaults.kill_mode).map_or(KillMode::Mixed, |word| word.value.0),

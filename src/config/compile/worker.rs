@@ -6,9 +6,9 @@ use super::{Linker, backoff, named};
 use crate::config::problem::{Problem, quote};
 use crate::config::raw::Worker;
 use crate::config::read::{At, Field};
-use crate::config::value::{Names, OrOff, RestartDelayTable, StartLimitTable};
-use crate::model::plan::{Backoff, Consumer, OnGiveUp, Restart, Results, StartLimit, WorkerPlan};
-use crate::model::{Framing, QueueId, WorkerId};
+use crate::config::value::{Names, OrOff, RestartDelayTable, SignalList, StartLimitTable};
+use crate::model::plan::{Backoff, Consumer, OnGiveUp, Place, Restart, Results, StartLimit, WorkerPlan};
+use crate::model::{Framing, QueueId, SignalSet, WorkerId};
 use std::time::Duration;
 
 const RESTART_DELAY: Backoff =
@@ -32,8 +32,12 @@ impl Linker<'_> {
     }
 
     fn check_defaults(&mut self, defaults: &Worker) {
-        let own =
-            [("command", defaults.command.span()), ("queue", defaults.queue.span()), ("after", defaults.after.span())];
+        let own = [
+            ("command", defaults.command.span()),
+            ("queue", defaults.queue.span()),
+            ("after", defaults.after.span()),
+            ("terminal", defaults.terminal.span()),
+        ];
         for (key, span) in own {
             if let Some(span) = span {
                 self.error(span, format!("{key} has no default: every worker says its own"));
@@ -58,9 +62,13 @@ impl Linker<'_> {
         };
         let (restart_delay, restart_reset_after) =
             self.restart_delay(pick(&keys.restart_delay, &defaults.restart_delay));
+        let mut program = self.program(&keys.into(), &defaults.into(), ladder);
+        if keys.terminal.value().is_some_and(|flag| flag.0) {
+            program.place = Place::Terminal;
+        }
         WorkerPlan {
             name: name.value.clone(),
-            program: self.program(&keys.into(), &defaults.into(), ladder),
+            program,
             replicas: small(pick(&keys.replicas, &defaults.replicas).map_or(1, |count| count.value.0)),
             consumer: queue.map(|queue| self.consumer(queue, keys, defaults)),
             restart: pick(&keys.restart, &defaults.restart).map_or(restart, |word| word.value.0),
@@ -68,6 +76,7 @@ impl Linker<'_> {
             restart_reset_after,
             start_limit: start_limit(pick(&keys.start_limit, &defaults.start_limit)),
             on_give_up: pick(&keys.on_give_up, &defaults.on_give_up).map_or(OnGiveUp::Shutdown, |word| word.value.0),
+            forward_signals: self.forward_signals(pick(&keys.forward_signals, &defaults.forward_signals)),
             after: self.after(&keys.after),
             level: 0,
         }
@@ -115,6 +124,45 @@ impl Linker<'_> {
         let factor = keys.factor.value().map(|factor| factor.0);
         let delays = backoff(delay, factor, max, keys.jitter.value().map(|jitter| jitter.0), RESTART_DELAY);
         (delays, keys.reset_after.value().map_or(RESET_AFTER, |span| span.0))
+    }
+
+    /// A signal that is passed on does nothing else to us, so that what stops us, and what we live by, cannot be passed on.
+    fn forward_signals(&mut self, list: Option<&At<SignalList>>) -> SignalSet {
+        let Some(list) = list else { return SignalSet::EMPTY };
+        for name in &list.value.0 {
+            let (signal, refuse) = (name.value.0, |why: &str| format!("{} cannot be passed on: {why}", name.value.0));
+            if signal.stops_a_run() {
+                let problem = Problem::error(name.span, refuse("it stops the run"));
+                let help = format!("with stop = [\"{signal} 8s\"] it is what the program gets then");
+                self.problems.push(problem.help(help));
+            } else if !signal.is_heard() {
+                self.error(name.span, refuse("exeunt does not hear it, or needs it itself"));
+            }
+        }
+        list.value.0.iter().map(|name| name.value.0).collect()
+    }
+
+    /// One terminal has one owner, and what it types cannot be a source as well.
+    pub(super) fn check_terminal(&mut self) {
+        let file = self.file;
+        let given = |field: &Field<crate::config::value::Flag>| field.given().filter(|at| at.value.0).map(|at| at.span);
+        let workers = named(&file.worker).iter().filter_map(|section| section.section.as_ref());
+        let owners = workers.filter_map(|keys| Some((given(&keys.terminal)?, keys))).collect::<Vec<_>>();
+        let Some(&(first, keys)) = owners.first() else { return };
+        for &(span, _) in &owners[1..] {
+            let problem = Problem::error(span, "a second worker owns the terminal: one can");
+            self.problems.push(problem.related(first, "the first one"));
+        }
+        let replicas = pick(&keys.replicas, &file.defaults.value().cloned().unwrap_or_default().replicas)
+            .map_or(1, |count| count.value.0);
+        if replicas > 1 {
+            self.error(first, format!("{replicas} replicas cannot own one terminal"));
+        }
+        let sources = named(&file.source).iter().filter_map(|section| section.section.as_ref());
+        for span in sources.filter_map(|source| given(&source.stdin)) {
+            let problem = Problem::error(span, "standard input belongs to the worker that owns the terminal");
+            self.problems.push(problem.related(first, "it is given away here"));
+        }
     }
 
     fn after(&mut self, names: &Field<Names>) -> Vec<WorkerId> {
