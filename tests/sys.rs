@@ -6,6 +6,7 @@
 #[path = "support/alone.rs"]
 mod support;
 
+use exeunt::model::plan::Place;
 use exeunt::model::{ExitStatus, Signal, SignalSet, SpawnError, Stage};
 use exeunt::sys::init::{Inherited, first_steps};
 use exeunt::sys::members::{self, Member};
@@ -61,6 +62,9 @@ fn start(argv: &[&str], want: &Want) -> Result<(Born, File), SpawnError> {
         ignore: want.ignore,
         block: want.block,
         descriptors: &descriptors,
+        place: Place::Session,
+        foreground: false,
+        passage: None,
     })?;
     Ok((born, File::from(pipe.read)))
 }
@@ -318,6 +322,9 @@ alone! {
             ignore: SignalSet::EMPTY,
             block: SignalSet::EMPTY,
             descriptors: &[],
+            place: Place::Session,
+            foreground: false,
+            passage: None,
         };
         let born = spawn(&launch).unwrap();
         assert_eq!(awaited(&born), Birth::Failed(SpawnError { stage: Stage::Exec, errno: libc::EACCES }));
@@ -591,6 +598,9 @@ fn start_without_files() -> Result<(), SpawnError> {
         ignore: SignalSet::EMPTY,
         block: SignalSet::EMPTY,
         descriptors: &[],
+        place: Place::Session,
+        foreground: false,
+        passage: None,
     };
     spawn(&launch).map(drop)
 }

@@ -3,8 +3,8 @@
 use crate::config::{quote, show, show_size};
 use crate::model::SignalSet;
 use crate::model::plan::{
-    Backoff, Consumer, End, Feed, KillMode, Log, OnFull, OnGiveUp, Place, Plan, Program, QueuePlan, Restart, Results, Role,
-    SourcePlan, Step, WorkerPlan,
+    Backoff, Consumer, End, Feed, KillMode, Log, OnFull, OnGiveUp, Place, Plan, Program, QueuePlan, Restart, Results,
+    Role, SourcePlan, Step, WorkerPlan,
 };
 use crate::model::{Framing, InstanceId};
 use std::fmt::Write as _;

@@ -3,7 +3,9 @@
 use super::*;
 use crate::model::plan::*;
 use crate::model::process::Usage;
-use crate::model::{ExitStatus, Framing, Reply, Signal, SignalSet, SpawnError, Stage, StopReason, Target, Token, Verdict};
+use crate::model::{
+    ExitStatus, Framing, Reply, Signal, SignalSet, SpawnError, Stage, StopReason, Target, Token, Verdict,
+};
 
 fn secs(n: u64) -> Duration {
     Duration::from_secs(n)

@@ -1,11 +1,13 @@
 //! A start: pipes, descriptors, environment, then fork.
 
+use super::InitOptions;
 use super::pipes::{ItemPipe, ReplyPipe};
 use super::table::{Life, Proc, What};
-use crate::model::plan::{Consumer, Log, Plan, Program, Results, Role};
+use super::turn::Shell;
+use crate::model::plan::{Consumer, Log, Place, Plan, Program, Results, Role};
 use crate::model::{InstanceId, SpawnError, Stage};
 use crate::sys::fds::{self, Pipe};
-use crate::sys::spawn::{self, Launch};
+use crate::sys::spawn::{self, Launch, Passage};
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::OpenOptions;
 use std::io;
@@ -34,6 +36,8 @@ pub struct Launcher {
     /// Some worker's results go to stdout: nobody else may write there.
     stdout_taken: bool,
     environment: Environment,
+    /// A program that we only stand in front of: its words, and what the kernel sends it when we die.
+    init: Option<InitOptions>,
 }
 
 /// A child that was forked, and the read end of a source's stdout.
@@ -43,7 +47,7 @@ pub struct Started {
 }
 
 impl Launcher {
-    pub fn new(plan: &Plan) -> io::Result<Launcher> {
+    pub fn new(plan: &Plan, init: Option<InitOptions>) -> io::Result<Launcher> {
         let null = OpenOptions::new().read(true).write(true).open("/dev/null");
         let (null_in, null_out) = match null {
             Ok(null) => (OwnedFd::from(null.try_clone()?), Some(OwnedFd::from(null))),
@@ -51,21 +55,29 @@ impl Launcher {
         };
         let to_stdout = |consumer: &Consumer| consumer.results == Results::Stdout;
         let stdout_taken = plan.workers.iter().any(|worker| worker.consumer.as_ref().is_some_and(to_stdout));
-        Ok(Launcher { null_in, null_out, stdout_taken, environment: Environment::inherited() })
+        let environment = if init.is_some() { Environment::ours() } else { Environment::inherited() };
+        Ok(Launcher { null_in, null_out, stdout_taken, environment, init })
     }
 
     pub fn start(&self, plan: &Plan, instance: InstanceId) -> Result<Started, SpawnError> {
         let ends = Ends::for_role(plan, instance).map_err(prepare)?;
         let program = plan.program(instance);
-        let environment = self.environment.for_child(plan, instance);
-        let strings = Strings::new(program, &environment)?;
+        let environment = match self.init {
+            Some(_) => self.environment.for_program(program),
+            None => self.environment.for_child(plan, instance),
+        };
+        let strings = Strings::new(program, self.init.as_ref().map(|init| init.argv.as_slice()), &environment)?;
+        let (place, foreground) = Shell::place_now(program.place);
         let (standard_out, standard_err) = self.log(program.log);
         let stdout = ends.stdout.as_ref().map_or(standard_out.as_fd(), |pipe| pipe.write.as_fd());
         let (out, err) = (stdout, standard_err.as_fd());
         let items = ends.items.as_ref().map(|pipe| pipe.read.as_fd());
         let replies = ends.replies.as_ref().map(|pipe| pipe.write.as_fd());
         let exit = ends.exit.as_ref().map(|pipe| pipe.read.as_fd());
-        let descriptors = [Some(self.null_in.as_fd()), Some(out), Some(err), items, replies, exit];
+        let stdin = io::stdin();
+        let inherits = self.init.is_some() || program.place == Place::Terminal;
+        let input = if inherits { stdin.as_fd() } else { self.null_in.as_fd() };
+        let descriptors = [Some(input), Some(out), Some(err), items, replies, exit];
         let born = spawn::spawn(&Launch {
             argv: &strings.argv,
             env: &strings.env,
@@ -74,6 +86,9 @@ impl Launcher {
             ignore: program.ignore_signals,
             block: program.block_signals,
             descriptors: &descriptors,
+            place,
+            foreground,
+            passage: self.init.as_ref().map(|init| Passage { parent_death: init.parent_death }),
         })?;
         let what = match plan.role(instance) {
             Role::Worker { worker, .. } => What::Worker(worker),
@@ -83,6 +98,7 @@ impl Launcher {
             instance,
             what,
             pid: born.pid,
+            place,
             pidfd: born.pidfd,
             life: Life::Unborn { report: born.report },
             items: ends.items.map(|pipe| ItemPipe::new(pipe.read, pipe.write)),
@@ -166,9 +182,12 @@ struct Strings {
 }
 
 impl Strings {
-    fn new(program: &Program, environment: &Environment) -> Result<Strings, SpawnError> {
-        let argv =
-            program.command.iter().map(|argument| c_string(argument.as_bytes())).collect::<Result<Vec<_>, _>>()?;
+    /// `words` in the place of the command.
+    fn new(program: &Program, words: Option<&[OsString]>, environment: &Environment) -> Result<Strings, SpawnError> {
+        let argv = match words {
+            Some(words) => words.iter().map(|word| c_string(word.as_bytes())).collect::<Result<Vec<_>, _>>()?,
+            None => program.command.iter().map(|word| c_string(word.as_bytes())).collect::<Result<Vec<_>, _>>()?,
+        };
         let name = argv.first().ok_or(SpawnError { stage: Stage::Prepare, errno: EINVAL })?;
         let candidates = spawn::candidates(name, environment.get("PATH").map(OsStr::as_bytes));
         let directory = program.working_directory.as_ref().map(|path| c_string(path.as_os_str().as_bytes()));
@@ -184,6 +203,19 @@ impl Environment {
     fn inherited() -> Environment {
         let foreign = |name: &OsStr| OWN_NAMES.iter().any(|own| name == *own);
         Environment(std::env::vars_os().filter(|(name, _)| !foreign(name)).collect())
+    }
+
+    fn ours() -> Environment {
+        Environment(std::env::vars_os().collect())
+    }
+
+    /// As it is; only who asked for an exit event is told where it is.
+    fn for_program(&self, program: &Program) -> Environment {
+        let mut environment = self.clone();
+        if program.has_event_rung() {
+            environment.set("EXEUNT_EXIT_FD", "5");
+        }
+        environment
     }
 
     /// Ours where the file does not clear it, then what we tell the child, then what the file says.

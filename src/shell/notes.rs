@@ -101,6 +101,16 @@ pub fn errno(number: i32) -> String {
 
 fn level(plan: &Plan, note: &Note) -> Level {
     match note {
+        // An init does what it is there for without a word.
+        Note::Died { .. }
+        | Note::Survivors { .. }
+        | Note::SurvivorsKilled { .. }
+        | Note::Strangers { .. }
+        | Note::Late { .. }
+            if plan.init.is_some() =>
+        {
+            Level::Info
+        }
         Note::Climbed { .. } => Level::Debug,
         // A source that came to its end, a job that is done: as it should be.
         Note::Died { instance, status, .. } if plan.program(*instance).is_success(*status) => Level::Info,
@@ -201,6 +211,9 @@ fn cannot_start(plan: &Plan, worker: WorkerId, error: SpawnError) -> String {
     let is_ours = |role: &Role| matches!(role, Role::Worker { worker: of, .. } if *of == worker);
     let instance = (0u32..).zip(&plan.instances).find(|(_, role)| is_ours(role)).map(|(id, _)| InstanceId(id));
     let why = spawn_error(plan, instance, error);
+    if plan.init.is_some() {
+        return why;
+    }
     format!("worker {} is given up, it cannot be started: {why}", worker_name(plan, worker))
 }
 
@@ -295,7 +308,7 @@ mod tests {
             stop_budget: None,
             end: End::Idle,
             exit_code_from: None,
-        init: None,
+            init: None,
             queues: vec![],
             sources: vec![],
             workers: vec![worker],

@@ -1,9 +1,10 @@
 //! What a forked child does until it becomes another program. Only system calls on what was prepared before the fork: the
 //! child has one thread of a process that may have had several, so a lock or the allocator may be held for ever.
 
-use super::raw;
 use super::spawn::MAX_DESCRIPTORS;
-use crate::model::{SignalSet, SpawnError, Stage};
+use super::{Pid, raw};
+use crate::model::plan::Place;
+use crate::model::{Signal, SignalSet, SpawnError, Stage};
 use std::ffi::{CStr, CString, c_char};
 use std::io;
 use std::os::fd::RawFd;
@@ -17,6 +18,8 @@ const NOT_STARTED: i32 = 127;
 pub struct Child<'a> {
     /// Null-terminated, as execve wants it.
     pub argv: Vec<*const c_char>,
+    /// For each candidate, /bin/sh and the script that it may be; `None` where no shell is to be tried.
+    pub scripts: Option<Vec<Vec<*const c_char>>>,
     pub env: Vec<*const c_char>,
     pub candidates: &'a [CString],
     pub directory: Option<&'a CStr>,
@@ -25,6 +28,13 @@ pub struct Child<'a> {
     /// What becomes 0, 1, …, each number 10 or higher; -1 is closed. Those from `given` on are not looked at.
     pub descriptors: [RawFd; MAX_DESCRIPTORS],
     pub given: usize,
+    /// Descriptors that are not given stay open.
+    pub passes: bool,
+    pub place: Place,
+    pub foreground: bool,
+    /// Comes to the child when the parent dies.
+    pub parent_death: Option<Signal>,
+    pub parent: Pid,
     /// Write end of the error pipe, 10 or higher, CLOEXEC.
     pub error: RawFd,
     /// Close one by one up to here, where there is no `close_range`.
@@ -44,7 +54,7 @@ pub fn run(child: &Child) -> ! {
 fn attempt(child: &Child) -> SpawnError {
     type Step = fn(&Child) -> io::Result<()>;
     let steps: [(Stage, Step); 4] = [
-        (Stage::Session, |_| own_session()),
+        (Stage::Session, take_place),
         (Stage::Descriptors, descriptors),
         (Stage::Signals, dispositions),
         (Stage::Directory, directory),
@@ -56,12 +66,45 @@ fn attempt(child: &Child) -> SpawnError {
     }
     // Last, when every disposition is what the program shall find: what waited for us strikes here.
     raw::set_mask(child.block.bits());
+    if let Err(error) = follow_parent(child) {
+        return SpawnError { stage: Stage::Signals, errno: raw::errno_of(&error) };
+    }
     SpawnError { stage: Stage::Exec, errno: exec(child) }
 }
 
-fn own_session() -> io::Result<()> {
-    // SAFETY: setsid has no preconditions.
-    raw::check(unsafe { libc::setsid() }).map(drop)
+fn take_place(child: &Child) -> io::Result<()> {
+    match child.place {
+        Place::Session => {
+            // SAFETY: setsid has no preconditions.
+            raw::check(unsafe { libc::setsid() }).map(drop)
+        }
+        Place::Terminal => {
+            // SAFETY: setpgid takes two integers; 0 and 0 mean this process and a group of its own number.
+            raw::check(unsafe { libc::setpgid(0, 0) })?;
+            // All signals are blocked, TTOU too, so that a group in the background may take the foreground. If the terminal
+            // is gone meanwhile, the program will see that for itself.
+            if child.foreground {
+                // SAFETY: both calls take integers.
+                unsafe { libc::tcsetpgrp(0, libc::getpid()) };
+            }
+            Ok(())
+        }
+        Place::Beside => Ok(()),
+    }
+}
+
+/// The kernel's word is for the future only: a parent that died before it was given is seen by its number.
+fn follow_parent(child: &Child) -> io::Result<()> {
+    let Some(signal) = child.parent_death else { return Ok(()) };
+    let number = signal.number();
+    // SAFETY: PR_SET_PDEATHSIG takes an integer.
+    raw::check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, number as libc::c_ulong) })?;
+    // SAFETY: getppid has no preconditions.
+    if unsafe { libc::getppid() } != child.parent {
+        // SAFETY: raise is a system call to this one thread.
+        unsafe { libc::kill(libc::getpid(), number) };
+    }
+    Ok(())
 }
 
 /// Puts the given descriptors in place and closes everything else but the error pipe, at once and not by exec, so
@@ -69,10 +112,15 @@ fn own_session() -> io::Result<()> {
 fn descriptors(child: &Child) -> io::Result<()> {
     for (target, &source) in (0..).zip(child.descriptors.iter().take(child.given)) {
         if source < 0 {
-            close(target);
+            if !child.passes {
+                close(target);
+            }
         } else {
             replace(source, target)?;
         }
+    }
+    if child.passes {
+        return Ok(());
     }
     let first = RawFd::try_from(child.given).unwrap_or(0);
     close_between(first, child.error, child.ceiling);
@@ -138,13 +186,19 @@ fn directory(child: &Child) -> io::Result<()> {
     }
 }
 
-/// Tries the candidates as execvp(3) does, but gives no script without `#!` to /bin/sh. Returns only if none could be executed, with the
+/// Tries the candidates as execvp(3) does, but gives a script without `#!` to /bin/sh only where that is wanted. Returns only if none could be executed, with the
 /// errno that tells most: a file that is there and may not be executed over one that is not there.
 fn exec(child: &Child) -> i32 {
     let mut worst = None;
-    for path in child.candidates {
+    for (index, path) in child.candidates.iter().enumerate() {
         // SAFETY: path, argv and env are null-terminated and live as long as the plan.
         unsafe { libc::execve(path.as_ptr(), child.argv.as_ptr(), child.env.as_ptr()) };
+        let script = child.scripts.as_ref().and_then(|scripts| scripts.get(index));
+        if let (libc::ENOEXEC, Some(script)) = (raw::errno(), script) {
+            // SAFETY: as above.
+            unsafe { libc::execve(c"/bin/sh".as_ptr(), script.as_ptr(), child.env.as_ptr()) };
+            return libc::ENOEXEC;
+        }
         match (raw::errno(), worst) {
             (libc::EACCES, _) => worst = Some(libc::EACCES),
             (libc::ENOENT, None | Some(libc::ENOTDIR)) => worst = Some(libc::ENOENT),

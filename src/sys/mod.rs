@@ -7,6 +7,7 @@ pub mod members;
 pub mod reap;
 pub mod signals;
 pub mod spawn;
+pub mod terminal;
 pub mod threads;
 
 mod child;

@@ -1,7 +1,8 @@
 use super::child::{Child, REPORT_BYTES};
 use super::raw::errno_of;
 use super::{Pid, child, fds, raw};
-use crate::model::{SignalSet, SpawnError, Stage};
+use crate::model::plan::Place;
+use crate::model::{Signal, SignalSet, SpawnError, Stage};
 use std::ffi::{CStr, CString, c_char};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -24,6 +25,19 @@ pub struct Launch<'a> {
     pub block: SignalSet,
     /// What becomes descriptor 0, 1, 2, … of the child; `None` is closed. At most 6. All else is closed.
     pub descriptors: &'a [Option<BorrowedFd<'a>>],
+    pub place: Place,
+    /// At `Place::Terminal`: the child's group becomes the foreground of the terminal on 0.
+    pub foreground: bool,
+    /// For a program that we only stand in front of.
+    pub passage: Option<Passage>,
+}
+
+/// What a program finds that shall find all as if we were not there: descriptors that are not given in its place stay as they
+/// are, and a script without `#!` is run by /bin/sh, as execvp(3) has it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Passage {
+    /// Sent by the kernel when we die (`PR_SET_PDEATHSIG`).
+    pub parent_death: Option<Signal>,
 }
 
 /// A forked child of which it is not known yet whether its exec succeeds.
@@ -122,6 +136,12 @@ impl<'a> Prepared<'a> {
         fds::set_nonblocking(error.read.as_fd())?;
         let child = Child {
             argv: pointers(launch.argv),
+            place: launch.place,
+            foreground: launch.foreground,
+            scripts: launch.passage.map(|_| launch.candidates.iter().map(|path| script(path, launch.argv)).collect()),
+            passes: launch.passage.is_some(),
+            parent_death: launch.passage.and_then(|passage| passage.parent_death),
+            parent: raw::own_pid(),
             env: pointers(launch.env),
             candidates: launch.candidates,
             directory: launch.directory,
@@ -150,6 +170,12 @@ fn out_of_the_way(descriptor: BorrowedFd, copies: &mut Vec<OwnedFd>) -> io::Resu
 /// The null-terminated array that execve(2) wants. Borrowed strings outlive it by the lifetime of `Prepared`.
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+}
+
+/// What /bin/sh is given to run a script without `#!`.
+fn script(path: &CStr, argv: &[CString]) -> Vec<*const c_char> {
+    let arguments = argv.iter().skip(1).map(|string| string.as_ptr());
+    [c"/bin/sh".as_ptr(), path.as_ptr()].into_iter().chain(arguments).chain([ptr::null()]).collect()
 }
 
 /// Where there is no `close_range`, the number after the highest that the child has to close one by one; `None` where there is.
