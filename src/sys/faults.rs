@@ -6,8 +6,8 @@ use super::raw;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::panic::Location;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// EINTR comes with a signal. A storm of so many ends.
 const STORM: u64 = 1000;

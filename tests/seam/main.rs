@@ -106,7 +106,8 @@ fn sweep(faults: Vec<Fault>, plain: &Outcome) {
     let failures = Mutex::new(BTreeMap::<String, Vec<String>>::new());
     let codes = Mutex::new(BTreeMap::<Option<i32>, usize>::new());
     let worker = || {
-        while let Some(fault) = faults.get(next.fetch_add(1, Ordering::Relaxed)).filter(|_| began.elapsed() < PATIENCE) {
+        while let Some(fault) = faults.get(next.fetch_add(1, Ordering::Relaxed)).filter(|_| began.elapsed() < PATIENCE)
+        {
             let outcome = scenario::run(fault, few);
             *codes.lock().unwrap().entry(outcome.code).or_default() += 1;
             if let Err(why) = outcome.judge(fault, plain) {

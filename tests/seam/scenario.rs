@@ -194,7 +194,8 @@ fn trace(text: &str) -> (Vec<String>, BTreeSet<String>) {
 impl Outcome {
     /// Whether that may come of this fault; `plain` is the run without one.
     pub fn judge(&self, fault: &Fault, plain: &Outcome) -> Result<(), String> {
-        let complain = |what: &str| Err(format!("{what} (exit {:?} after {:.1?})\n{}", self.code, self.took, self.stderr));
+        let complain =
+            |what: &str| Err(format!("{what} (exit {:?} after {:.1?})\n{}", self.code, self.took, self.stderr));
         if self.hung {
             return complain("it hung");
         }
