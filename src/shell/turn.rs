@@ -13,7 +13,7 @@ use crate::sys::init::Inherited;
 use crate::sys::reap::{self, Reaped};
 use crate::sys::signals::Signals;
 use crate::sys::spawn::{Birth, birth};
-use crate::sys::{clock, members};
+use crate::sys::{clock, members, permit};
 use mio::{Events, Interest, Poll, Waker};
 use std::collections::BTreeSet;
 use std::io;
@@ -56,8 +56,11 @@ pub struct Shell {
 
 impl Shell {
     pub fn new(plan: Rc<Plan>, inherited: Inherited) -> io::Result<Shell> {
+        permit()?;
         let poll = Poll::new()?;
+        permit()?;
         let waker = Arc::new(Waker::new(poll.registry(), Topic::News.token())?);
+        permit()?;
         let mut signals = Signals::new(&inherited)?;
         poll.registry().register(signals.source(), Topic::Signals.token(), Interest::READABLE)?;
         let mut sources = Sources::new(&plan);
