@@ -1,7 +1,7 @@
 //! `exeunt run`.
 
 use super::args::{LogLevel, ReportFormat, Run};
-use super::{WRONG_FILE, file};
+use super::{WRONG_FILE, file, print};
 use crate::config::Severity;
 use crate::shell::{self, RunOptions};
 use crate::sys::init;
@@ -14,11 +14,11 @@ pub fn run(arguments: &Run, log_level: LogLevel) -> u8 {
     // Notes are for who looks a file over; each run again they would only hide the rest.
     let mut warnings = super::check::warnings(&loaded);
     warnings.retain(|problem| problem.severity != Severity::Note);
-    loaded.tell(&warnings);
+    let warnings = print::for_err(&loaded.in_words(&warnings));
     let report = match arguments.report {
         ReportFormat::Text => shell::ReportFormat::Text,
         ReportFormat::Json => shell::ReportFormat::Json,
     };
-    let options = RunOptions { report, log_level: log_level.into() };
+    let options = RunOptions { report, log_level: log_level.into(), warnings };
     shell::run(Rc::new(loaded.compiled.plan), options, inherited)
 }

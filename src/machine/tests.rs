@@ -3,9 +3,7 @@
 use super::*;
 use crate::model::plan::*;
 use crate::model::process::Usage;
-use crate::model::{
-    ExitStatus, Framing, Reply, Signal, SignalSet, SpawnError, Stage, StopReason, Target, Token, Verdict,
-};
+use crate::model::{ExitStatus, Framing, Reply, Signal, SpawnError, Stage, StopReason, Target, Token, Verdict};
 
 fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -13,16 +11,9 @@ fn secs(n: u64) -> Duration {
 
 fn program(ladder: &[(Step, u64)]) -> Program {
     Program {
-        command: vec!["worker".into()],
-        working_directory: None,
-        env: vec![],
-        env_clear: false,
-        ignore_signals: SignalSet::EMPTY,
-        block_signals: SignalSet::EMPTY,
-        log: Log::Inherit,
         ladder: ladder.iter().map(|&(step, wait)| Rung { step, wait: secs(wait) }).collect(),
         kill_mode: KillMode::Mixed,
-        success_exit_status: vec![0],
+        ..Program::plain(vec!["worker".into()])
     }
 }
 

@@ -202,6 +202,11 @@ impl ReplyPipe {
                 Ok(length) => {
                     left = left.saturating_sub(length);
                     self.reader.feed(scratch.get(..length).unwrap_or_default(), &mut tell)?;
+                    // A pipe that gives less than it was asked for is empty (epoll(7)): what comes later is told by `poll`.
+                    // An end that came with these bytes shows when its writers' members are gone.
+                    if budget == BUDGET && length < scratch.len() {
+                        return Ok(Standing::Waiting);
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Standing::Waiting),
                 // Deaf to the worker, we would wait for ever for what it says.

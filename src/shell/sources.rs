@@ -22,6 +22,8 @@ struct Source {
     paused: bool,
     /// An unterminated last item does not count.
     distrusted: bool,
+    /// All that could write to it are gone. Until then nobody knows whether a torn item's source ended by itself.
+    bereft: bool,
     ended: bool,
 }
 
@@ -49,7 +51,7 @@ impl Sources {
                 Feed::Command(_) => Inlet::Idle,
             };
             let splitter = Splitter::new(source.framing, plan.queue(source.queue).max_item);
-            Source { id: SourceId(id), inlet, splitter, paused: false, distrusted: false, ended: false }
+            Source { id: SourceId(id), inlet, splitter, paused: false, distrusted: false, bereft: false, ended: false }
         };
         Sources((0u32..).zip(&plan.sources).map(source).collect())
     }
@@ -79,7 +81,7 @@ impl Sources {
         let described = plan.source(id);
         source.splitter = Splitter::new(described.framing, plan.queue(described.queue).max_item);
         source.inlet = Inlet::Stdout { proc, read, ready: registered.is_err(), born: false };
-        source.ended = false;
+        (source.bereft, source.ended) = (false, false);
     }
 
     pub fn stdin_ready(&mut self) {
@@ -125,6 +127,7 @@ impl Sources {
     /// Its writers are dead: reads what is left of a command source, bounded by what a pipe can hold, and tells the end.
     pub fn drain(&mut self, id: SourceId, scratch: &mut [u8], events: &mut Vec<Event>) {
         let Some(source) = self.0.get_mut(id.index()) else { return };
+        source.bereft = true;
         let mut left = super::pipes::DRAIN;
         while left > 0 && !source.ended && source.read(scratch, events) == Standing::More {
             left = left.saturating_sub(BUDGET);
@@ -161,6 +164,13 @@ impl Sources {
         }
     }
 
+    /// Its command was killed by a signal, and so did not end by itself: an unterminated last item is half an item.
+    pub fn killed(&mut self, id: SourceId) {
+        if let Some(source) = self.0.get_mut(id.index()) {
+            source.distrusted = true;
+        }
+    }
+
     /// Stops reading for good.
     pub fn abandon(&mut self, id: SourceId, registry: &Registry, events: &mut Vec<Event>) {
         let Some(source) = self.0.get_mut(id.index()).filter(|source| !source.ended) else { return };
@@ -191,6 +201,12 @@ impl Source {
             Inlet::Idle => return Standing::Ended,
         };
         match result {
+            Ok(0) if self.awaits_verdict() => {
+                if let Inlet::Stdout { ready, .. } = &mut self.inlet {
+                    *ready = false;
+                }
+                Standing::Waiting
+            }
             Ok(0) => {
                 self.end(events);
                 Standing::Ended
@@ -244,6 +260,11 @@ impl Source {
             None => {}
         }
         self.over(SourceEnd::Whole, events);
+    }
+
+    /// A command's stdout ended in the middle of an item, and how the command ended is not known yet.
+    fn awaits_verdict(&self) -> bool {
+        matches!(self.inlet, Inlet::Stdout { .. }) && !self.bereft && !self.distrusted && self.torn().is_some()
     }
 
     fn over(&mut self, end: SourceEnd, events: &mut Vec<Event>) {

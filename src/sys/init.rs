@@ -27,11 +27,11 @@ pub struct Inherited {
 }
 
 /// First thing in main, before any thread: descriptors 0–2, SIGCHLD to its default and a note of the children that are there
-/// (they are left for [`reap_one`](super::reap::reap_one)), everything unblocked, TTIN, TTOU, PIPE and XFSZ ignored, subreaper.
+/// (they are left for [`reap_one`](super::reap::reap_one)), TTIN, TTOU, PIPE and XFSZ ignored, subreaper.
 /// Never fails: what cannot be had is told in the answer.
 ///
-/// As PID 1 everything is *blocked* until [`Signals`](super::signals::Signals) stands: the kernel throws away
-/// what reaches an init that has no handler yet, and a TERM would be lost, whereas it keeps what is blocked.
+/// Everything is *blocked* until [`Signals`](super::signals::Signals) stands: what comes before there is a handler would kill
+/// us, one TERM that a parent held back included, and the kernel throws it away where we are PID 1; what is blocked it keeps.
 pub fn first_steps() -> Inherited {
     let replaced = [0, 1, 2].map(ensure_open);
     let pid = raw::own_pid();
@@ -39,8 +39,7 @@ pub fn first_steps() -> Inherited {
     let ignored = SignalSet::FULL.iter().filter(is_ignored).collect();
     // Before the children are noted: while CHLD is ignored the kernel reaps by itself and tells nobody.
     set(Signal::CHLD, false);
-    let meanwhile = if init { SignalSet::FULL } else { SignalSet::EMPTY };
-    let blocked = SignalSet::from_bits(raw::set_mask(meanwhile.bits()));
+    let blocked = SignalSet::from_bits(raw::set_mask(SignalSet::FULL.bits()));
     for signal in [libc::SIGTTIN, libc::SIGTTOU, libc::SIGPIPE, libc::SIGXFSZ].into_iter().filter_map(Signal::new) {
         set(signal, true);
     }
