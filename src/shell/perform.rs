@@ -106,14 +106,16 @@ impl Shell {
         };
         let pid = started.proc.pid;
         self.bury_namesake(pid);
-        if let Err(error) = self.register(id, &started.proc) {
+        let mut watched = self.register(id, &started.proc);
+        if let (What::Source(source), Some(stdout)) = (started.proc.what, started.stdout) {
+            let heard = self.sources.started(source, id, stdout, &self.plan, self.poll.registry());
+            watched = watched.and(heard);
+        }
+        if let Err(error) = watched {
             // Deaf to it, we could not keep any promise about it.
             warn!("cannot watch {}: {error}", self.plan.instance_name(instance));
             let pidfd = started.proc.pidfd.as_ref().map(AsFd::as_fd);
             let _it_is_our_unreaped_child = members::signal_child(pid, pidfd, Signal::KILL);
-        }
-        if let (What::Source(source), Some(stdout)) = (started.proc.what, started.stdout) {
-            self.sources.started(source, id, stdout, &self.plan, self.poll.registry());
         }
         debug!("forked {} as process {pid}", self.plan.instance_name(instance));
         self.table.insert(id, started.proc);
