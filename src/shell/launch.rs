@@ -7,6 +7,7 @@ use super::turn::Shell;
 use crate::model::plan::{Consumer, Log, Place, Plan, Program, Results, Role};
 use crate::model::{InstanceId, SpawnError, Stage};
 use crate::sys::fds::{self, Pipe};
+use crate::sys::permit;
 use crate::sys::spawn::{self, Launch, Passage};
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::OpenOptions;
@@ -48,7 +49,7 @@ pub struct Started {
 
 impl Launcher {
     pub fn new(plan: &Plan, init: Option<InitOptions>) -> io::Result<Launcher> {
-        let null = OpenOptions::new().read(true).write(true).open("/dev/null");
+        let null = permit().and_then(|()| OpenOptions::new().read(true).write(true).open("/dev/null"));
         let (null_in, null_out) = match null {
             Ok(null) => (OwnedFd::from(null.try_clone()?), Some(OwnedFd::from(null))),
             Err(_) => (fds::pipe()?.read, None),

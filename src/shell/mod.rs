@@ -25,6 +25,7 @@ use crate::machine::Report;
 use crate::model::Signal;
 use crate::model::plan::{Feed, Plan};
 use crate::sys::init::Inherited;
+use crate::sys::members;
 use log::{LevelFilter, error, warn};
 use messages::messages;
 use std::ffi::OsString;
@@ -100,6 +101,9 @@ pub fn run(plan: Rc<Plan>, options: RunOptions, inherited: Inherited) -> u8 {
     tell_panics();
     if !inherited.subreaper {
         warn!("cannot become the reaper of orphans: processes that leave their session will be left behind");
+    }
+    if plan.init.is_none() && !members::sees_all() {
+        warn!("/proc cannot be read: processes that leave their session will be left behind");
     }
     let mut shell = match Shell::new(plan.clone(), inherited, options.init.clone()) {
         Ok(shell) => shell,

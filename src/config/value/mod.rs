@@ -8,7 +8,7 @@ pub(super) mod word;
 
 pub use list::{Command, Environment, List};
 pub use number::{Count, Ratio, Size, Timespan, show, show_size};
-pub use stop::{Ladder, SignalName};
+pub use stop::{Ladder, SignalName, ladder};
 pub use text::{Flag, PathText, ResultsText, Text};
 pub use word::{Mode, Word, WorkerFraming};
 
