@@ -15,7 +15,10 @@ impl Shell {
         let Some(pid) = self.on_terminal().map(|proc| proc.pid) else { return };
         let Some(signal) = terminal::stop_of(pid) else { return };
         terminal::take_from(pid);
-        terminal::suspend_group();
+        // PID 1 is stopped by nobody, and who shares its group from outside of its namespace is none of its business.
+        if !self.inherited.init {
+            terminal::suspend_group();
+        }
         let in_front = terminal::foreground() == Some(terminal::own_group());
         // Stopped for being in the background, and still there: it would only stop again, for ever.
         if in_front || !matches!(signal, Signal::TTIN | Signal::TTOU) {

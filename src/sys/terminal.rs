@@ -10,15 +10,17 @@ const TERMINAL: libc::c_int = 0;
 pub fn is_ours() -> bool {
     // SAFETY: both calls take an integer, and answer -1 for what is no such terminal.
     let (theirs, ours) = unsafe { (libc::tcgetsid(TERMINAL), libc::getsid(0)) };
-    theirs > 0 && theirs == ours
+    // Both are 0 where the session was made outside of our pid namespace.
+    theirs >= 0 && theirs == ours
 }
 
-/// The foreground group; `None` where there is none, or no terminal any more.
+/// The foreground group, 0 for one that was made outside of our pid namespace; `None` where there is none, or no terminal any more.
 pub fn foreground() -> Option<Pid> {
     // SAFETY: takes an integer.
-    Some(unsafe { libc::tcgetpgrp(TERMINAL) }).filter(|&group| group > 0)
+    Some(unsafe { libc::tcgetpgrp(TERMINAL) }).filter(|&group| group >= 0)
 }
 
+/// 0 where it was made outside of our pid namespace.
 pub fn own_group() -> Pid {
     // SAFETY: getpgrp has no preconditions and cannot fail.
     unsafe { libc::getpgrp() }
@@ -26,14 +28,18 @@ pub fn own_group() -> Pid {
 
 /// Makes this group the foreground. From the background too: TTOU is ignored in us.
 pub fn give_to(group: Pid) {
-    // Fails only where the terminal or the group is gone: then there is nothing to give, or nobody to give it to.
+    // Fails where the terminal or the group is gone, or outside of our namespace: then there is nothing to give, or nobody that
+    // we could give it to.
     // SAFETY: takes two integers.
     unsafe { libc::tcsetpgrp(TERMINAL, group) };
 }
 
 /// Takes the foreground back from this group, or from one of which nobody is left; not from others.
 pub fn take_from(group: Pid) {
-    let is_dead = |group: Pid| matches!(raw::kill(-group, 0), Err(error) if error.raw_os_error() == Some(libc::ESRCH));
+    // 0 would be our own group to kill(2), and 1 everybody.
+    let is_dead = |group: Pid| {
+        group > 1 && matches!(raw::kill(-group, 0), Err(error) if error.raw_os_error() == Some(libc::ESRCH))
+    };
     if foreground().is_some_and(|holder| holder == group || is_dead(holder)) {
         give_to(own_group());
     }

@@ -87,7 +87,7 @@ fn dumb_init_says_its_version_and_usage() {
     for wrong in [&[][..], &["--yolo", "true"], &["-r", "x", "true"]] {
         let outcome = called(&sandbox, "dumb-init", wrong).finish();
         outcome.expect_code(1);
-        assert!(outcome.stderr.contains("Usage: "), "{outcome}");
+        assert!(outcome.stderr.contains("dumb-init"), "{outcome}");
     }
 }
 

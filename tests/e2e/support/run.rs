@@ -38,7 +38,16 @@ impl<'a> Launch<'a> {
     pub fn new(sandbox: &'a Sandbox) -> Launch<'a> {
         let (under, environment) = (Vec::new(), Vec::new());
         let arguments = vec!["run".into()];
-        Launch { sandbox, under, arguments, environment, input: Input::Null, terminal: false, unread: false, program: None }
+        Launch {
+            sandbox,
+            under,
+            arguments,
+            environment,
+            input: Input::Null,
+            terminal: false,
+            unread: false,
+            program: None,
+        }
     }
 
     /// Instead of `run`.
