@@ -9,13 +9,14 @@ use crate::model::plan::{Feed, Plan};
 use crate::model::{Payload, QueueId};
 use crate::sys::{clock, fds};
 use crate::wire::frames::{Frame, Splitter};
+use mio::Waker;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 pub struct Disk {
     plan: Rc<Plan>,
@@ -85,6 +86,12 @@ impl Disk {
             }
             None => messages().must(line),
         }
+    }
+
+    /// Whether so much waits for the disk that no further item should be read, for each may end here. `waker` is woken when
+    /// that is over.
+    pub fn is_choked(&self, waker: &Arc<Waker>) -> bool {
+        self.lane.is_choked(waker)
     }
 
     /// The end of a round: hands what was handed back over to the thread.

@@ -2,9 +2,10 @@
 
 use super::disk::Disk;
 use super::launch::Launcher;
+use super::messages::messages;
 use super::pipes::{BUDGET, DRAIN, Standing};
 use super::results::Sinks;
-use super::sources::Sources;
+use super::sources::{Glut, Sources};
 use super::table::{Life, Table, Topic, What};
 use crate::machine::{Action, Event, Machine, Meaning, Report};
 use crate::model::plan::Plan;
@@ -33,6 +34,8 @@ pub struct Shell {
     pub(super) inherited: Inherited,
     machine: Machine,
     pub(super) poll: Poll,
+    /// Ends a wait in `poll` from a writing thread.
+    waker: Arc<Waker>,
     readiness: Events,
     pub(super) signals: Signals,
     pub(super) launcher: Launcher,
@@ -82,6 +85,7 @@ impl Shell {
             plan,
             inherited,
             poll,
+            waker,
             signals,
             sources,
         })
@@ -152,7 +156,12 @@ impl Shell {
             || !self.births_due.is_empty()
             || !self.items_due.is_empty()
             || audible.any(|what| !is_choked(sinks, what))
-            || self.sources.wants_turn()
+            || self.sources.wants_turn(self.glut())
+    }
+
+    /// Where so many dead letters and leftovers wait that no item is read that may become one more.
+    fn glut(&self) -> Glut {
+        Glut { disk: self.disk.is_choked(&self.waker), stderr: messages().is_choked(&self.waker) }
     }
 
     /// Finds out all that happened, in the order in which it is told.
@@ -165,7 +174,8 @@ impl Shell {
         self.write_items();
         self.hear_words(&dead);
         let told = self.facts.len();
-        self.sources.gather(&mut self.scratch, &mut self.facts);
+        let glut = self.glut();
+        self.sources.gather(glut, &mut self.scratch, &mut self.facts);
         let over = |fact: &Event| matches!(fact, Event::SourceEnded { .. });
         self.look_due |= self.facts.iter().skip(told).any(over);
         self.tell_deaths(&dead);
