@@ -133,7 +133,7 @@ impl Disk {
     fn fall_back(&self, queue: usize, kept: &Kept) -> bool {
         let Some(plan) = self.plan.queues.get(queue) else { return false };
         if let (Some(error), Some(path)) = (&kept.trouble, &plan.leftovers) {
-            let text = format!("leftovers of queue {} cannot be kept in {}: {error}", plan.name, path.display());
+            let text = format!("leftovers of queue {} cannot be kept in {}: {}", plan.name, path.display(), why(error));
             messages().must(super::messages::line(log::Level::Error, &text));
         }
         let mut splitter = Splitter::new(plan.framing, usize::MAX);
@@ -155,7 +155,7 @@ fn work(keepers: &mut [Option<Keeper>], job: Job) {
         Job::Bury { path, line } => {
             let opened = OpenOptions::new().append(true).create(true).open(&path);
             if let Err(error) = opened.and_then(|mut file| file.write_all(&line)) {
-                let text = format!("a dead letter cannot be kept in {}: {error}", path.display());
+                let text = format!("a dead letter cannot be kept in {}: {}", path.display(), why(&error));
                 messages().must(super::messages::line(log::Level::Error, &text));
                 messages().must(line);
             }
@@ -166,6 +166,10 @@ fn work(keepers: &mut [Option<Keeper>], job: Job) {
             }
         }
     }
+}
+
+fn why(error: &io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), super::notes::errno)
 }
 
 /// Whether the queue is fed from our stdin and its leftovers are that very file.

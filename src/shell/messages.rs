@@ -5,8 +5,8 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use mio::Waker;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Log records are dropped, and counted, while so many bytes wait for a stderr that is not read.

@@ -100,6 +100,21 @@ fn full_stderr(keys: &str) {
     run.finish_alone().expect_code(0);
 }
 
+/// Unfinished items that have no other place wait for somebody to read them, but no longer than the whole stop may take.
+#[test]
+fn f81_leftovers_for_a_full_stderr_hold_up_a_stop_no_longer_than_its_budget() {
+    if !has(Need::Python) {
+        return;
+    }
+    let config = "[supervisor]\nstop-budget = \"1s\"\n[queue.q]\n[source.in]\nqueue = \"q\"\nstdin = true\n\
+        [worker.w]\nqueue = \"q\"\ncommand = [\"sh\", \"-c\", \"read -r line <&3; echo $line >got; exec sleep 1000\"]\n";
+    let sandbox = Sandbox::new(config);
+    let run = sandbox.launch().under(&[python().unwrap(), "-c", FULL_STDERR]).stdin_items(&["a"]).start();
+    sandbox.wait_for_line("got", "a");
+    run.signal(Signal::SIGTERM);
+    run.finish_alone().expect_code(75);
+}
+
 /// Dead letters that nobody reads are not heaped up in our memory: their source is held up as by a full queue.
 #[test]
 fn f81_dead_letters_for_a_full_stderr_hold_up_their_source() {
