@@ -279,6 +279,8 @@ impl Shell {
     fn tell_deaths(&mut self, dead: &[(Option<ProcId>, Reaped)]) {
         for &(id, reaped) in dead {
             let Some((id, proc)) = id.and_then(|id| Some((id, self.table.get_mut(id)?))) else {
+                // Its number may be a descendant's from now on.
+                self.inherited.children.retain(|&before| before != reaped.pid);
                 self.facts.push(Event::OrphanReaped);
                 continue;
             };
