@@ -369,6 +369,19 @@ fn a_give_up_hands_back_what_nobody_can_drain() {
 }
 
 #[test]
+fn who_outlives_a_killed_leader_is_not_asked_to_go() {
+    let mut stand = Stand::new(plan(vec![], vec![], vec![worker("s", None)]));
+    let proc = stand.spawned();
+    stand.term();
+    stand.after(8_000);
+    stand.tell(Event::Exited { proc, status: KILLED, in_hand: false, usage: Usage::default() });
+    let orders = stand.tell(Event::MembersLeft { proc, count: 1 });
+    let kill = Action::Kill { proc, signal: Signal::KILL, target: Target::Members };
+    assert_eq!(orders, [kill, Action::CheckMembers { proc }]);
+    assert!(!stand.out.iter().any(|action| matches!(action, Action::Note(Note::Survivors { .. }))), "{:?}", stand.out);
+}
+
+#[test]
 fn no_replica_of_a_worker_that_was_given_up_is_started_again() {
     let mut w = worker("w", None);
     (w.replicas, w.on_give_up) = (2, OnGiveUp::Ignore);
