@@ -9,7 +9,7 @@ mod harness;
 mod targets;
 
 #[test]
-fn f94_config_text() {
+fn f118_config_text() {
     harness::run("config", targets::config::target, &["tests/config/good", "tests/config/bad", "examples"]);
 }
 
