@@ -163,16 +163,23 @@ pub fn shorten(text: &str, most: usize) -> String {
 /// The problems in words: `file:line:col`, the line, a caret. `text` is the file where it is text.
 pub fn render(problems: &[Problem], file_name: &str, text: Option<&str>, colour: bool) -> String {
     let file_name = &*printable(file_name);
+    let text = text.map(without_c1);
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let mut out = String::new();
     for problem in problems.iter().take(SHOWN) {
-        let _ = writeln!(out, "{}\n", renderer.render(&[group(problem, file_name, text)]));
+        let _ = writeln!(out, "{}\n", renderer.render(&[group(problem, file_name, text.as_deref())]));
     }
     if let Some(more) = problems.len().checked_sub(SHOWN).filter(|&more| more > 0) {
         let least = if problems.len() < KEPT { "" } else { "at least " };
         let _ = writeln!(out, "… and {least}{more} more");
     }
     out
+}
+
+/// The renderer shows all other control characters by their pictures. A dot has as many bytes, so that places stay right.
+fn without_c1(text: &str) -> Cow<'_, str> {
+    let is_c1 = |c: char| ('\u{80}'..='\u{9f}').contains(&c);
+    if text.contains(is_c1) { Cow::Owned(text.replace(is_c1, "\u{b7}")) } else { Cow::Borrowed(text) }
 }
 
 /// Words may hold what the file says, a name that is refused or the MESSAGE of `${VAR:?MESSAGE}`: it can neither run on nor
@@ -249,7 +256,7 @@ mod tests {
     fn words_from_the_file_can_neither_run_on_nor_colour_the_terminal() {
         let span = Span { start: 0, end: 1 };
         let problem = Problem::error(span, "m\u{1b}[31m").suggest("wrong", ["a\nb", "\u{1b}[31m", "it's \"ä\" \\"]);
-        let shown = render(&[problem.related(span, "r\u{7}")], "f\u{1b}.toml", Some("x"), false);
+        let shown = render(&[problem.related(span, "r\u{7}")], "f\u{1b}.toml", Some("x\u{9b}31m\u{1b}[31m"), false);
         assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown}");
         assert!(shown.contains(r#"a\nb, \u{1b}[31m, it's "ä" \"#), "{shown}");
     }
