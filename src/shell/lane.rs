@@ -1,14 +1,14 @@
 //! A thread for writes that may block, fed through a queue. It starts with the first job, so that who never writes has none.
 
-use crate::sys::permit;
 use crate::sys::threads::block_all_signals;
+use crate::sys::{clock, permit};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Above so many waiting bytes what brings more of them is not read …
 pub const HIGH: usize = 1024 * 1024;
@@ -79,10 +79,10 @@ impl<J: Send + 'static> Lane<J> {
         if !self.start() {
             return self.work_here();
         }
-        let until = limit.map(|limit| Instant::now() + limit);
+        let until = limit.map(|limit| clock::now() + limit);
         let mut state = self.shared.lock();
         while !state.broken && (state.busy || !state.jobs.is_empty()) {
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let left = until.map(|until| until.since(clock::now()));
             state = match left {
                 Some(Duration::ZERO) => return false,
                 Some(left) => self.shared.done.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
