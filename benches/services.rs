@@ -65,7 +65,8 @@ fn command() -> (PipeReader, Command) {
 
 /// From KILL until its successor has said its word; each death counts as a first one.
 pub fn crash(table: &mut Table) {
-    let always = "restart = \"always\"\nrestart-delay = { delay = \"1s\", reset-after = \"1ms\" }\nstart-limit = \"off\"\n";
+    let always =
+        "restart = \"always\"\nrestart-delay = { delay = \"1s\", reset-after = \"1ms\" }\nstart-limit = \"off\"\n";
     let mut run = Run::start(&format!("{}{always}", toml(1)), Stdio::null());
     let mut service = word(&mut run);
     let (mut heard, mut command) = command();

@@ -22,6 +22,7 @@ mod turn;
 use crate::machine::Report;
 use crate::model::plan::{Feed, Plan};
 use crate::sys::init::Inherited;
+use crate::sys::memory;
 use log::{LevelFilter, error};
 use messages::messages;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -65,6 +66,7 @@ pub fn run(plan: Rc<Plan>, options: RunOptions, inherited: Inherited) -> u8 {
             return FAULT;
         }
     };
+    memory::give_back();
     // The shell is not used as if whole after a panic: only its list of children is, to let nobody be left behind.
     match catch_unwind(AssertUnwindSafe(|| shell.turns())) {
         Ok(report) => close(&mut shell, &plan, &options, &report),

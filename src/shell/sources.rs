@@ -12,12 +12,21 @@ use mio::{Interest, Registry};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+/// Of items that are shorter than this less is read at once, so that they stay in the cache until they are given out.
+const SHORT: usize = 128;
+const SHORT_CHUNK: usize = 16 * 1024;
+/// So many items are submitted at once: a list of them is a small block to the allocator. (A large one would make glibc's
+/// merge all small blocks that are free, which are just what the next items need.)
+const AT_ONCE: usize = 60;
+
 pub struct Sources(Vec<Source>);
 
 struct Source {
     id: SourceId,
     inlet: Inlet,
     splitter: Splitter,
+    /// The last chunk was one of short items.
+    short_items: bool,
     paused: bool,
     /// An unterminated last item does not count.
     distrusted: bool,
@@ -48,7 +57,15 @@ impl Sources {
                 Feed::Command(_) => Inlet::Idle,
             };
             let splitter = Splitter::new(source.framing, plan.queue(source.queue).max_item);
-            Source { id: SourceId(id), inlet, splitter, paused: false, distrusted: false, ended: false }
+            Source {
+                id: SourceId(id),
+                inlet,
+                splitter,
+                short_items: false,
+                paused: false,
+                distrusted: false,
+                ended: false,
+            }
         };
         Sources((0u32..).zip(&plan.sources).map(source).collect())
     }
@@ -106,7 +123,8 @@ impl Sources {
     /// Reads one chunk from each source that may be read and has something.
     pub fn gather(&mut self, scratch: &mut [u8], events: &mut Vec<Event>) {
         for source in self.0.iter_mut().filter(|source| source.may_read()) {
-            source.read(scratch, events);
+            let chunk = if source.short_items { SHORT_CHUNK } else { scratch.len() };
+            source.read(scratch.get_mut(..chunk).unwrap_or_default(), events);
         }
     }
 
@@ -212,19 +230,25 @@ impl Source {
 
     fn submit(&mut self, bytes: &[u8], events: &mut Vec<Event>) {
         let source = self.id;
-        let mut items = Vec::new();
+        let (mut items, mut count) = (Vec::new(), 0);
         self.splitter.feed(bytes, |frame| match frame {
-            Frame::Item(payload) => items.push(payload),
-            Frame::Oversized { length, head } => {
-                if !items.is_empty() {
-                    events.push(Event::Submitted { source, items: std::mem::take(&mut items) });
+            Frame::Item(payload) => {
+                if items.is_empty() {
+                    items.reserve_exact(AT_ONCE);
                 }
+                items.push(payload);
+                count += 1;
+                if items.len() == AT_ONCE {
+                    submit(source, &mut items, events);
+                }
+            }
+            Frame::Oversized { length, head } => {
+                submit(source, &mut items, events);
                 events.push(Event::Oversized { source, length, head });
             }
         });
-        if !items.is_empty() {
-            events.push(Event::Submitted { source, items });
-        }
+        submit(source, &mut items, events);
+        self.short_items = bytes.len() / (count + 1) < SHORT;
     }
 
     /// End of file: an unterminated last item counts, unless its source was told to stop.
@@ -252,5 +276,11 @@ impl Source {
     fn torn(&self) -> Option<(u64, Payload)> {
         let length = self.splitter.tail_length();
         (length > 0).then(|| (length, self.splitter.tail_head()))
+    }
+}
+
+fn submit(source: SourceId, items: &mut Vec<Payload>, events: &mut Vec<Event>) {
+    if !items.is_empty() {
+        events.push(Event::Submitted { source, items: std::mem::take(items) });
     }
 }
