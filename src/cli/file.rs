@@ -21,7 +21,12 @@ pub struct Loaded {
 impl Loaded {
     /// Tells warnings and notes on stderr.
     pub fn tell(&self, warnings: &[Problem]) {
-        print::err(&render(warnings, &self.name, config::decode(&self.bytes).ok(), true));
+        print::err(&self.in_words(warnings));
+    }
+
+    /// Warnings and notes for people, with colours.
+    pub fn in_words(&self, warnings: &[Problem]) -> String {
+        render(warnings, &self.name, config::decode(&self.bytes).ok(), true)
     }
 }
 

@@ -8,6 +8,16 @@ pub fn out(text: &str) {
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
+/// What [`err`] would write, for who writes it later.
+pub fn for_err(text: &str) -> String {
+    match anstream::AutoStream::choice(&std::io::stderr()) {
+        anstream::ColorChoice::Never => anstream::adapter::strip_str(text).to_string(),
+        anstream::ColorChoice::Auto | anstream::ColorChoice::Always | anstream::ColorChoice::AlwaysAnsi => {
+            text.to_owned()
+        }
+    }
+}
+
 /// To standard error; colours are taken out where nobody sees them.
 pub fn err(text: &str) {
     let mut stderr = anstream::AutoStream::auto(std::io::stderr().lock());

@@ -89,7 +89,7 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeadLetter {
     pub queue: QueueId,
-    /// 0 for an item that was never accepted (over `max-item`, or rejected by a full queue).
+    /// The item's number in its queue. Items over `max-item` and those that a full queue rejected have one too.
     pub seq: u64,
     pub payload: Payload,
     /// Of the whole item; more than the payload's when it was cut.

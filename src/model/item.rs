@@ -9,7 +9,7 @@ pub type Payload = Rc<[u8]>;
 /// Names one delivery of one item. Opaque to workers, who send it back as they got it: `SEQ.DELIVERY`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token {
-    /// The item's number, unique in a run, in order of acceptance.
+    /// The item's number in its queue, in order of acceptance.
     pub seq: u64,
     /// 1 for the first time the item is handed out, one more each further time.
     pub delivery: u32,

@@ -288,6 +288,22 @@ impl Plan {
 }
 
 impl Program {
+    /// A program with nothing said about it: no ladder, so that KILL is its only rung.
+    pub fn plain(command: Vec<String>) -> Program {
+        Program {
+            command,
+            working_directory: None,
+            env: Vec::new(),
+            env_clear: false,
+            ignore_signals: SignalSet::EMPTY,
+            block_signals: SignalSet::EMPTY,
+            log: Log::Inherit,
+            ladder: Vec::new(),
+            kill_mode: KillMode::Mixed,
+            success_exit_status: vec![0],
+        }
+    }
+
     /// Whether a program that ended by itself like this ended well.
     pub fn is_success(&self, status: ExitStatus) -> bool {
         matches!(status, ExitStatus::Exited(code) if self.success_exit_status.contains(&code))

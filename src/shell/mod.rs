@@ -22,8 +22,8 @@ mod turn;
 use crate::machine::Report;
 use crate::model::plan::{Feed, Plan};
 use crate::sys::init::Inherited;
-use crate::sys::memory;
-use log::{LevelFilter, error};
+use crate::sys::{members, memory};
+use log::{LevelFilter, error, warn};
 use messages::messages;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -41,6 +41,8 @@ pub struct RunOptions {
     pub report: ReportFormat,
     /// Of our own messages.
     pub log_level: LevelFilter,
+    /// What is to be said of the file before anything else. A stderr that nobody reads must not hold up the start.
+    pub warnings: String,
 }
 
 /// The form of the report at the end, which goes to stderr.
@@ -57,7 +59,16 @@ pub enum ReportFormat {
 /// standard input of the process; to be called once, after [`first_steps`](crate::sys::init::first_steps).
 pub fn run(plan: Rc<Plan>, options: RunOptions, inherited: Inherited) -> u8 {
     messages::install_log(options.log_level);
+    if !options.warnings.is_empty() {
+        messages().say(options.warnings.clone().into_bytes());
+    }
     tell_panics();
+    if !inherited.subreaper {
+        warn!("cannot become the reaper of orphans: processes that leave their session will be left behind");
+    }
+    if !members::sees_all() {
+        warn!("/proc cannot be read: processes that leave their session will be left behind");
+    }
     let mut shell = match Shell::new(plan.clone(), inherited) {
         Ok(shell) => shell,
         Err(fault) => {

@@ -262,7 +262,7 @@ pub fn counted(count: u64, what: &str) -> String {
 mod tests {
     use super::*;
     use crate::model::plan::{Backoff, OnGiveUp};
-    use crate::model::plan::{End, KillMode, Log, Program, Restart, WorkerPlan};
+    use crate::model::plan::{End, KillMode, Program, Restart, WorkerPlan};
 
     fn backoff() -> Backoff {
         Backoff { delay: Duration::ZERO, factor: 1.0, max: Duration::ZERO, jitter: 0.0 }
@@ -271,16 +271,10 @@ mod tests {
     /// One service, `web`.
     fn plan() -> Plan {
         let program = Program {
-            command: vec!["./web".into()],
             working_directory: Some("/srv".into()),
-            env: vec![],
-            env_clear: false,
-            ignore_signals: Default::default(),
-            block_signals: Default::default(),
-            log: Log::Inherit,
             ladder: vec![],
             kill_mode: KillMode::Mixed,
-            success_exit_status: vec![0],
+            ..Program::plain(vec!["./web".into()])
         };
         let worker = WorkerPlan {
             name: "web".into(),

@@ -236,7 +236,8 @@ impl ReplyPipe {
                     self.reader.feed(scratch.get(..length).unwrap_or_default(), &mut tell)?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Standing::Waiting),
-                Err(_) => return Ok(Standing::Ended),
+                // Deaf to the worker, we would wait for ever for what it says.
+                Err(error) => return Err(Garbled(format!("(it cannot be read: {error})").into_bytes())),
             }
         }
         Ok(Standing::More)

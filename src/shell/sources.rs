@@ -6,6 +6,7 @@ use crate::machine::{Event, SourceEnd};
 use crate::model::plan::{Feed, Plan};
 use crate::model::{Payload, ProcId, SourceId};
 use crate::sys::fds::{self, StdinKind};
+use crate::sys::permit;
 use crate::wire::frames::{Frame, Splitter};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
@@ -30,6 +31,8 @@ struct Source {
     paused: bool,
     /// An unterminated last item does not count.
     distrusted: bool,
+    /// All that could write to it are gone. Until then nobody knows whether a torn item's source ended by itself.
+    bereft: bool,
     ended: bool,
 }
 
@@ -64,6 +67,7 @@ impl Sources {
                 short_items: false,
                 paused: false,
                 distrusted: false,
+                bereft: false,
                 ended: false,
             }
         };
@@ -86,15 +90,24 @@ impl Sources {
         Ok(())
     }
 
-    /// A command source was started: its stdout is a new stream.
-    pub fn started(&mut self, id: SourceId, proc: ProcId, read: OwnedFd, plan: &Plan, registry: &Registry) {
-        let Some(source) = self.0.get_mut(id.index()) else { return };
+    /// A command source was started: its stdout is a new stream. After an error nobody will tell when it has something.
+    pub fn started(
+        &mut self,
+        id: SourceId,
+        proc: ProcId,
+        read: OwnedFd,
+        plan: &Plan,
+        registry: &Registry,
+    ) -> io::Result<()> {
+        let Some(source) = self.0.get_mut(id.index()) else { return Ok(()) };
         let raw = read.as_raw_fd();
-        let registered = registry.register(&mut SourceFd(&raw), Topic::Words(proc).token(), Interest::READABLE);
+        let token = Topic::Words(proc).token();
+        let registered = permit().and_then(|()| registry.register(&mut SourceFd(&raw), token, Interest::READABLE));
         let described = plan.source(id);
         source.splitter = Splitter::new(described.framing, plan.queue(described.queue).max_item);
-        source.inlet = Inlet::Stdout { proc, read, ready: registered.is_err(), born: false };
-        source.ended = false;
+        source.inlet = Inlet::Stdout { proc, read, ready: false, born: false };
+        (source.bereft, source.ended) = (false, false);
+        registered
     }
 
     pub fn stdin_ready(&mut self) {
@@ -141,6 +154,7 @@ impl Sources {
     /// Its writers are dead: reads what is left of a command source, bounded by what a pipe can hold, and tells the end.
     pub fn drain(&mut self, id: SourceId, scratch: &mut [u8], events: &mut Vec<Event>) {
         let Some(source) = self.0.get_mut(id.index()) else { return };
+        source.bereft = true;
         let mut left = super::pipes::DRAIN;
         while left > 0 && !source.ended && source.read(scratch, events) == Standing::More {
             left = left.saturating_sub(BUDGET);
@@ -177,6 +191,13 @@ impl Sources {
         }
     }
 
+    /// Its command was killed by a signal, and so did not end by itself: an unterminated last item is half an item.
+    pub fn killed(&mut self, id: SourceId) {
+        if let Some(source) = self.0.get_mut(id.index()) {
+            source.distrusted = true;
+        }
+    }
+
     /// Stops reading for good.
     pub fn abandon(&mut self, id: SourceId, registry: &Registry, events: &mut Vec<Event>) {
         let Some(source) = self.0.get_mut(id.index()).filter(|source| !source.ended) else { return };
@@ -207,6 +228,12 @@ impl Source {
             Inlet::Idle => return Standing::Ended,
         };
         match result {
+            Ok(0) if self.awaits_verdict() => {
+                if let Inlet::Stdout { ready, .. } = &mut self.inlet {
+                    *ready = false;
+                }
+                Standing::Waiting
+            }
             Ok(0) => {
                 self.end(events);
                 Standing::Ended
@@ -266,6 +293,11 @@ impl Source {
             None => {}
         }
         self.over(SourceEnd::Whole, events);
+    }
+
+    /// A command's stdout ended in the middle of an item, and how the command ended is not known yet.
+    fn awaits_verdict(&self) -> bool {
+        matches!(self.inlet, Inlet::Stdout { .. }) && !self.bereft && !self.distrusted && self.torn().is_some()
     }
 
     fn over(&mut self, end: SourceEnd, events: &mut Vec<Event>) {

@@ -8,12 +8,12 @@ use super::sources::Sources;
 use super::table::{Due, Life, Table, Topic, What};
 use crate::machine::{Action, Event, Machine, Meaning, Report};
 use crate::model::plan::Plan;
-use crate::model::{ProcId, Reply, Signal, Time};
+use crate::model::{ExitStatus, ProcId, Reply, Signal, Time};
 use crate::sys::init::Inherited;
 use crate::sys::reap::{self, Reaped};
 use crate::sys::signals::Signals;
 use crate::sys::spawn::{Birth, birth};
-use crate::sys::{clock, members};
+use crate::sys::{clock, members, permit};
 use mio::{Events, Interest, Poll, Waker};
 use std::collections::BTreeSet;
 use std::io;
@@ -61,8 +61,11 @@ pub struct Shell {
 
 impl Shell {
     pub fn new(plan: Rc<Plan>, inherited: Inherited) -> io::Result<Shell> {
+        permit()?;
         let poll = Poll::new()?;
+        permit()?;
         let waker = Arc::new(Waker::new(poll.registry(), Topic::News.token())?);
+        permit()?;
         let mut signals = Signals::new(&inherited)?;
         poll.registry().register(signals.source(), Topic::Signals.token(), Interest::READABLE)?;
         let mut sources = Sources::new(&plan);
@@ -100,7 +103,8 @@ impl Shell {
         self.facts.push(Event::Began);
         self.converse(clock::now());
         loop {
-            if let Some(report) = self.outcome.take() {
+            if let Some(mut report) = self.outcome.take() {
+                report.orphans_reaped += self.reap_the_last();
                 return *report;
             }
             let signalled = self.wait();
@@ -108,6 +112,11 @@ impl Shell {
             self.gather(signalled);
             self.converse(now);
         }
+    }
+
+    /// Nobody is alive any more, and no zombie outlives us either.
+    fn reap_the_last(&mut self) -> u64 {
+        std::iter::from_fn(reap::reap_one).map(|_| 1).sum()
     }
 
     /// Polls until the machine's deadline, or not at all where there is something to do. Answers whether signals came.
@@ -159,11 +168,11 @@ impl Shell {
 
     /// Finds out all that happened, in the order in which it is told.
     fn gather(&mut self, signalled: bool) {
-        if signalled {
-            self.hear_signals();
-        }
+        let signals = if signalled { self.hear_signals() } else { Vec::new() };
         let dead = self.reap();
+        // Before the signals: whoever runs by now is told to leave, not killed like one that has run nothing yet.
         self.hear_births(&dead);
+        self.facts.extend(signals);
         self.write_items();
         self.hear_words(&dead);
         let told = self.facts.len();
@@ -196,14 +205,12 @@ impl Shell {
         (self.told, self.actions) = (told, actions);
     }
 
-    fn hear_signals(&mut self) {
-        for signal in self.signals.pending() {
-            if signal == Signal::CHLD {
-                self.reap_due = true;
-            } else {
-                self.facts.push(Event::Signalled { signal, meaning: meaning(signal, &self.inherited) });
-            }
-        }
+    fn hear_signals(&mut self) -> Vec<Event> {
+        let (children, others): (Vec<_>, Vec<_>) =
+            self.signals.pending().into_iter().partition(|&signal| signal == Signal::CHLD);
+        self.reap_due |= !children.is_empty();
+        let signalled = |signal| Event::Signalled { signal, meaning: meaning(signal, &self.inherited) };
+        others.into_iter().map(signalled).collect()
     }
 
     fn reap(&mut self) -> Vec<(Option<ProcId>, Reaped)> {
@@ -295,6 +302,9 @@ impl Shell {
             let in_hand = proc.items.as_ref().is_some_and(|items| items.in_hand());
             proc.life = Life::Dead { told: None };
             let Reaped { status, usage, .. } = reaped;
+            if let (What::Source(source), ExitStatus::Signalled { .. }) = (proc.what, status) {
+                self.sources.killed(source);
+            }
             self.facts.push(Event::Exited { proc: id, status, in_hand, usage });
         }
     }

@@ -1,6 +1,6 @@
 //! Numbered names of a /proc directory, without an allocation for each: a look at thousands of processes has to be cheap.
 
-use super::raw::check;
+use super::raw::call;
 use super::stat::number;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -12,11 +12,11 @@ const LENGTH: usize = 16;
 /// The names that are numbers, from the directory's start, ascending as /proc tells them.
 pub fn numbers(directory: BorrowedFd, buffer: &mut [u8]) -> io::Result<Vec<i32>> {
     // SAFETY: lseek takes integers; the descriptor is borrowed, hence open.
-    check(unsafe { libc::lseek(directory.as_raw_fd(), 0, libc::SEEK_SET) })?;
+    call(|| unsafe { libc::lseek(directory.as_raw_fd(), 0, libc::SEEK_SET) })?;
     let mut found = Vec::new();
     loop {
         // SAFETY: the kernel writes at most `len` bytes into a buffer that is ours for the time of the call.
-        let filled = check(unsafe {
+        let filled = call(|| unsafe {
             libc::syscall(libc::SYS_getdents64, directory.as_raw_fd(), buffer.as_mut_ptr(), buffer.len())
         })?;
         match usize::try_from(filled) {

@@ -1,4 +1,4 @@
-use super::raw::check;
+use super::raw::call;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -12,10 +12,11 @@ pub struct Pipe {
     pub write: OwnedFd,
 }
 
+#[cfg_attr(feature = "faults", track_caller)]
 pub fn pipe() -> io::Result<Pipe> {
     let mut ends: [RawFd; 2] = [-1; 2];
     // SAFETY: `ends` has room for the two numbers the call writes.
-    check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) })?;
+    call(|| unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) })?;
     // SAFETY: the kernel just made both for us; nobody else knows their numbers.
     let [read, write] = ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) });
     Ok(Pipe { read: lift(read)?, write: lift(write)? })
@@ -27,55 +28,57 @@ fn lift(fd: OwnedFd) -> io::Result<OwnedFd> {
 }
 
 /// A second descriptor of the same open file, CLOEXEC and 10 or higher.
+#[cfg_attr(feature = "faults", track_caller)]
 pub(super) fn duplicate(fd: BorrowedFd) -> io::Result<OwnedFd> {
     // SAFETY: the descriptor is borrowed, hence open, and the third argument is an integer as F_DUPFD_CLOEXEC wants it.
-    let copy = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, LOWEST) })?;
+    let copy = call(|| unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, LOWEST) })?;
     // SAFETY: the kernel just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
 /// `O_NONBLOCK` on an end that is ours alone. Never on 0, 1, 2, whose open files are shared with others: EINVAL there.
+#[cfg_attr(feature = "faults", track_caller)]
 pub fn set_nonblocking(fd: BorrowedFd) -> io::Result<()> {
     if fd.as_raw_fd() <= 2 {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
     }
     // SAFETY: the descriptor is borrowed, hence open; F_GETFL takes no argument.
-    let flags = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
+    let flags = call(|| unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
     // SAFETY: as above; F_SETFL takes an integer.
-    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) }).map(drop)
+    call(|| unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) }).map(drop)
 }
 
 /// `read(2)`, EINTR retried. `Ok(0)` is the end; `WouldBlock` where nothing is there.
+#[cfg_attr(feature = "faults", track_caller)]
 pub fn read(fd: BorrowedFd, buffer: &mut [u8]) -> io::Result<usize> {
     // SAFETY: the kernel writes at most `len` bytes into a buffer that is ours for the time of the call.
     retry(|| unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) })
 }
 
 /// `write(2)`, EINTR retried.
+#[cfg_attr(feature = "faults", track_caller)]
 pub fn write(fd: BorrowedFd, bytes: &[u8]) -> io::Result<usize> {
     // SAFETY: the kernel reads at most `len` bytes from a live slice.
     retry(|| unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) })
 }
 
-fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
+#[cfg_attr(feature = "faults", track_caller)]
+fn retry(mut attempt: impl FnMut() -> isize) -> io::Result<usize> {
     loop {
-        match usize::try_from(call()) {
-            Ok(count) => return Ok(count),
-            Err(_) => {
-                let error = io::Error::last_os_error();
-                if error.kind() != io::ErrorKind::Interrupted {
-                    return Err(error);
-                }
-            }
+        match call(&mut attempt) {
+            Ok(count) => return Ok(usize::try_from(count).unwrap_or(0)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
 }
 
 /// `FIONREAD`: bytes written to this pipe that nobody has read. Works on either end.
+#[cfg_attr(feature = "faults", track_caller)]
 pub fn unread(pipe: BorrowedFd) -> io::Result<usize> {
     let mut count: libc::c_int = 0;
     // SAFETY: FIONREAD writes one int through the pointer.
-    check(unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &raw mut count) })?;
+    call(|| unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &raw mut count) })?;
     Ok(usize::try_from(count).unwrap_or(0))
 }
 
@@ -130,7 +133,7 @@ fn lacks_nowait(error: &io::Error) -> bool {
 fn read_if_polled(buffer: &mut [u8]) -> io::Result<usize> {
     let mut asked = libc::pollfd { fd: 0, events: libc::POLLIN, revents: 0 };
     // SAFETY: one live pollfd, no wait.
-    let ready = check(unsafe { libc::poll(&mut asked, 1, 0) })?;
+    let ready = call(|| unsafe { libc::poll(&mut asked, 1, 0) })?;
     if ready == 0 {
         return Err(io::ErrorKind::WouldBlock.into());
     }
@@ -142,11 +145,12 @@ pub fn identity(fd: BorrowedFd) -> io::Result<(u64, u64)> {
     stat(fd).map(|stat| (stat.st_dev, stat.st_ino))
 }
 
+#[cfg_attr(feature = "faults", track_caller)]
 pub(super) fn stat(fd: BorrowedFd) -> io::Result<libc::stat> {
     // SAFETY: `stat` is plain integers, for which all zeros is a value.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: the call fills a live `stat`.
-    check(unsafe { libc::fstat(fd.as_raw_fd(), &mut stat) })?;
+    call(|| unsafe { libc::fstat(fd.as_raw_fd(), &mut stat) })?;
     Ok(stat)
 }
 
@@ -167,12 +171,12 @@ fn is_terminal(fd: BorrowedFd) -> bool {
 /// Asks epoll itself: it refuses what is always ready (EPERM).
 fn epoll_takes(fd: BorrowedFd) -> bool {
     // SAFETY: an integer goes in, a descriptor comes out.
-    let Ok(epoll) = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }) else { return false };
+    let Ok(epoll) = call(|| unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }) else { return false };
     // SAFETY: the kernel just made this descriptor for us.
     let epoll = unsafe { OwnedFd::from_raw_fd(epoll) };
     let mut interest = libc::epoll_event { events: libc::EPOLLIN as u32, u64: 0 };
     // SAFETY: both descriptors are open and the event is live.
-    unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd.as_raw_fd(), &mut interest) == 0 }
+    call(|| unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd.as_raw_fd(), &mut interest) }).is_ok()
 }
 
 #[cfg(test)]

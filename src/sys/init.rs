@@ -1,5 +1,5 @@
 use super::fds::{self, Pipe};
-use super::raw::{self, Disposition, check};
+use super::raw::{self, Disposition, call};
 use super::{Pid, proc};
 use crate::model::{Signal, SignalSet};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -27,11 +27,11 @@ pub struct Inherited {
 }
 
 /// First thing in main, before any thread: descriptors 0–2, SIGCHLD to its default and a note of the children that are there
-/// (they are left for [`reap_one`](super::reap::reap_one)), everything unblocked, TTIN, TTOU, PIPE and XFSZ ignored, subreaper.
+/// (they are left for [`reap_one`](super::reap::reap_one)), TTIN, TTOU, PIPE and XFSZ ignored, subreaper.
 /// Never fails: what cannot be had is told in the answer.
 ///
-/// As PID 1 everything is *blocked* until [`Signals`](super::signals::Signals) stands: the kernel throws away
-/// what reaches an init that has no handler yet, and a TERM would be lost, whereas it keeps what is blocked.
+/// Everything is *blocked* until [`Signals`](super::signals::Signals) stands: what comes before there is a handler would kill
+/// us, one TERM that a parent held back included, and the kernel throws it away where we are PID 1; what is blocked it keeps.
 pub fn first_steps() -> Inherited {
     let replaced = [0, 1, 2].map(ensure_open);
     let pid = raw::own_pid();
@@ -39,8 +39,7 @@ pub fn first_steps() -> Inherited {
     let ignored = SignalSet::FULL.iter().filter(is_ignored).collect();
     // Before the children are noted: while CHLD is ignored the kernel reaps by itself and tells nobody.
     set(Signal::CHLD, false);
-    let meanwhile = if init { SignalSet::FULL } else { SignalSet::EMPTY };
-    let blocked = SignalSet::from_bits(raw::set_mask(meanwhile.bits()));
+    let blocked = SignalSet::from_bits(raw::set_mask(SignalSet::FULL.bits()));
     for signal in [libc::SIGTTIN, libc::SIGTTOU, libc::SIGPIPE, libc::SIGXFSZ].into_iter().filter_map(Signal::new) {
         set(signal, true);
     }
@@ -54,13 +53,13 @@ pub fn first_steps() -> Inherited {
 pub(super) fn is_reaper() -> bool {
     let mut set: libc::c_int = 0;
     // SAFETY: PR_GET_CHILD_SUBREAPER writes one int through the pointer.
-    let told = unsafe { libc::prctl(libc::PR_GET_CHILD_SUBREAPER, &raw mut set) };
-    raw::own_pid() == 1 || (told == 0 && set == 1)
+    let told = call(|| unsafe { libc::prctl(libc::PR_GET_CHILD_SUBREAPER, &raw mut set) });
+    raw::own_pid() == 1 || (told.is_ok() && set == 1)
 }
 
 fn become_subreaper() -> bool {
     // SAFETY: PR_SET_CHILD_SUBREAPER takes an integer.
-    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1 as libc::c_ulong) == 0 }
+    call(|| unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1 as libc::c_ulong) }).is_ok()
 }
 
 fn is_ignored(signal: &Signal) -> bool {
@@ -75,7 +74,8 @@ fn set(signal: Signal, ignored: bool) {
 /// Makes sure that this one of 0, 1, 2 is open; answers whether it stands for nothing.
 fn ensure_open(number: RawFd) -> bool {
     // SAFETY: F_GETFD takes no argument; a closed number is told as EBADF.
-    if check(unsafe { libc::fcntl(number, libc::F_GETFD) }).is_ok() {
+    let told = call(|| unsafe { libc::fcntl(number, libc::F_GETFD) });
+    if !told.is_err_and(|error| error.raw_os_error() == Some(libc::EBADF)) {
         return is_placeholder(number);
     }
     if let Some(placeholder) = placeholder(number) {

@@ -23,11 +23,16 @@ pub fn living(sessions: &[Pid], is_leader: &dyn Fn(Pid) -> bool) -> Vec<Member> 
     }
     let look = |proc: &mut Proc| {
         if nobody_is_left(proc, sessions, is_leader) {
-            return Vec::new();
+            return Some(Vec::new());
         }
         scan_settled(proc, sessions)
     };
-    proc::with(look).unwrap_or_else(|| living_groups(sessions))
+    proc::with(look).flatten().unwrap_or_else(|| living_groups(sessions))
+}
+
+/// Whether /proc can be read. Where it cannot, processes that leave their session are not found.
+pub fn sees_all() -> bool {
+    proc::with(|proc| proc.pids().is_some()).unwrap_or(false)
 }
 
 /// Signals one process that is our unreaped child, by its pidfd where there is one. ESRCH is success.
@@ -69,8 +74,7 @@ fn signal_group(group: Pid, members: &[Member], signal: Signal) -> io::Result<bo
     let leader = raw::pidfd_open(group).ok();
     let Some(session) = members.iter().find(|member| is_still(member)).map(|member| member.session) else {
         // Without /proc the members are mere groups, and their leaders may be long gone.
-        let known = proc::with(|_| ()).is_some();
-        return if known { Ok(false) } else { sent(raw::kill(-group, signal.number())) };
+        return if sees_all() { Ok(false) } else { sent(raw::kill(-group, signal.number())) };
     };
     let ours = Member { pid: group, group, session };
     if let Some(leader) = leader.filter(|_| is_still(&ours)) {
@@ -89,11 +93,11 @@ fn signal_group(group: Pid, members: &[Member], signal: Signal) -> io::Result<bo
 pub fn strangers(sessions: &[Pid], before: &[Pid], init: bool) -> Vec<Pid> {
     let look = |proc: &mut Proc| {
         if !init && has_no_children_but(proc, before) {
-            return Vec::new();
+            return Some(Vec::new());
         }
         scan_strangers(proc, sessions, before, init)
     };
-    proc::with(look).unwrap_or_else(|| {
+    proc::with(look).flatten().unwrap_or_else(|| {
         let anybody = raw::own_pid() == 1 && raw::kill(-1, 0).is_ok();
         if anybody { vec![-1] } else { Vec::new() }
     })
@@ -142,26 +146,26 @@ fn leads_another(child: Pid, sessions: &[Pid], is_leader: &dyn Fn(Pid) -> bool) 
 
 /// A process may fork and die while we look, and its child may have a number that we already passed. So when
 /// someone was born meanwhile and a session seems empty, we look again.
-fn scan_settled(proc: &mut Proc, sessions: &[Pid]) -> Vec<Member> {
+fn scan_settled(proc: &mut Proc, sessions: &[Pid]) -> Option<Vec<Member>> {
     const LOOKS: u32 = 3;
     let mut sessions = sessions.to_vec();
     sessions.sort_unstable();
     let mut found = Vec::new();
     for _ in 0..LOOKS {
         let before = proc.last_pid();
-        found = scan(proc, &sessions);
+        found = scan(proc, &sessions)?;
         let all_seen = sessions.iter().all(|&session| found.iter().any(|member| member.session == session));
         if all_seen || (before.is_some() && proc.last_pid() == before) {
             break;
         }
     }
-    found
+    Some(found)
 }
 
 /// `getsid` costs a hundredth of reading a `stat`, so only those that matter are read.
-fn scan(proc: &mut Proc, sessions: &[Pid]) -> Vec<Member> {
+fn scan(proc: &mut Proc, sessions: &[Pid]) -> Option<Vec<Member>> {
     let mut members = Vec::new();
-    for pid in proc.pids() {
+    for pid in proc.pids()? {
         match session_of(pid) {
             Ok(session) if sessions.binary_search(&session).is_err() => continue,
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => continue,
@@ -169,7 +173,7 @@ fn scan(proc: &mut Proc, sessions: &[Pid]) -> Vec<Member> {
         }
         members.extend(member(proc, pid).filter(|member| sessions.binary_search(&member.session).is_ok()));
     }
-    members
+    Some(members)
 }
 
 /// `None` for the dead. Whom we cannot look at counts as living.
@@ -204,14 +208,14 @@ fn is_childless() -> bool {
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
     // SAFETY: the call fills a live siginfo; WNOWAIT leaves the child as it is.
-    let told = raw::check(unsafe { libc::waitid(libc::P_ALL, 0, &mut info, how) });
+    let told = raw::call(|| unsafe { libc::waitid(libc::P_ALL, 0, &mut info, how) });
     told.is_err_and(|error| error.raw_os_error() == Some(libc::ECHILD))
 }
 
-fn scan_strangers(proc: &mut Proc, sessions: &[Pid], before: &[Pid], init: bool) -> Vec<Pid> {
+fn scan_strangers(proc: &mut Proc, sessions: &[Pid], before: &[Pid], init: bool) -> Option<Vec<Pid>> {
     let us = raw::own_pid();
     let mut stats = BTreeMap::new();
-    for pid in proc.pids() {
+    for pid in proc.pids()? {
         stats.extend(proc.stat(pid).map(|stat| (pid, stat)));
     }
     let mut families: BTreeMap<Pid, Vec<Pid>> = BTreeMap::new();
@@ -229,18 +233,26 @@ fn scan_strangers(proc: &mut Proc, sessions: &[Pid], before: &[Pid], init: bool)
             parents.push(child);
         });
     }
+    let mut unseen = proc.listed_children().unwrap_or_default();
+    unseen.retain(|child| !stats.contains_key(child) && !before.contains(child));
     suspects.retain(|&pid| {
         let counts = |stat: &super::stat::Stat| {
             stat.is_living() && !stat.is_kernel_thread() && !sessions.contains(&stat.session)
         };
         pid != us && stats.get(&pid).is_some_and(counts)
     });
+    // Whom we cannot look at counts as living, as long as it is a child of ours: orphans come to us.
     suspects
+        .extend(unseen.into_iter().filter(|&pid| session_of(pid).is_ok_and(|session| !sessions.contains(&session))));
+    Some(suspects)
 }
 
 fn descends_from_us(proc: &mut Proc, pid: Pid) -> bool {
     // A chain is seldom longer than ten; the bound is for one that changes while we climb it.
     const LONGEST: u32 = 1000;
+    if proc.listed_children().is_some_and(|children| children.contains(&pid)) {
+        return true;
+    }
     let us = raw::own_pid();
     let mut at = pid;
     for _ in 0..LONGEST {
@@ -269,12 +281,12 @@ fn is_still(member: &Member) -> bool {
 
 fn session_of(pid: Pid) -> io::Result<Pid> {
     // SAFETY: getsid takes an integer.
-    raw::check(unsafe { libc::getsid(pid) })
+    raw::call(|| unsafe { libc::getsid(pid) })
 }
 
 fn group_of(pid: Pid) -> io::Result<Pid> {
     // SAFETY: getpgid takes an integer.
-    raw::check(unsafe { libc::getpgid(pid) })
+    raw::call(|| unsafe { libc::getpgid(pid) })
 }
 
 /// Whether anybody was there to get it.

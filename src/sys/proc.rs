@@ -50,15 +50,17 @@ impl Proc {
         let directory = open_at(None, c"/proc", libc::O_DIRECTORY).ok()?;
         let mut name = [0u8; 24];
         // SAFETY: the kernel writes at most `len` bytes into a live buffer, and the path is a C string.
-        let length =
-            unsafe { libc::readlinkat(directory.as_raw_fd(), c"self".as_ptr(), name.as_mut_ptr().cast(), name.len()) };
-        let shown: Pid = number(name.get(..usize::try_from(length).ok()?)?)?;
+        let length = raw::call(|| unsafe {
+            libc::readlinkat(directory.as_raw_fd(), c"self".as_ptr(), name.as_mut_ptr().cast(), name.len())
+        });
+        let shown: Pid = number(name.get(..usize::try_from(length.ok()?).ok()?)?)?;
         (shown == raw::own_pid()).then(|| Proc { directory, buffer: vec![0; BUFFER] })
     }
 
-    /// Every process that /proc shows, ascending.
-    pub fn pids(&mut self) -> Vec<Pid> {
-        dirents::numbers(self.directory.as_fd(), &mut self.buffer).unwrap_or_default()
+    /// Every process that /proc shows, ascending; `None` where it cannot be read, which must not look like nobody.
+    pub fn pids(&mut self) -> Option<Vec<Pid>> {
+        const ATTEMPTS: u32 = 3;
+        (0..ATTEMPTS).find_map(|_| dirents::numbers(self.directory.as_fd(), &mut self.buffer).ok())
     }
 
     pub fn look(&mut self, pid: Pid) -> Look {
@@ -94,7 +96,7 @@ impl Proc {
 
     fn scan_children(&mut self) -> Vec<Pid> {
         let us = raw::own_pid();
-        let mut pids = self.pids();
+        let mut pids = self.pids().unwrap_or_default();
         pids.retain(|&pid| self.stat(pid).is_some_and(|stat| stat.parent == us));
         pids
     }
@@ -113,10 +115,12 @@ impl Proc {
     }
 }
 
+#[cfg_attr(feature = "faults", track_caller)]
 fn open_at(directory: Option<BorrowedFd>, path: &CStr, flags: libc::c_int) -> io::Result<OwnedFd> {
     let directory = directory.map_or(libc::AT_FDCWD, |directory| directory.as_raw_fd());
+    let flags = flags | libc::O_RDONLY | libc::O_CLOEXEC;
     // SAFETY: the path is a C string; no mode is needed without O_CREAT.
-    let fd = unsafe { libc::openat(directory, path.as_ptr(), flags | libc::O_RDONLY | libc::O_CLOEXEC) };
+    let fd = raw::call(|| unsafe { libc::openat(directory, path.as_ptr(), flags) });
     // SAFETY: the kernel just made this descriptor for us.
-    raw::check(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
+    fd.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -20,6 +20,15 @@ pub enum Disposition {
     Caught,
 }
 
+/// Makes a system call and turns its -1 into its errno. Every call of ours that the kernel may refuse is made through here
+/// (but for those of a forked child), so that a test build can have it fail.
+#[cfg_attr(feature = "faults", track_caller)]
+pub fn call<T: PartialOrd + From<i8>>(call: impl FnOnce() -> T) -> io::Result<T> {
+    #[cfg(feature = "faults")]
+    super::faults::strike()?;
+    check(call())
+}
+
 /// Turns the -1 of a system call into its errno.
 pub fn check<T: PartialOrd + From<i8>>(result: T) -> io::Result<T> {
     if result < T::from(0) { Err(io::Error::last_os_error()) } else { Ok(result) }
@@ -82,26 +91,28 @@ pub fn disposition(signal: i32) -> Disposition {
 }
 
 /// `kill(2)` with any signal, real-time ones too; 0 only asks whether it could be sent.
+#[cfg_attr(feature = "faults", track_caller)]
 pub fn kill(target: Pid, signal: i32) -> io::Result<()> {
     // SAFETY: kill takes two integers; whom it hits is the caller's business.
-    check(unsafe { libc::kill(target, signal) }).map(drop)
+    call(|| unsafe { libc::kill(target, signal) }).map(drop)
 }
 
 /// `pidfd_open(2)`, CLOEXEC as all pidfds.
+#[cfg_attr(feature = "faults", track_caller)]
 pub fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
     // SAFETY: two integers go in, a descriptor comes out.
-    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    let fd = call(|| unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
     let fd = RawFd::try_from(fd).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
     // SAFETY: the kernel just made this descriptor for us; nobody else knows its number.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// `pidfd_send_signal(2)`; `flags` 0 or [`TO_PROCESS_GROUP`].
+#[cfg_attr(feature = "faults", track_caller)]
 pub fn pidfd_send_signal(pidfd: BorrowedFd, signal: i32, flags: u32) -> io::Result<()> {
     let no_info = ptr::null_mut::<libc::siginfo_t>();
     // SAFETY: the descriptor is borrowed, hence open; a null siginfo is allowed and means the same as kill(2).
-    let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, no_info, flags) };
-    check(result).map(drop)
+    call(|| unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, no_info, flags) }).map(drop)
 }
 
 /// `close_range(2)`, both ends included.
@@ -110,7 +121,7 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd, signal: i32, flags: u32) -> io::Resu
 /// No descriptor in the range may be owned by anything that is used afterwards.
 pub unsafe fn close_range(first: u32, last: u32) -> io::Result<()> {
     // SAFETY: three integers; that the descriptors are nobody's is the caller's promise.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
+    call(|| unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
 }
 
 pub fn own_pid() -> Pid {

@@ -1,4 +1,4 @@
-use super::Pid;
+use super::{Pid, raw};
 use crate::model::process::Usage;
 use crate::model::{ExitStatus, Signal};
 use std::time::Duration;
@@ -11,26 +11,32 @@ pub struct Reaped {
     pub usage: Usage,
 }
 
+/// Errors that make no sense and are not believed.
+const REFUSALS: u32 = 3;
+
 /// `wait4(-1, …, WNOHANG)`: one dead child, if there is any. Not nix's `waitpid`, which loses children killed by real-time signals.
 pub fn reap_one() -> Option<Reaped> {
+    // No error but ECHILD is known here (wait(2)). Should there be another, the dead are not forgotten for one refusal.
+    let mut refusals = 0;
     loop {
         let mut status = 0;
         // SAFETY: rusage is plain integers, for which all zeros is a value.
         let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
         // `__WALL`: children from before our exec may have been cloned with another exit signal than CHLD.
         // SAFETY: both pointers are to live values that the call fills.
-        let pid = unsafe { libc::wait4(-1, &mut status, libc::WNOHANG | libc::__WALL, &mut usage) };
+        let pid = raw::call(|| unsafe { libc::wait4(-1, &mut status, libc::WNOHANG | libc::__WALL, &mut usage) });
         match pid {
-            1.. => {
+            Ok(pid @ 1..) => {
                 // A stop is not an exit. The kernel tells stops only of those we trace, and we trace nobody.
                 if let Some(status) = decode(status) {
                     return Some(Reaped { pid, status, usage: used(&usage) });
                 }
             }
-            0 => return None,
-            _ if super::raw::errno() == libc::EINTR => {}
+            Ok(_) => return None,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.raw_os_error() != Some(libc::ECHILD) && refusals < REFUSALS => refusals += 1,
             // ECHILD: there is nobody to wait for.
-            _ => return None,
+            Err(_) => return None,
         }
     }
 }

@@ -97,7 +97,10 @@ fn quiet_panics() {
 }
 
 /// Tells the input that never ends, which no test could tell by itself.
-struct Watch(Arc<Mutex<Option<(Instant, Vec<u8>)>>>);
+struct Watch(Arc<Mutex<Option<Underway>>>);
+
+/// When it began, and its input.
+type Underway = (Instant, Vec<u8>);
 
 impl Watch {
     fn new(name: &'static str) -> Watch {

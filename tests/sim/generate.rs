@@ -2,10 +2,10 @@
 
 use crate::dice::Dice;
 use exeunt::model::plan::{
-    Backoff, Consumer, End, Feed, KillMode, Log, OnFull, OnGiveUp, Plan, Program, QueuePlan, Restart, Results, Rung,
+    Backoff, Consumer, End, Feed, KillMode, OnFull, OnGiveUp, Plan, Program, QueuePlan, Restart, Results, Rung,
     SourcePlan, StartLimit, Step, WorkerPlan,
 };
-use exeunt::model::{Framing, QueueId, Signal, SignalSet, WorkerId};
+use exeunt::model::{Framing, QueueId, Signal, WorkerId};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -163,16 +163,9 @@ fn program(dice: &mut Dice, event: u64) -> Program {
         ladder.push(Rung { step: Step::Signal(dice.pick(&signals)), wait: dice.millis(0, 3000) });
     }
     Program {
-        command: vec!["prog".into()],
-        working_directory: None,
-        env: Vec::new(),
-        env_clear: false,
-        ignore_signals: SignalSet::EMPTY,
-        block_signals: SignalSet::EMPTY,
-        log: Log::Inherit,
         ladder,
         kill_mode: dice.pick(&[KillMode::Mixed, KillMode::Mixed, KillMode::Group, KillMode::Process]),
-        success_exit_status: vec![0],
+        ..Program::plain(vec!["prog".into()])
     }
 }
 

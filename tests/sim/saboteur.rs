@@ -120,7 +120,7 @@ impl Sabotage {
         match self {
             ClimbsEarly => {
                 let rungs = workers.flat_map(|worker| &mut worker.program.ladder);
-                rungs.for_each(|rung| rung.wait = rung.wait / 2);
+                rungs.for_each(|rung| rung.wait /= 2);
             }
             StopsAllLevels => workers.for_each(|worker| worker.level = 0),
             BuriesEarly => plan.queues.iter_mut().for_each(|queue| queue.max_attempts = 1),

@@ -13,7 +13,8 @@ pub struct FakeWriter {
 
 impl Fake {
     pub fn write_result(&mut self, worker: WorkerId) {
-        let delay = if self.dice.percent(60) { self.dice.millis(0, 0) } else { self.dice.millis(0, 800) };
+        let longest = self.dice.pick(&[0, 0, 0, 0, 800, 800, 800, 6000]);
+        let delay = self.dice.millis(0, longest);
         self.writers[worker.index()].waiting += 1;
         self.after(delay, Happening::Writes(worker));
     }

@@ -278,13 +278,13 @@ impl World {
     fn submission(&mut self, choices: &mut Choices) -> Option<Event> {
         let source = self.open_source(choices)?;
         let length = [0, 1, 3, 20, 32][choices.below(5)];
-        let line_feed = choices.byte() % 8 == 0;
+        let line_feed = choices.byte().is_multiple_of(8);
         let item = || {
             let mut bytes = vec![b'x'; length];
             bytes.first_mut().filter(|_| line_feed).into_iter().for_each(|byte| *byte = b'\n');
             Payload::from(bytes)
         };
-        if choices.byte() % 8 == 0 {
+        if choices.byte().is_multiple_of(8) {
             return Some(Event::Oversized { source, length: 99, head: item() });
         }
         Some(Event::Submitted { source, items: (0..1 + choices.below(4)).map(|_| item()).collect() })

@@ -1,7 +1,7 @@
 //! Small plans out of bytes, for the machine.
 
 use exeunt::model::plan::*;
-use exeunt::model::{Framing, QueueId, Signal, SignalSet, WorkerId};
+use exeunt::model::{Framing, QueueId, Signal, WorkerId};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -94,16 +94,9 @@ fn program(event: bool, choices: &mut Choices) -> Program {
         ladder.push(Rung { step: Step::Signal(signal), wait: wait(choices) });
     }
     Program {
-        command: vec!["program".into()],
-        working_directory: None,
-        env: vec![],
-        env_clear: false,
-        ignore_signals: SignalSet::EMPTY,
-        block_signals: SignalSet::EMPTY,
-        log: Log::Inherit,
         ladder,
         kill_mode: [KillMode::Mixed, KillMode::Group, KillMode::Process][choices.below(3)],
-        success_exit_status: vec![0],
+        ..Program::plain(vec!["program".into()])
     }
 }
 
