@@ -6,13 +6,19 @@ use crate::config::Severity;
 use crate::shell::{self, RunOptions};
 use crate::sys::init;
 use std::rc::Rc;
+use std::time::Duration;
+
+/// For a look at the programs before the start.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Loads the file, warns, and hands its plan to the loop. Answers the exit code.
 pub fn run(arguments: &Run, log_level: LogLevel) -> u8 {
-    let inherited = init::first_steps();
+    let mut inherited = init::first_steps();
     let Some(loaded) = file::load(arguments.file.as_deref()) else { return WRONG_FILE };
     // Notes are for who looks a file over; each run again they would only hide the rest.
-    let mut warnings = super::check::warnings(&loaded);
+    let (mut warnings, left) = super::check::warnings_within(&loaded, PATIENCE);
+    // What hangs in its look is none of those that the run is about.
+    inherited.children.extend(left);
     warnings.retain(|problem| problem.severity != Severity::Note);
     let warnings = print::for_err(&loaded.in_words(&warnings));
     let report = match arguments.report {
