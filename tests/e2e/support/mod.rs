@@ -48,6 +48,12 @@ pub fn has(what: Need) -> bool {
     let (found, reason) = match what {
         Need::Python => (python().is_some(), "python3 is not there"),
         Need::PidNamespace => (pid_namespace(), "unshare --pid is not allowed here"),
+        Need::Root => (runs(&["sh", "-c", "[ $(id -u) = 0 ]"]), "this is not root"),
+        Need::Strace => {
+            (runs(&["strace", "-qq", "-o", "/dev/null", "true"]), "strace is not there, or not allowed here")
+        }
+        Need::Compiler => (runs(&["cc", "--version"]), "there is no C compiler"),
+        Need::TimeNamespace => (runs(&["unshare", "--time", "--fork", "true"]), "unshare --time is not allowed here"),
     };
     if !found {
         assert!(std::env::var_os("CI").is_none(), "nothing is skipped in CI, but {reason}");
@@ -60,11 +66,20 @@ pub fn has(what: Need) -> bool {
 pub enum Need {
     Python,
     PidNamespace,
+    Root,
+    Strace,
+    Compiler,
+    TimeNamespace,
 }
 
 fn pid_namespace() -> bool {
-    let mut probe = Command::new("unshare");
-    probe.args(["--pid", "--fork", "--mount-proc", "true"]).stderr(Stdio::null());
+    runs(&["unshare", "--pid", "--fork", "--mount-proc", "true"])
+}
+
+/// Whether the command ends well.
+pub fn runs(command: &[&str]) -> bool {
+    let mut probe = Command::new(command[0]);
+    probe.args(&command[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     probe.status().is_ok_and(|status| status.success())
 }
 
