@@ -1,6 +1,6 @@
 //! F33, F34, F36: clocks that jump, clocks at their ends, and a processor that is hardly ever ours.
 
-use crate::support::{Need, QUICK_BACKOFF, Run, Sandbox, has, numbered, pool, runs, send, sorted, state, until};
+use crate::support::{Need, Over, QUICK_BACKOFF, Run, Sandbox, has, numbered, pool, runs, send, sorted, state, until};
 use nix::sys::signal::Signal;
 use std::time::Duration;
 
@@ -137,9 +137,10 @@ fn f36_with_hardly_any_processor_order_and_counts_are_right() {
     );
     let run = sandbox.launch().report_json().stdin_items(&numbered(60)).start();
     let pid = run.pid();
-    let ended = std::sync::atomic::AtomicBool::new(false);
     let outcome = std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let over = Over::default();
+        let ended = over.flag();
+        scope.spawn(move || {
             // Here a span of time is the very thing that is meant: one part in twenty.
             while !ended.load(std::sync::atomic::Ordering::Relaxed) && !matches!(state(pid), None | Some('Z')) {
                 send(pid, Signal::SIGSTOP);
@@ -152,7 +153,7 @@ fn f36_with_hardly_any_processor_order_and_counts_are_right() {
         assert!(run.wait_for_results(59));
         send(pid, Signal::SIGTERM);
         until("the end", || matches!(state(pid), None | Some('Z')).then_some(()));
-        ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        drop(over);
         run.finish()
     });
     outcome.expect_code(0);

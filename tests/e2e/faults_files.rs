@@ -1,7 +1,7 @@
 //! F117, F118, F119: files that are none. The messages are in `tests/check.rs` and `tests/config/bad`; here, that `run` starts
 //! nothing, and that nothing hangs.
 
-use crate::support::{Sandbox, runs};
+use crate::support::{Over, Sandbox, runs};
 use std::fs;
 
 /// A worker that would leave a trace, and then what is wrong.
@@ -76,11 +76,13 @@ fn f119_what_is_no_regular_file_is_refused_and_never_waited_for() {
 fn f119_a_file_that_vanishes_and_comes_back_is_read_whole_or_refused() {
     let sandbox = Sandbox::new("");
     let good = spoilt(b"");
-    let ended = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let over = Over::default();
+        let ended = over.flag();
+        let (sandbox, good) = (&sandbox, &good);
+        scope.spawn(move || {
             while !ended.load(std::sync::atomic::Ordering::Relaxed) {
-                fs::write(sandbox.path("next"), &good).unwrap();
+                fs::write(sandbox.path("next"), good).unwrap();
                 fs::rename(sandbox.path("next"), sandbox.path("exeunt.toml")).unwrap();
                 std::thread::yield_now();
                 let _ = fs::remove_file(sandbox.path("exeunt.toml"));
@@ -91,6 +93,5 @@ fn f119_a_file_that_vanishes_and_comes_back_is_read_whole_or_refused() {
             let refused = outcome.code == 78 && outcome.stderr.contains("there is no such file");
             assert!(outcome.code == 0 || refused, "{outcome}");
         }
-        ended.store(true, std::sync::atomic::Ordering::Relaxed);
     });
 }

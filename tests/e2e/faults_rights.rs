@@ -1,4 +1,4 @@
-//! F101, F104, F112: little that may be written, nobody's uid, limits of somebody else's making.
+//! F76, F84, F101, F104, F112, F114: little that may be written, nobody's uid, limits of somebody else's making.
 
 use crate::support::{Need, QUICK_BACKOFF, QUICK_RESTART, Run, Sandbox, has, numbered, pool, sorted};
 use nix::sys::signal::Signal;
@@ -81,6 +81,55 @@ fn f101_where_nothing_can_be_written_leftovers_are_told() {
             assert!(outcome.stderr.contains(&format!("\"{item}\"")), "{item}: {outcome}");
         }
     }
+}
+
+/// No room, or a limit on the size of files: they are told, and what was kept before is still whole.
+#[test]
+fn f76_f84_leftovers_for_which_there_is_no_room_are_told() {
+    if !has(Need::Root) {
+        return;
+    }
+    let full = "mount -t tmpfs -o size=16k none rw; printf 'old\\n' >rw/left.txt; exec \"$@\"";
+    let bounded = "printf 'old\\n' >rw/left.txt; exec prlimit --fsize=8192 \"$@\"";
+    for script in [full, bounded] {
+        let sandbox = life("leftovers = \"rw/left.txt\"\n");
+        std::fs::create_dir(sandbox.path("rw")).unwrap();
+        let mut run = sandbox.launch().under(&["unshare", "--mount", "sh", "-c", script, "sh"]).stdin_pipe().start();
+        feed(&mut run);
+        // Far more than there is room for.
+        let rest: Vec<String> = (9..=1000).map(|n| format!("item-{n}-{}", "x".repeat(80))).collect();
+        run.feed(&rest);
+        let mount = format!("/proc/{}/root{}", run.pid(), sandbox.path("rw/left.txt").display());
+        drop(run.stdin.take());
+        run.wait_for_words("source in is at its end", 1);
+        assert_eq!(std::fs::read_to_string(mount).unwrap(), "old\n");
+        run.signal(Signal::SIGTERM);
+        let outcome = run.finish();
+        outcome.expect_code(75);
+        assert_eq!(sorted(outcome.results()), sorted(numbered(5)), "{outcome}");
+        for item in ["item-6", "item-7", "item-8"].into_iter().chain(rest.iter().map(String::as_str)) {
+            assert!(outcome.stderr.contains(&format!("\"{item}\"")), "{item}: {outcome}");
+        }
+    }
+}
+
+/// A megabyte and a half for the child, and then more than the kernel takes at once.
+#[test]
+fn f114_an_environment_of_many_values_is_passed_on_or_fails_cleanly() {
+    let names: Vec<String> = (0..15).map(|n| format!("LARGE_{n}")).collect();
+    let value = "x".repeat(100_000);
+    let config = "[worker.w]\ncommand = [\"sh\", \"-c\", \"echo $${#LARGE_0} $${#LARGE_14} >seen\"]\n";
+    let sandbox = Sandbox::new(config);
+    names.iter().fold(sandbox.launch(), |launch, name| launch.env(name, &value)).finish().expect_code(0);
+    assert_eq!(sandbox.lines("seen"), ["100000 100000"]);
+
+    // All strings together may have a quarter of the stack's limit, 128 KiB at least (execve(2)).
+    sandbox.remove("seen");
+    sandbox.config(&format!("{config}env = {{ A = \"{value}\", B = \"{value}\" }}\n"));
+    let outcome = sandbox.launch().under(&["prlimit", "--stack=262144:262144"]).finish();
+    outcome.expect_code(1);
+    assert!(outcome.stderr.contains("Argument list too long"), "{outcome}");
+    assert!(!sandbox.exists("seen"), "{outcome}");
 }
 
 /// Nobody's uid and gid, no capability, no way to get one, no environment that says who it is.

@@ -14,7 +14,8 @@ pub use run::Run;
 pub use sandbox::Sandbox;
 
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for a word before it fails. Generous: only failing tests ever wait that long.
@@ -92,6 +93,22 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         }
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(3));
+    }
+}
+
+/// Set when it is dropped, by a panic too: what ends the threads of a test that go on until they are told.
+#[derive(Default)]
+pub struct Over(Arc<AtomicBool>);
+
+impl Over {
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        self.0.clone()
+    }
+}
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
