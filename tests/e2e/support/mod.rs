@@ -8,6 +8,7 @@ mod pty;
 mod run;
 mod sandbox;
 
+pub use lines::Lines;
 pub use outcome::Outcome;
 pub use processes::{children, context_switches, marked, send, state};
 pub use run::Run;
@@ -48,6 +49,9 @@ pub fn has(what: Need) -> bool {
     let (found, reason) = match what {
         Need::Python => (python().is_some(), "python3 is not there"),
         Need::PidNamespace => (pid_namespace(), "unshare --pid is not allowed here"),
+        Need::Node => (answers("node"), "node is not there"),
+        Need::CCompiler => (answers("cc"), "cc is not there"),
+        Need::RustCompiler => (answers("rustc"), "rustc is not there"),
     };
     if !found {
         assert!(std::env::var_os("CI").is_none(), "nothing is skipped in CI, but {reason}");
@@ -60,6 +64,15 @@ pub fn has(what: Need) -> bool {
 pub enum Need {
     Python,
     PidNamespace,
+    Node,
+    CCompiler,
+    RustCompiler,
+}
+
+fn answers(program: &str) -> bool {
+    let mut probe = Command::new(program);
+    probe.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    probe.status().is_ok_and(|status| status.success())
 }
 
 fn pid_namespace() -> bool {
