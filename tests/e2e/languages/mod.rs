@@ -3,7 +3,7 @@
 mod by_hand;
 mod table;
 
-use crate::support::{QUICK_BACKOFF, QUICK_RESTART, Sandbox, children, numbered, pool, send, sorted, state, until};
+use crate::support::{QUICK_BACKOFF, QUICK_RESTART, Sandbox, children, pool, send, sorted, state, text, until};
 use by_hand::{ByHand, unread};
 use nix::sys::signal::Signal;
 use std::fs::OpenOptions;
@@ -112,30 +112,38 @@ fn the_event_is_heard_between_items(language: &Language) {
     assert_eq!(said, format!("holding hold\n{} cleaned up\n", language.name));
 }
 
-/// A worker is killed whenever some more results have come, wherever it is at that moment.
+/// In each of many rounds all workers are killed: one certainly with an item in hand, the others wherever they are while they
+/// work off the rest of the round, before exec, reading, at work or writing. (Kills at random moments alone hardly ever
+/// find a fast worker at work.)
 fn f140_a_storm_of_kills_loses_nothing(language: &Language) {
-    const ITEMS: usize = 3000;
-    const STEP: usize = 25;
+    const ROUNDS: usize = 30;
+    const ITEMS: usize = 100;
     let queue = format!("size = 1024\nmax-crashes = 100000\n{QUICK_BACKOFF}");
     let pool = "replicas = 4\nprefetch = 16\nresults = \"stdout\"\nstart-limit = \"off\"";
     let sandbox = sandbox(language, &queue, &format!("{pool}\n{QUICK_RESTART}"));
-    let items = numbered(ITEMS);
-    let run = sandbox.launch().report_json().stdin_items(&items).start();
-    let (mut next, mut kills) = (0, 0);
-    while next < ITEMS && run.wait_for_results(next) {
-        let workers = children(run.pid());
-        if let Some(&victim) = workers.get(kills % workers.len().max(1)) {
-            send(victim, Signal::SIGKILL);
-            kills += 1;
-        }
-        next = run.result_count().max(next) + STEP;
+    let mut run = sandbox.launch().report_json().stdin_pipe().start();
+    let mut feed = run.stdin.take().expect("a pipe");
+    let mut items = Vec::new();
+    for round in 1..=ROUNDS {
+        let gate = sandbox.gate("gate");
+        let held = format!("hold-{round:02}");
+        let mut some: Vec<String> = (1..ITEMS).map(|n| format!("item-{round}-{n}")).collect();
+        some.insert(round * ITEMS / (2 * ROUNDS), held.clone());
+        feed.write_all(text(&some).as_bytes()).expect("exeunt reads");
+        items.append(&mut some);
+        run.wait_for_line(&format!("holding {held}"));
+        children(run.pid()).into_iter().for_each(|worker| send(worker, Signal::SIGKILL));
+        gate.open();
+        assert!(run.wait_for_results(items.len()), "it ended in the middle");
     }
+    drop(feed);
     let outcome = run.finish();
     outcome.expect_code(0);
     let expected = items.iter().map(|item| format!("{} did {item}", language.name));
     assert_eq!(sorted(outcome.results()), sorted(expected), "{} results", outcome.results().len());
-    assert_eq!((outcome.count("accepted"), outcome.count("done")), (ITEMS as u64, ITEMS as u64), "{outcome}");
-    assert!(kills > 10, "a storm of {kills} kills proves nothing");
+    let all = items.len() as u64;
+    assert_eq!((outcome.count("accepted"), outcome.count("done")), (all, all), "{outcome}");
+    assert!(outcome.count("crashed") >= ROUNDS as u64, "each round has a death to blame on its held item\n{outcome}");
 }
 
 /// Interrupts a run of 40 items when three workers have one each in hand and more in their pipes, then feeds it what is left.
