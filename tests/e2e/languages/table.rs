@@ -61,7 +61,8 @@ static LANGUAGES: [Language; 5] = [
         hold: r#"
   if (item.toString().startsWith("hold")) {
     fs.writeSync(2, `holding ${item}\n`);
-    await fs.promises.readFile("gate").catch(() => {});
+    await fs.promises.stat("."); // goes on in the middle of a turn of the event loop,
+    if (fs.existsSync("gate")) try { fs.readFileSync("gate"); } catch {} // and is deaf meanwhile
   }
 "#,
         how: How::Interpreted(|| "node"),
