@@ -2,9 +2,10 @@
 
 use super::disk::Disk;
 use super::launch::Launcher;
+use super::messages::messages;
 use super::pipes::{BUDGET, DRAIN, Standing};
 use super::results::Sinks;
-use super::sources::Sources;
+use super::sources::{Glut, Sources};
 use super::table::{Life, Table, Topic, What};
 use crate::machine::{Action, Event, Machine, Meaning, Report};
 use crate::model::plan::Plan;
@@ -35,6 +36,8 @@ pub struct Shell {
     pub(super) inherited: Inherited,
     machine: Machine,
     pub(super) poll: Poll,
+    /// Ends a wait in `poll` from a writing thread.
+    waker: Arc<Waker>,
     readiness: Events,
     pub(super) signals: Signals,
     pub(super) launcher: Launcher,
@@ -92,6 +95,7 @@ impl Shell {
             plan,
             inherited,
             poll,
+            waker,
             signals,
             sources,
         })
@@ -162,7 +166,12 @@ impl Shell {
             || !self.births_due.is_empty()
             || !self.items_due.is_empty()
             || audible.any(|what| !is_choked(sinks, what))
-            || self.sources.wants_turn()
+            || self.sources.wants_turn(self.glut())
+    }
+
+    /// Where so many dead letters and leftovers wait that no item is read that may become one more.
+    fn glut(&self) -> Glut {
+        Glut { disk: self.disk.is_choked(&self.waker), stderr: messages().is_choked(&self.waker) }
     }
 
     /// Finds out all that happened, in the order in which it is told.
@@ -175,7 +184,8 @@ impl Shell {
         self.write_items();
         self.hear_words(&dead);
         let told = self.facts.len();
-        self.sources.gather(&mut self.scratch, &mut self.facts);
+        let glut = self.glut();
+        self.sources.gather(glut, &mut self.scratch, &mut self.facts);
         let over = |fact: &Event| matches!(fact, Event::SourceEnded { .. });
         self.look_due |= self.facts.iter().skip(told).any(over);
         self.tell_deaths(&dead);
@@ -283,6 +293,8 @@ impl Shell {
     fn tell_deaths(&mut self, dead: &[(Option<ProcId>, Reaped)]) {
         for &(id, reaped) in dead {
             let Some((id, proc)) = id.and_then(|id| Some((id, self.table.get_mut(id)?))) else {
+                // Its number may be a descendant's from now on.
+                self.inherited.children.retain(|&before| before != reaped.pid);
                 self.facts.push(Event::OrphanReaped);
                 continue;
             };
