@@ -14,7 +14,7 @@ pub struct Signals {
 /// The others, by signalfd(2): those that mean a fault of our own, or something of our terminal or our pipes, when the kernel
 /// sends them, and that are somebody's word like all others when somebody sends them. They stay blocked: a true fault
 /// ends us in spite of that.
-pub struct Rest(OwnedFd);
+struct Rest(OwnedFd);
 
 impl Signals {
     /// Catches the signals, those that were inherited as ignored too, and then unblocks everything: as PID 1

@@ -133,7 +133,8 @@ fn worker(dice: &mut Dice, mood: Mood, i: u64, queue: Option<QueueId>, after: Ve
         restart_reset_after: dice.millis(0, 10_000),
         start_limit: (!calm && dice.percent(60)).then_some(limit),
         on_give_up: if dice.percent(30) { OnGiveUp::Shutdown } else { OnGiveUp::Ignore },
-        forward_signals: Default::default(),
+        // Every other one; no dice, so that a seed keeps its meaning.
+        forward_signals: (i % 2 == 0).then_some(FORWARDED).into_iter().collect(),
         after,
         level,
     }
@@ -170,6 +171,9 @@ fn program(dice: &mut Dice, event: u64) -> Program {
         ..Program::plain(vec!["prog".into()])
     }
 }
+
+/// In no ladder: whoever gets it, gets it since it was passed on.
+pub const FORWARDED: Signal = Signal::USR2;
 
 /// A second, for bounds.
 pub const SECOND: Duration = Duration::from_secs(1);

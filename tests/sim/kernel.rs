@@ -1,7 +1,7 @@
 //! The fake kernel: births, signals, deaths, sessions.
 
 use crate::fake::{Fake, Happening, Items, Leader, Process, Session, Told};
-use crate::generate::Mood;
+use crate::generate::{FORWARDED, Mood};
 use crate::manner::{self, BirthFate, Reaction, Temper};
 use exeunt::machine::Event;
 use exeunt::model::plan::Role;
@@ -73,6 +73,10 @@ impl Fake {
     }
 
     pub fn kill(&mut self, proc: ProcId, signal: Signal, target: Target) {
+        // A word among friends: it ends nobody.
+        if signal == FORWARDED {
+            return;
+        }
         match target {
             Target::Unborn => self.kill_unborn(proc, signal),
             Target::Leader => self.signal_leader(proc, signal),

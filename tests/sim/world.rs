@@ -2,7 +2,7 @@
 
 use crate::dice::Dice;
 use crate::fake::{Fake, Happening};
-use crate::generate::{self, HEALED, Mood};
+use crate::generate::{self, FORWARDED, HEALED, Mood};
 use crate::laws::{Broken, Laws};
 use crate::saboteur::Sabotage;
 use crate::trace::Trace;
@@ -82,6 +82,11 @@ impl World {
                 fake.after(HEALED, Happening::Heals);
             }
             return;
+        }
+        // Some meet starts, some work, some the stop.
+        for millis in [0, 3, 40, 350, 2000, 9000] {
+            let passed_on = Happening::Signalled(FORWARDED, Meaning::Forward);
+            fake.after(Duration::from_millis(millis), passed_on);
         }
         let stop = [(Signal::TERM, Meaning::Stop), (Signal::INT, Meaning::Interrupt), (Signal::QUIT, Meaning::Stop)];
         let longest = fake.dice.pick(&[200, 5000, 60_000]);

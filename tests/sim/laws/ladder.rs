@@ -1,6 +1,7 @@
 //! L2 and L10: how an incarnation is asked to leave, and who may be signalled.
 
 use super::{Laws, Phase, Record, Verdict, hold};
+use crate::generate::FORWARDED;
 use exeunt::machine::Action;
 use exeunt::model::plan::{KillMode, Program, Step};
 use exeunt::model::{InstanceId, ProcId, Signal, StopReason, Target, Time, Token};
@@ -32,6 +33,9 @@ impl Laws {
         }
         if signal == Signal::CONT {
             return Ok(());
+        }
+        if signal == FORWARDED {
+            return self.passes_on(proc, instance, target);
         }
         self.target_is_right(instance, phase, signal, target)?;
         if signal != Signal::KILL {

@@ -36,6 +36,8 @@ impl Laws {
             closed: false,
             window,
             last_sign: now,
+            kept: false,
+            owed: 0,
         };
         self.records.insert(proc, record);
         Ok(())

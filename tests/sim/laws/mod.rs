@@ -1,6 +1,7 @@
 //! The laws, looked at after every event and every turn. Each is a function of its own that says what it guards. They
 //! see what a stranger could see: events, orders, the fake world; never the machine's insides.
 
+mod forward;
 mod items;
 mod ladder;
 mod leave;
@@ -77,6 +78,10 @@ struct Record {
     window: u32,
     /// When it last was given something, took something or said something.
     last_sign: Time,
+    /// A signal to be passed on came before its exec was reported.
+    kept: bool,
+    /// Signals that are to be passed on to it now.
+    owed: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +122,7 @@ impl Laws {
     /// Before the machine hears it.
     pub fn hear(&mut self, now: Time, event: &Event) -> Verdict {
         match event {
+            Event::Signalled { meaning: Meaning::Forward, signal } => self.owes(*signal),
             Event::Signalled { meaning: Meaning::Interrupt, .. } if self.stop.is_some() => self.interrupt = Some(now),
             Event::Spawned { proc } => self.enter(*proc, Phase::Alive),
             Event::SpawnFailed { proc, .. } | Event::MembersGone { proc } => self.enter(*proc, Phase::Over),
@@ -142,6 +148,7 @@ impl Laws {
             self.reference.ordered(now, action, record.map(|record| record.window), self.stop.is_some())?;
         }
         hold("L2", self.cont.is_none(), || "a signal rung without its CONT".into())?;
+        self.all_is_passed_on()?;
         self.reference.handled(event)
     }
 
@@ -214,6 +221,8 @@ impl Laws {
     fn enter(&mut self, proc: ProcId, phase: Phase) {
         if let Some(record) = self.records.get_mut(&proc) {
             record.phase = phase;
+            let kept = std::mem::take(&mut record.kept);
+            record.owed = u32::from(kept && phase == Phase::Alive && !record.killed);
         }
     }
 
