@@ -9,11 +9,26 @@ use crate::sys::members::{self, Member};
 use crate::sys::{Pid, terminal};
 
 impl Shell {
-    /// After news of children. When the program stopped, so do we, with the terminal back in our hands, for whoever started us
-    /// to take; and when we go on, it does.
-    pub(super) fn watch_stops(&mut self) {
-        let Some(pid) = self.on_terminal().map(|proc| proc.pid) else { return };
-        let Some(signal) = terminal::stop_of(pid) else { return };
+    /// What the terminal has to do with these signals, which are then done with: stops of the program, and CONT for us.
+    pub(super) fn terminal_signals(&mut self, signals: &mut Vec<Signal>) {
+        if signals.contains(&Signal::CHLD) && self.watch_stops() {
+            // The CONT that ended our stop is among these; passed on later, it could undo a new stop.
+            signals.extend(self.signals.pending());
+            signals.sort_unstable();
+            signals.dedup();
+            signals.retain(|&signal| signal != Signal::CONT);
+        }
+        if signals.contains(&Signal::CONT) && self.on_terminal().is_some() {
+            self.resume();
+            signals.retain(|&signal| signal != Signal::CONT);
+        }
+    }
+
+    /// When the program stopped, so do we, with the terminal back in our hands, for whoever started us to take; and when we go
+    /// on, it does. Answers whether it stopped.
+    fn watch_stops(&mut self) -> bool {
+        let Some(pid) = self.on_terminal().map(|proc| proc.pid) else { return false };
+        let Some(signal) = terminal::stop_of(pid) else { return false };
         terminal::take_from(pid);
         // PID 1 is stopped by nobody, and who shares its group from outside of its namespace is none of its business.
         if !self.inherited.init {
@@ -24,10 +39,11 @@ impl Shell {
         if in_front || !matches!(signal, Signal::TTIN | Signal::TTOU) {
             self.resume();
         }
+        true
     }
 
     /// Somebody continued us: if that put us into the foreground, the program gets it, and goes on in any case.
-    pub(super) fn resume(&mut self) {
+    fn resume(&mut self) {
         let Some(proc) = self.on_terminal() else { return };
         if terminal::foreground() == Some(terminal::own_group()) {
             terminal::give_to(proc.pid);

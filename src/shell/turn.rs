@@ -237,15 +237,10 @@ impl Shell {
     }
 
     fn hear_signals(&mut self) -> Vec<Event> {
-        let (children, others): (Vec<_>, Vec<_>) =
-            self.signals.pending().into_iter().partition(|&signal| signal == Signal::CHLD);
+        let mut signals = self.signals.pending();
+        self.terminal_signals(&mut signals);
+        let (children, others): (Vec<_>, Vec<_>) = signals.into_iter().partition(|&signal| signal == Signal::CHLD);
         self.reap_due |= !children.is_empty();
-        if !children.is_empty() {
-            self.watch_stops();
-        }
-        if others.contains(&Signal::CONT) {
-            self.resume();
-        }
         let suspend = others.iter().map(|&signal| self.meanings.suspends(signal));
         self.suspend = suspend.fold(Suspend::Never, |one, other| if one == Suspend::Never { other } else { one });
         let signalled = |signal| {

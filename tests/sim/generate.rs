@@ -134,7 +134,7 @@ fn worker(dice: &mut Dice, mood: Mood, i: u64, queue: Option<QueueId>, after: Ve
         start_limit: (!calm && dice.percent(60)).then_some(limit),
         on_give_up: if dice.percent(30) { OnGiveUp::Shutdown } else { OnGiveUp::Ignore },
         // Every other one; no dice, so that a seed keeps its meaning.
-        forward_signals: (i % 2 == 0).then_some(FORWARDED).into_iter().collect(),
+        forward_signals: i.is_multiple_of(2).then_some(FORWARDED).into_iter().collect(),
         after,
         level,
     }

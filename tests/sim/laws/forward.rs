@@ -12,10 +12,12 @@ impl Laws {
             Role::Worker { worker, .. } => plan.worker(worker).forward_signals.contains(signal),
             Role::Source(_) => false,
         };
-        for record in self.records.values_mut().filter(|record| wants(record.instance) && !record.unkillable) {
+        for record in
+            self.records.values_mut().filter(|record| wants(record.instance) && !record.unkillable && !record.aborted)
+        {
             match record.phase {
                 Phase::Alive => record.owed += 1,
-                Phase::Unborn => record.kept |= !record.killed,
+                Phase::Unborn => record.kept = true,
                 Phase::Exited | Phase::Over => {}
             }
         }

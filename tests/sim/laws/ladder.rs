@@ -28,7 +28,7 @@ impl Laws {
         hold("L10", allowed, || format!("{signal} for {target:?} of {proc}, which is {phase:?}"))?;
         if target == Target::Unborn {
             let record = self.record(proc)?;
-            (record.killed, record.last) = (true, now);
+            (record.killed, record.aborted, record.last) = (true, true, now);
             return Ok(());
         }
         if signal == Signal::CONT {

@@ -36,6 +36,7 @@ impl Laws {
             closed: false,
             window,
             last_sign: now,
+            aborted: false,
             kept: false,
             owed: 0,
         };

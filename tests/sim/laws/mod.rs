@@ -78,6 +78,8 @@ struct Record {
     window: u32,
     /// When it last was given something, took something or said something.
     last_sign: Time,
+    /// Killed before its exec was reported: it may be told as born and is not.
+    aborted: bool,
     /// A signal to be passed on came before its exec was reported.
     kept: bool,
     /// Signals that are to be passed on to it now.
@@ -222,7 +224,7 @@ impl Laws {
         if let Some(record) = self.records.get_mut(&proc) {
             record.phase = phase;
             let kept = std::mem::take(&mut record.kept);
-            record.owed = u32::from(kept && phase == Phase::Alive && !record.killed);
+            record.owed = u32::from(kept && phase == Phase::Alive && !record.aborted);
         }
     }
 
