@@ -35,6 +35,7 @@ fn worker(name: &str, consumer: Option<Consumer>) -> WorkerPlan {
         on_give_up: OnGiveUp::Shutdown,
         after: vec![],
         level: 0,
+        ..WorkerPlan::plain("", Program::plain(vec![]))
     }
 }
 

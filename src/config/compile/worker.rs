@@ -7,7 +7,7 @@ use crate::config::problem::{Problem, quote};
 use crate::config::raw::Worker;
 use crate::config::read::{At, Field};
 use crate::config::value::{Names, OrOff, RestartDelayTable, StartLimitTable};
-use crate::model::plan::{Backoff, Consumer, OnGiveUp, Restart, Results, StartLimit, WorkerPlan};
+use crate::model::plan::{Backoff, Consumer, Kind, OnGiveUp, Restart, Results, StartLimit, WorkerPlan};
 use crate::model::{Framing, QueueId, WorkerId};
 use std::time::Duration;
 
@@ -70,6 +70,12 @@ impl Linker<'_> {
             on_give_up: pick(&keys.on_give_up, &defaults.on_give_up).map_or(OnGiveUp::Shutdown, |word| word.value.0),
             after: self.after(&keys.after),
             level: 0,
+            requires: Vec::new(),
+            kind: Kind::Service,
+            ready: None,
+            start_timeout: None,
+            health: None,
+            watchdog: None,
         }
     }
 
