@@ -54,6 +54,8 @@ pub struct Shell {
     pub(super) births_due: BTreeSet<ProcId>,
     pub(super) words_due: BTreeSet<ProcId>,
     pub(super) items_due: BTreeSet<ProcId>,
+    /// Readiness pipes that somebody wrote to.
+    pub(super) ready_due: BTreeSet<ProcId>,
     /// Somebody died or a source ended: the dead may be gone.
     pub(super) look_due: bool,
     pub(super) outcome: Option<Box<Report>>,
@@ -87,6 +89,7 @@ impl Shell {
             births_due: BTreeSet::new(),
             words_due: BTreeSet::new(),
             items_due: BTreeSet::new(),
+            ready_due: BTreeSet::new(),
             look_due: false,
             outcome: None,
             plan,
@@ -138,6 +141,10 @@ impl Shell {
                 Topic::News => {}
                 Topic::Stdin => self.sources.stdin_ready(),
                 Topic::Birth(id) => _ = self.births_due.insert(id),
+                Topic::Ready(id) => {
+                    self.births_due.insert(id);
+                    self.ready_due.insert(id);
+                }
                 Topic::Items(id) => _ = self.items_due.insert(id),
                 Topic::Words(id) => {
                     // Who speaks was born, even where the news of it did not fit into this poll.
@@ -161,6 +168,7 @@ impl Shell {
             || !self.facts.is_empty()
             || !self.births_due.is_empty()
             || !self.items_due.is_empty()
+            || !self.ready_due.is_empty()
             || audible.any(|what| !is_choked(sinks, what))
             || self.sources.wants_turn()
     }
@@ -172,6 +180,7 @@ impl Shell {
         // Before the signals: whoever runs by now is told to leave, not killed like one that has run nothing yet.
         self.hear_births(&dead);
         self.facts.extend(signals);
+        self.hear_readiness();
         self.write_items();
         self.hear_words(&dead);
         let told = self.facts.len();
