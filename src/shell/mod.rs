@@ -13,6 +13,7 @@ mod messages;
 mod notes;
 mod perform;
 mod pipes;
+mod ready;
 mod report;
 mod results;
 mod sources;
@@ -98,8 +99,9 @@ fn close(shell: &mut Shell, plan: &Plan, options: &RunOptions, report: &Report) 
     };
     let left = shell.disk.finish(whole);
     if left.iter().any(|left| left.path.is_none()) {
-        // These items are nowhere else.
-        messages().flush(None);
+        // These items are nowhere else. Only a budget says that they may wait no longer for somebody to read them.
+        let rest = plan.stop_budget.map(|budget| budget.saturating_sub(report.stop_took));
+        messages().flush(rest);
     }
     let text = match options.report {
         ReportFormat::Text => report::text(plan, report, &left),

@@ -2,9 +2,10 @@
 
 use super::disk::Disk;
 use super::launch::Launcher;
+use super::messages::messages;
 use super::pipes::{BUDGET, Hearing, Standing};
 use super::results::Sinks;
-use super::sources::Sources;
+use super::sources::{Glut, Sources};
 use super::table::{Due, Life, Table, Topic, What};
 use crate::machine::{Action, Event, Machine, Meaning, Report};
 use crate::model::plan::Plan;
@@ -35,6 +36,8 @@ pub struct Shell {
     pub(super) inherited: Inherited,
     machine: Machine,
     pub(super) poll: Poll,
+    /// Ends a wait in `poll` from a writing thread.
+    waker: Arc<Waker>,
     readiness: Events,
     pub(super) signals: Signals,
     pub(super) launcher: Launcher,
@@ -54,6 +57,8 @@ pub struct Shell {
     pub(super) births_due: Due,
     pub(super) words_due: Due,
     pub(super) items_due: Due,
+    /// Readiness pipes that somebody wrote to.
+    pub(super) ready_due: Due,
     /// Somebody died or a source ended: the dead may be gone.
     pub(super) look_due: bool,
     pub(super) outcome: Option<Box<Report>>,
@@ -88,11 +93,13 @@ impl Shell {
             births_due: Due::default(),
             words_due: Due::default(),
             items_due: Due::default(),
+            ready_due: Due::default(),
             look_due: false,
             outcome: None,
             plan,
             inherited,
             poll,
+            waker,
             signals,
             sources,
         })
@@ -139,6 +146,10 @@ impl Shell {
                 Topic::News => {}
                 Topic::Stdin => self.sources.stdin_ready(),
                 Topic::Birth(id) => self.births_due.insert(id),
+                Topic::Ready(id) => {
+                    self.births_due.insert(id);
+                    self.ready_due.insert(id);
+                }
                 Topic::Items(id) => self.items_due.insert(id),
                 Topic::Words(id) => {
                     // Who speaks was born, even where the news of it did not fit into this poll.
@@ -155,6 +166,7 @@ impl Shell {
     }
 
     fn busy(&mut self) -> bool {
+        let wants_turn = self.sources.wants_turn(self.glut());
         let Shell { table, sinks, words_due, .. } = self;
         let mut audible = words_due.iter().filter_map(|id| table.get(id)).map(|proc| proc.what);
         self.reap_due
@@ -162,8 +174,14 @@ impl Shell {
             || !self.facts.is_empty()
             || !self.births_due.is_empty()
             || !self.items_due.is_empty()
+            || !self.ready_due.is_empty()
             || audible.any(|what| !is_choked(sinks, what))
-            || self.sources.wants_turn()
+            || wants_turn
+    }
+
+    /// Where so many dead letters and leftovers wait that no item is read that may become one more.
+    fn glut(&self) -> Glut {
+        Glut { disk: self.disk.is_choked(&self.waker), stderr: messages().is_choked(&self.waker) }
     }
 
     /// Finds out all that happened, in the order in which it is told.
@@ -173,10 +191,12 @@ impl Shell {
         // Before the signals: whoever runs by now is told to leave, not killed like one that has run nothing yet.
         self.hear_births(&dead);
         self.facts.extend(signals);
+        self.hear_readiness();
         self.write_items();
         self.hear_words(&dead);
         let told = self.facts.len();
-        self.sources.gather(&mut self.scratch, &mut self.facts);
+        let glut = self.glut();
+        self.sources.gather(glut, &mut self.scratch, &mut self.facts);
         let over = |fact: &Event| matches!(fact, Event::SourceEnded { .. });
         self.look_due |= self.facts.iter().skip(told).any(over);
         self.tell_deaths(&dead);
@@ -288,6 +308,8 @@ impl Shell {
     fn tell_deaths(&mut self, dead: &[(Option<ProcId>, Reaped)]) {
         for &(id, reaped) in dead {
             let Some((id, proc)) = id.and_then(|id| Some((id, self.table.get_mut(id)?))) else {
+                // Its number may be a descendant's from now on.
+                self.inherited.children.retain(|&before| before != reaped.pid);
                 self.facts.push(Event::OrphanReaped);
                 continue;
             };

@@ -1,5 +1,6 @@
 //! Every system call, all `unsafe`, and the only clock. Speaks the model's types. Nothing here decides anything.
 
+pub mod aside;
 pub mod clock;
 pub mod fds;
 pub mod init;
