@@ -54,10 +54,14 @@ impl<J: Send + 'static> Lane<J> {
     /// Never blocks. `bytes` is what the job counts for in [`Lane::waiting_bytes`].
     pub fn push(&self, job: J, bytes: usize) {
         let mut state = self.shared.lock();
+        // With jobs before it the thread is at work, or was woken already.
+        let sleeps = state.jobs.is_empty();
         state.jobs.push_back((job, bytes));
         state.bytes += bytes;
         drop(state);
-        self.shared.came.notify_one();
+        if sleeps {
+            self.shared.came.notify_one();
+        }
         self.start();
     }
 

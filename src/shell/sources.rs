@@ -13,6 +13,13 @@ use mio::{Interest, Registry};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+/// Of items that are shorter than this less is read at once, so that they stay in the cache until they are given out.
+const SHORT: usize = 128;
+const SHORT_CHUNK: usize = 16 * 1024;
+/// So many items are submitted at once: a list of them is a small block to the allocator. (A large one would make glibc's
+/// merge all small blocks that are free, which are just what the next items need.)
+const AT_ONCE: usize = 60;
+
 pub struct Sources(Vec<Source>);
 
 /// Where items that were given up or left undone wait to be written, and too many do.
@@ -28,6 +35,8 @@ struct Source {
     splitter: Splitter,
     /// What becomes of its items ends in files, for their queue has leftovers; else on stderr.
     has_file: bool,
+    /// The last chunk was one of short items.
+    short_items: bool,
     paused: bool,
     /// An unterminated last item does not count.
     distrusted: bool,
@@ -67,6 +76,7 @@ impl Sources {
                 inlet,
                 splitter: Splitter::new(source.framing, queue.max_item),
                 has_file: queue.leftovers.is_some(),
+                short_items: false,
                 paused: false,
                 distrusted: false,
                 bereft: false,
@@ -139,7 +149,8 @@ impl Sources {
     /// Reads one chunk from each source that may be read and has something.
     pub fn gather(&mut self, glut: Glut, scratch: &mut [u8], events: &mut Vec<Event>) {
         for source in self.0.iter_mut().filter(|source| source.may_read(glut)) {
-            source.read(scratch, events);
+            let chunk = if source.short_items { SHORT_CHUNK } else { scratch.len() };
+            source.read(scratch.get_mut(..chunk).unwrap_or_default(), events);
         }
     }
 
@@ -262,19 +273,25 @@ impl Source {
 
     fn submit(&mut self, bytes: &[u8], events: &mut Vec<Event>) {
         let source = self.id;
-        let mut items = Vec::new();
+        let (mut items, mut count) = (Vec::new(), 0);
         self.splitter.feed(bytes, |frame| match frame {
-            Frame::Item(payload) => items.push(payload),
-            Frame::Oversized { length, head } => {
-                if !items.is_empty() {
-                    events.push(Event::Submitted { source, items: std::mem::take(&mut items) });
+            Frame::Item(payload) => {
+                if items.is_empty() {
+                    items.reserve_exact(AT_ONCE);
                 }
+                items.push(payload);
+                count += 1;
+                if items.len() == AT_ONCE {
+                    submit(source, &mut items, events);
+                }
+            }
+            Frame::Oversized { length, head } => {
+                submit(source, &mut items, events);
                 events.push(Event::Oversized { source, length, head });
             }
         });
-        if !items.is_empty() {
-            events.push(Event::Submitted { source, items });
-        }
+        submit(source, &mut items, events);
+        self.short_items = bytes.len() / (count + 1) < SHORT;
     }
 
     /// End of file: an unterminated last item counts, unless its source was told to stop.
@@ -307,5 +324,11 @@ impl Source {
     fn torn(&self) -> Option<(u64, Payload)> {
         let length = self.splitter.tail_length();
         (length > 0).then(|| (length, self.splitter.tail_head()))
+    }
+}
+
+fn submit(source: SourceId, items: &mut Vec<Payload>, events: &mut Vec<Event>) {
+    if !items.is_empty() {
+        events.push(Event::Submitted { source, items: std::mem::take(items) });
     }
 }
