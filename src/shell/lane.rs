@@ -1,6 +1,7 @@
 //! A thread for writes that may block, fed through a queue. It starts with the first job, so that who never writes has none.
 
 use crate::sys::permit;
+use crate::sys::clock;
 use crate::sys::threads::block_all_signals;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -8,7 +9,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 type Work<J> = Box<dyn FnMut(J) + Send>;
 
@@ -63,10 +64,10 @@ impl<J: Send + 'static> Lane<J> {
         if !self.start() {
             return self.work_here();
         }
-        let until = limit.map(|limit| Instant::now() + limit);
+        let until = limit.map(|limit| clock::now() + limit);
         let mut state = self.shared.lock();
         while !state.broken && (state.busy || !state.jobs.is_empty()) {
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let left = until.map(|until| until.since(clock::now()));
             state = match left {
                 Some(Duration::ZERO) => return false,
                 Some(left) => self.shared.done.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
