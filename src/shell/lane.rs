@@ -1,13 +1,14 @@
 //! A thread for writes that may block, fed through a queue. It starts with the first job, so that who never writes has none.
 
-use crate::sys::permit;
 use crate::sys::clock;
+use crate::sys::permit;
 use crate::sys::threads::block_all_signals;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ pub struct Lane<J> {
     shared: Arc<Shared<J>>,
     /// Until the thread is started.
     work: Mutex<Option<Work<J>>>,
+    /// A thread was wanted and none was to be had.
+    stranded: AtomicBool,
 }
 
 struct Shared<J> {
@@ -42,7 +45,12 @@ impl<J: Send + 'static> Lane<J> {
     pub fn new(name: &'static str, work: impl FnMut(J) + Send + 'static) -> Lane<J> {
         let state = State { jobs: VecDeque::new(), bytes: 0, busy: false, broken: false };
         let shared = Shared { state: Mutex::new(state), came: Condvar::new(), done: Condvar::new() };
-        Lane { name, shared: Arc::new(shared), work: Mutex::new(Some(Box::new(work))) }
+        Lane {
+            name,
+            shared: Arc::new(shared),
+            work: Mutex::new(Some(Box::new(work))),
+            stranded: AtomicBool::new(false),
+        }
     }
 
     /// Never blocks. `bytes` is what the job counts for in [`Lane::waiting_bytes`].
@@ -57,6 +65,12 @@ impl<J: Send + 'static> Lane<J> {
 
     pub fn waiting_bytes(&self) -> usize {
         self.shared.lock().bytes
+    }
+
+    /// Whether jobs wait for a thread that cannot be had. Tries again to have it: until then nobody else may, and who waits for a
+    /// job to be done would wait for ever.
+    pub fn is_stranded(&self) -> bool {
+        self.stranded.load(Ordering::Relaxed) && !self.start()
     }
 
     /// Blocks until all jobs are done, or for `limit`. Answers whether all are done.
@@ -77,7 +91,8 @@ impl<J: Send + 'static> Lane<J> {
         !state.broken
     }
 
-    /// Answers whether there is a thread, or no need of one. Where none is to be had now, the next job tries again.
+    /// Answers whether there is a thread, or no need of one. Where none is to be had now, the next job or
+    /// [`Lane::is_stranded`] tries again.
     fn start(&self) -> bool {
         let mut slot = self.work.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(work) = slot.take() else { return true };
@@ -93,6 +108,7 @@ impl<J: Send + 'static> Lane<J> {
         if thread.is_err() {
             *slot = parcel.lock().unwrap_or_else(PoisonError::into_inner).take();
         }
+        self.stranded.store(thread.is_err(), Ordering::Relaxed);
         thread.is_ok()
     }
 

@@ -39,6 +39,11 @@ impl Messages {
         self.lane.push(text, bytes);
     }
 
+    /// Whether messages wait for a thread that cannot be had; tries again to have it.
+    pub fn are_stranded(&self) -> bool {
+        self.lane.is_stranded()
+    }
+
     /// Blocks until all is written, or for `limit`. Answers whether all is.
     pub fn flush(&self, limit: Option<Duration>) -> bool {
         self.own_up();
