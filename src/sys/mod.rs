@@ -5,6 +5,7 @@ pub mod clock;
 pub mod fds;
 pub mod init;
 pub mod members;
+pub mod memory;
 pub mod reap;
 pub mod signals;
 pub mod spawn;
