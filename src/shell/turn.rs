@@ -59,6 +59,8 @@ pub struct Shell {
     pub(super) births_due: Due,
     pub(super) words_due: Due,
     pub(super) items_due: Due,
+    /// Readiness pipes that somebody wrote to.
+    pub(super) ready_due: Due,
     /// Somebody died or a source ended: the dead may be gone.
     pub(super) look_due: bool,
     pub(super) outcome: Option<Box<Report>>,
@@ -93,6 +95,7 @@ impl Shell {
             births_due: Due::default(),
             words_due: Due::default(),
             items_due: Due::default(),
+            ready_due: Due::default(),
             look_due: false,
             outcome: None,
             plan,
@@ -148,6 +151,10 @@ impl Shell {
                 Topic::News => {}
                 Topic::Stdin => self.sources.stdin_ready(),
                 Topic::Birth(id) => self.births_due.insert(id),
+                Topic::Ready(id) => {
+                    self.births_due.insert(id);
+                    self.ready_due.insert(id);
+                }
                 Topic::Items(id) => self.items_due.insert(id),
                 Topic::Words(id) => {
                     // Who speaks was born, even where the news of it did not fit into this poll.
@@ -172,6 +179,7 @@ impl Shell {
             || !self.facts.is_empty()
             || !self.births_due.is_empty()
             || !self.items_due.is_empty()
+            || !self.ready_due.is_empty()
             || audible.any(|what| !is_choked(sinks, what))
             || wants_turn
     }
@@ -188,6 +196,7 @@ impl Shell {
         // Before the signals: whoever runs by now is told to leave, not killed like one that has run nothing yet.
         self.hear_births(&dead);
         self.facts.extend(signals);
+        self.hear_readiness();
         self.write_items();
         self.hear_words(&dead);
         let told = self.facts.len();
