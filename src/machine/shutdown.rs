@@ -192,7 +192,7 @@ impl Machine {
             }
             match self.instances[id.index()].state {
                 State::Waiting | State::Due | State::Delayed => self.rest_unstarted(id, out),
-                State::Starting { proc } => self.abort_start(id, proc, out),
+                State::Starting { proc } => self.abort_start(id, proc, Purpose::Rest, out),
                 State::Aborting { .. } | State::Up(_) | State::Leaving(..) | State::Remains(..) | State::Resting(_) => {
                 }
             }
@@ -274,7 +274,7 @@ impl Machine {
             let reason = self.reason_for(id);
             match self.instances[id.index()].state {
                 State::Waiting | State::Due | State::Delayed => self.rest_unstarted(id, out),
-                State::Starting { proc } => self.abort_start(id, proc, out),
+                State::Starting { proc } => self.abort_start(id, proc, Purpose::Rest, out),
                 State::Up(_) => self.ask_to_leave(id, reason, Purpose::Rest, out),
                 // They may have been waited for in peace until now: the look that is asked for ends that.
                 State::Remains(ref life, _) if self.plan.init.is_some() => {

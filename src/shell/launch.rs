@@ -4,7 +4,7 @@ use super::InitOptions;
 use super::pipes::{ItemPipe, ReplyPipe};
 use super::table::{Life, Proc, What};
 use super::turn::Shell;
-use crate::model::plan::{Consumer, Log, Place, Plan, Program, Results, Role};
+use crate::model::plan::{Consumer, Log, Place, Plan, Program, Ready, Results, Role};
 use crate::model::{InstanceId, SpawnError, Stage};
 use crate::sys::fds::{self, Pipe};
 use crate::sys::permit;
@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// Names that we give to children. Those of an exeunt above us mean nothing to ours and are not passed on.
-const OWN_NAMES: [&str; 7] = [
+const OWN_NAMES: [&str; 8] = [
     "EXEUNT_ITEM_FD",
     "EXEUNT_REPLY_FD",
     "EXEUNT_EXIT_FD",
@@ -24,6 +24,7 @@ const OWN_NAMES: [&str; 7] = [
     "EXEUNT_WORKER",
     "EXEUNT_INSTANCE",
     "EXEUNT_PREFETCH",
+    "EXEUNT_READY_FD",
 ];
 /// Where the numbers are the same on every Linux.
 const EINVAL: i32 = 22;
@@ -78,7 +79,11 @@ impl Launcher {
         let stdin = io::stdin();
         let inherits = self.init.is_some() || program.place == Place::Terminal;
         let input = if inherits { stdin.as_fd() } else { self.null_in.as_fd() };
-        let descriptors = [Some(input), Some(out), Some(err), items, replies, exit];
+        let mut descriptors = vec![Some(input), Some(out), Some(err), items, replies, exit];
+        if let Some((number, pipe)) = &ends.ready {
+            descriptors.resize(descriptors.len().max(number + 1), None);
+            descriptors[*number] = Some(pipe.write.as_fd());
+        }
         let born = spawn::spawn(&Launch {
             argv: &strings.argv,
             env: &strings.env,
@@ -105,6 +110,7 @@ impl Launcher {
             items: ends.items.map(|pipe| ItemPipe::new(pipe.read, pipe.write)),
             replies: ends.replies.map(|pipe| ReplyPipe::new(pipe.read)),
             exit: ends.exit.map(|pipe| pipe.write),
+            ready: ends.ready.map(|(_, pipe)| pipe.read),
             items_registered: false,
         };
         Ok(Started { proc, stdout: ends.stdout.map(|pipe| pipe.read) })
@@ -150,6 +156,8 @@ struct Ends {
     replies: Option<Pipe>,
     exit: Option<Pipe>,
     stdout: Option<Pipe>,
+    /// And the number that the child knows it by.
+    ready: Option<(usize, Pipe)>,
 }
 
 impl Ends {
@@ -170,7 +178,20 @@ impl Ends {
             let exit = ends.exit.insert(fds::pipe()?);
             fds::set_nonblocking(exit.write.as_fd())?;
         }
+        if let Some(number) = ready_descriptor(plan, instance) {
+            let (_, pipe) = ends.ready.insert((usize::from(number), fds::pipe()?));
+            fds::set_nonblocking(pipe.read.as_fd())?;
+        }
         Ok(ends)
+    }
+}
+
+/// Where a worker tells that it is ready, if it does so by a line feed.
+fn ready_descriptor(plan: &Plan, instance: InstanceId) -> Option<u8> {
+    let Role::Worker { worker, .. } = plan.role(instance) else { return None };
+    match plan.worker(worker).ready {
+        Some(Ready::Fd(number)) => Some(number),
+        Some(Ready::Notify | Ready::Probe(_) | Ready::Delay(_)) | None => None,
     }
 }
 
@@ -237,6 +258,9 @@ impl Environment {
         }
         if consumer.is_some() || program.has_event_rung() {
             environment.set("EXEUNT_EXIT_FD", "5");
+        }
+        if let Some(number) = ready_descriptor(plan, instance) {
+            environment.set("EXEUNT_READY_FD", &number.to_string());
         }
         program.env.iter().for_each(|(name, value)| environment.set(name, value));
         environment

@@ -26,6 +26,7 @@ mod large_items;
 mod lease;
 mod members;
 mod misbehaviour;
+mod order;
 mod pid_one;
 mod queue;
 mod report;

@@ -137,6 +137,7 @@ fn worker(dice: &mut Dice, mood: Mood, i: u64, queue: Option<QueueId>, after: Ve
         forward_signals: i.is_multiple_of(2).then_some(FORWARDED).into_iter().collect(),
         after,
         level,
+        ..WorkerPlan::plain("", Program::plain(vec![]))
     }
 }
 

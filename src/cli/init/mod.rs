@@ -7,7 +7,7 @@ mod tini;
 
 use super::args::{Init as Arguments, LogLevel};
 use crate::model::plan::{
-    Backoff, End, Init, KillMode, OnGiveUp, Place, Plan, Program, Restart, Role, Rung, StartLimit, Step, WorkerPlan,
+    Backoff, End, Init, KillMode, Place, Plan, Program, Restart, Role, Rung, StartLimit, Step, WorkerPlan,
 };
 use crate::model::{Signal, SignalSet, WorkerId};
 use crate::shell::{self, InitOptions, ReportFormat, RunOptions, Suspend};
@@ -141,18 +141,11 @@ fn plan(request: &Request, inherited: &Inherited) -> Plan {
         ..Program::plain(command)
     };
     let worker = WorkerPlan {
-        name,
-        program,
-        replicas: 1,
-        consumer: None,
         restart: Restart::Never,
         restart_delay: SHORTAGE,
-        restart_reset_after: Duration::ZERO,
         start_limit: Some(StartLimit { burst: 1, interval: Duration::from_secs(1) }),
-        on_give_up: OnGiveUp::Shutdown,
         forward_signals: SignalSet::FULL,
-        after: Vec::new(),
-        level: 0,
+        ..WorkerPlan::plain(&name, program)
     };
     Plan {
         name: "init".to_owned(),

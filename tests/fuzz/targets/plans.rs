@@ -128,5 +128,6 @@ fn worker(at: usize, queues: usize, before: &[WorkerPlan], choices: &mut Choices
         forward_signals: Default::default(),
         after,
         level,
+        ..WorkerPlan::plain("", Program::plain(vec![]))
     }
 }
