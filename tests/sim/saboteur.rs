@@ -1,6 +1,7 @@
 //! Broken copies of the machine, to prove that the laws bite: each spoils one kind of order (or the deadline) on its way
 //! out, as a wrong decision would, and the law named beside it must notice.
 
+use crate::generate::FORWARDED;
 use exeunt::machine::{Action, Actions, Event, Note};
 use exeunt::model::plan::Plan;
 use exeunt::model::{InstanceId, ProcId, Signal, Target, Time};
@@ -11,6 +12,8 @@ pub enum Sabotage {
     SkipsTheEvent,
     TellsTwice,
     ForgetsCont,
+    ForgetsToPassOn,
+    PassesOnTwice,
     SignalsTheWrong,
     StartsInAStop,
     StartsTwice,
@@ -40,11 +43,13 @@ pub enum Sabotage {
 use Sabotage::*;
 
 /// Each broken copy, and a law that notices it.
-pub const ALL: [(Sabotage, &str); 27] = [
+pub const ALL: [(Sabotage, &str); 29] = [
     (KillsAtOnce, "L2"),
     (SkipsTheEvent, "L2"),
     (TellsTwice, "L2"),
     (ForgetsCont, "L2"),
+    (ForgetsToPassOn, "L2"),
+    (PassesOnTwice, "L2"),
     (SignalsTheWrong, "L2"),
     (StartsInAStop, "L3"),
     (StartsTwice, "L3"),
@@ -81,6 +86,8 @@ impl Sabotage {
             SkipsTheEvent => actions.retain(|action| !matches!(action, Action::Tell { .. })),
             TellsTwice => twice(actions, |action| matches!(action, Action::Tell { .. })),
             ForgetsCont => actions.retain(|action| !matches!(action, Action::Kill { signal: Signal::CONT, .. })),
+            ForgetsToPassOn => actions.retain(|action| !matches!(action, Action::Kill { signal: FORWARDED, .. })),
+            PassesOnTwice => twice(actions, |action| matches!(action, Action::Kill { signal: FORWARDED, .. })),
             StartsInAStop => on_stop(actions, |actions| {
                 actions.push(Action::Spawn { proc: ProcId(1_000_000), instance: InstanceId(0) });
             }),
