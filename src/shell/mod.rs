@@ -120,6 +120,7 @@ pub fn run(plan: Rc<Plan>, options: RunOptions, inherited: Inherited) -> u8 {
         Ok(report) => close(&mut shell, &plan, &options, &report),
         Err(_told_by_the_hook) => {
             shell.clear_the_house();
+            shell.leave_the_terminal();
             messages().flush(Some(LAST_WORDS));
             FAULT
         }

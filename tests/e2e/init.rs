@@ -301,7 +301,7 @@ fn a_single_child_stays_in_our_session_and_group_and_the_others_are_stopped_all_
 }
 
 #[test]
-fn f61_the_parent_death_signal_reaches_the_program_when_exeunt_is_killed() {
+fn f63_the_parent_death_signal_reaches_the_program_when_exeunt_is_killed() {
     let sandbox = Sandbox::new("");
     let run = init(&sandbox, &["-p", "KILL", "--", "sh", "-c", "echo up >&2; exec sleep 1000"]).start();
     run.wait_for_line("up");

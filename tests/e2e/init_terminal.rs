@@ -46,7 +46,7 @@ fn f53_the_program_is_in_the_foreground_and_ctrl_c_is_for_it_alone() {
 
 /// We lead the session: nobody could bring us back, so the program goes on at once.
 #[test]
-fn f57_without_a_shell_above_ctrl_z_does_not_stop_for_ever() {
+fn without_a_shell_above_ctrl_z_does_not_stop_for_ever() {
     if !has(Need::Python) {
         return;
     }
@@ -126,7 +126,7 @@ fn in_foreground(run: &Run) -> Option<()> {
 }
 
 #[test]
-fn in_the_background_it_leaves_the_foreground_to_the_shell() {
+fn f57_in_the_background_it_leaves_the_foreground_to_the_shell() {
     if !has(Need::Python) {
         return;
     }
