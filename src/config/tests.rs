@@ -6,7 +6,7 @@ fn compile_text(text: &str) -> Result<Compiled, String> {
         "PORT" => Ok("80".to_owned()),
         _ => Err(VarError::NotPresent),
     };
-    let context = Context { directory: Path::new("/etc/shop"), stem: "shop", environment: &environment };
+    let context = Context { directory: Path::new("/etc/shop"), stem: "shop", environment: &environment, files: Files::NONE };
     compile(text.as_bytes(), &context).map_err(|problems| render(&problems, "shop.toml", Some(text), false))
 }
 
@@ -98,7 +98,7 @@ proptest::proptest! {
 
 /// Every answer is one of the two promised, and every problem can be told.
 fn try_bytes(bytes: &[u8]) {
-    let context = Context { directory: Path::new(""), stem: "", environment: &|_| Err(VarError::NotPresent) };
+    let context = Context { directory: Path::new(""), stem: "", environment: &|_| Err(VarError::NotPresent), files: Files::NONE };
     let problems = match compile(bytes, &context) {
         Ok(compiled) => compiled.warnings,
         Err(problems) => {

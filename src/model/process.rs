@@ -1,5 +1,6 @@
 //! Processes as the machine sees them.
 
+use super::identity::Resource;
 use super::signal::Signal;
 use std::fmt;
 use std::time::Duration;
@@ -37,31 +38,70 @@ impl fmt::Display for ExitStatus {
 
 /// The step of a spawn, in the order they are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
 pub enum Stage {
+    /// In the parent: reading this one of the program's secrets, counted from 0.
+    Secret(u16),
     /// In the parent: pipes, /dev/null.
     Prepare,
     Fork,
     Session,
     Descriptors,
     Signals,
+    OomScore,
+    Nice,
+    Limit(Resource),
+    Groups,
+    Group,
+    User,
+    /// Forbidding new privileges.
+    Privileges,
     Directory,
+    ParentDeath,
     Exec,
 }
 
 impl Stage {
-    pub const ALL: [Stage; 7] = [
+    /// The steps that a child tells of by number.
+    const PLAIN: [Stage; 14] = [
         Stage::Prepare,
         Stage::Fork,
         Stage::Session,
         Stage::Descriptors,
         Stage::Signals,
+        Stage::OomScore,
+        Stage::Nice,
+        Stage::Groups,
+        Stage::Group,
+        Stage::User,
+        Stage::Privileges,
         Stage::Directory,
+        Stage::ParentDeath,
         Stage::Exec,
     ];
+    /// Where the numbers of limits begin.
+    const LIMITS: u8 = 100;
+
+    /// Every step; one secret stands for all.
+    pub fn all() -> Vec<Stage> {
+        let limits = Resource::ALL.into_iter().map(Stage::Limit);
+        [Stage::Secret(0)].into_iter().chain(Stage::PLAIN).chain(limits).collect()
+    }
+
+    /// The number under which a child tells the step; [`Prepare`](Stage::Prepare)'s for steps that are not taken there.
+    /// Allocates nothing and cannot panic.
+    pub fn number(self) -> u8 {
+        let small = |at: Option<usize>| at.and_then(|at| u8::try_from(at).ok()).unwrap_or(0);
+        match self {
+            Stage::Limit(limited) => Stage::LIMITS + small(Resource::ALL.iter().position(|&it| it == limited)),
+            plain => small(Stage::PLAIN.iter().position(|&it| it == plain)),
+        }
+    }
 
     pub fn from_number(number: u8) -> Option<Stage> {
-        Stage::ALL.into_iter().find(|&stage| stage as u8 == number)
+        match number.checked_sub(Stage::LIMITS) {
+            Some(limit) => Resource::ALL.get(usize::from(limit)).copied().map(Stage::Limit),
+            None => Stage::PLAIN.get(usize::from(number)).copied(),
+        }
     }
 }
 
@@ -121,4 +161,17 @@ pub struct Usage {
     pub user: Duration,
     pub system: Duration,
     pub max_rss_kib: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_step_of_a_child_is_found_by_its_number() {
+        for stage in Stage::all().into_iter().skip(1) {
+            assert_eq!(Stage::from_number(stage.number()), Some(stage));
+        }
+        assert_eq!([14, 99, 116, 255].map(Stage::from_number), [None; 4]);
+    }
 }
