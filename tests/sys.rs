@@ -6,7 +6,7 @@
 #[path = "support/alone.rs"]
 mod support;
 
-use exeunt::model::{ExitStatus, Signal, SignalSet, SpawnError, Stage};
+use exeunt::model::{ExitStatus, Identity, Signal, SignalSet, SpawnError, Stage};
 use exeunt::sys::init::{Inherited, first_steps};
 use exeunt::sys::members::{self, Member};
 use exeunt::sys::reap::{Reaped, reap_one};
@@ -40,6 +40,7 @@ const OPEN: &str = r#"i=0; while [ $i -lt 300 ]; do [ -e /proc/$$/fd/$i ] && ech
 struct Want<'a> {
     ignore: SignalSet,
     block: SignalSet,
+    identity: Identity,
     directory: Option<&'a CStr>,
     env: Vec<CString>,
     /// Descriptors 3 and up.
@@ -60,6 +61,7 @@ fn start(argv: &[&str], want: &Want) -> Result<(Born, File), SpawnError> {
         directory: want.directory,
         ignore: want.ignore,
         block: want.block,
+        identity: &want.identity,
         descriptors: &descriptors,
     })?;
     Ok((born, File::from(pipe.read)))
@@ -317,6 +319,7 @@ alone! {
             directory: None,
             ignore: SignalSet::EMPTY,
             block: SignalSet::EMPTY,
+            identity: &Identity::default(),
             descriptors: &[],
         };
         let born = spawn(&launch).unwrap();
@@ -590,6 +593,7 @@ fn start_without_files() -> Result<(), SpawnError> {
         directory: None,
         ignore: SignalSet::EMPTY,
         block: SignalSet::EMPTY,
+        identity: &Identity::default(),
         descriptors: &[],
     };
     spawn(&launch).map(drop)

@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod describe;
+mod dotenv;
 mod executable;
 mod file;
 mod print;

@@ -1,8 +1,9 @@
 //! A start: pipes, descriptors, environment, then fork.
 
 use super::pipes::{ItemPipe, ReplyPipe};
+use super::secret;
 use super::table::{Life, Proc, What};
-use crate::model::plan::{Consumer, Log, Plan, Program, Results, Role};
+use crate::model::plan::{Consumer, Log, Plan, Results, Role, Words};
 use crate::model::{InstanceId, SpawnError, Stage};
 use crate::sys::fds::{self, Pipe};
 use crate::sys::spawn::{self, Launch};
@@ -57,8 +58,9 @@ impl Launcher {
     pub fn start(&self, plan: &Plan, instance: InstanceId) -> Result<Started, SpawnError> {
         let ends = Ends::for_role(plan, instance).map_err(prepare)?;
         let program = plan.program(instance);
-        let environment = self.environment.for_child(plan, instance);
-        let strings = Strings::new(program, &environment)?;
+        let words = plan.words(instance);
+        let environment = self.environment.for_child(plan, instance, &words)?;
+        let strings = Strings::new(&words, &environment)?;
         let (standard_out, standard_err) = self.log(program.log);
         let stdout = ends.stdout.as_ref().map_or(standard_out.as_fd(), |pipe| pipe.write.as_fd());
         let (out, err) = (stdout, standard_err.as_fd());
@@ -73,6 +75,7 @@ impl Launcher {
             directory: strings.directory.as_deref(),
             ignore: program.ignore_signals,
             block: program.block_signals,
+            identity: &program.identity,
             descriptors: &descriptors,
         })?;
         let what = match plan.role(instance) {
@@ -166,12 +169,12 @@ struct Strings {
 }
 
 impl Strings {
-    fn new(program: &Program, environment: &Environment) -> Result<Strings, SpawnError> {
+    fn new(words: &Words, environment: &Environment) -> Result<Strings, SpawnError> {
         let argv =
-            program.command.iter().map(|argument| c_string(argument.as_bytes())).collect::<Result<Vec<_>, _>>()?;
+            words.command.iter().map(|argument| c_string(argument.as_bytes())).collect::<Result<Vec<_>, _>>()?;
         let name = argv.first().ok_or(SpawnError { stage: Stage::Prepare, errno: EINVAL })?;
         let candidates = spawn::candidates(name, environment.get("PATH").map(OsStr::as_bytes));
-        let directory = program.working_directory.as_ref().map(|path| c_string(path.as_os_str().as_bytes()));
+        let directory = words.working_directory.as_ref().map(|path| c_string(path.as_os_str().as_bytes()));
         Ok(Strings { env: environment.to_strings()?, candidates, directory: directory.transpose()?, argv })
     }
 }
@@ -186,12 +189,12 @@ impl Environment {
         Environment(std::env::vars_os().filter(|(name, _)| !foreign(name)).collect())
     }
 
-    /// Ours where the file does not clear it, then what we tell the child, then what the file says.
-    fn for_child(&self, plan: &Plan, instance: InstanceId) -> Environment {
+    /// Ours where the file does not clear it, then what we tell the child, then what the file says, secrets last.
+    fn for_child(&self, plan: &Plan, instance: InstanceId, words: &Words) -> Result<Environment, SpawnError> {
         let program = plan.program(instance);
         let mut environment = if program.env_clear { Environment::default() } else { self.clone() };
         environment.set("PYTHONUNBUFFERED", "1");
-        environment.set("EXEUNT_INSTANCE", &plan.instance_name(instance));
+        environment.set("EXEUNT_INSTANCE", plan.instance_name(instance));
         if let Role::Worker { worker, .. } = plan.role(instance) {
             environment.set("EXEUNT_WORKER", &plan.worker(worker).name);
         }
@@ -200,16 +203,21 @@ impl Environment {
             environment.set("EXEUNT_ITEM_FD", "3");
             environment.set("EXEUNT_REPLY_FD", "4");
             environment.set("EXEUNT_QUEUE", &plan.queue(consumer.queue).name);
-            environment.set("EXEUNT_PREFETCH", &consumer.prefetch.to_string());
+            environment.set("EXEUNT_PREFETCH", consumer.prefetch.to_string());
         }
         if consumer.is_some() || program.has_event_rung() {
             environment.set("EXEUNT_EXIT_FD", "5");
         }
-        program.env.iter().for_each(|(name, value)| environment.set(name, value));
-        environment
+        words.env.iter().for_each(|(name, value)| environment.set(name, value));
+        for (secret, number) in words.secrets.iter().zip(0u16..) {
+            let value = secret::read(&secret.path).map_err(|errno| SpawnError { stage: Stage::Secret(number), errno })?;
+            environment.set(&secret.name, OsStr::from_bytes(&value));
+        }
+        Ok(environment)
     }
 
-    fn set(&mut self, name: &str, value: &str) {
+    fn set(&mut self, name: &str, value: impl AsRef<OsStr>) {
+        let value = value.as_ref();
         match self.0.iter_mut().find(|(known, _)| known == name) {
             Some((_, old)) => *old = value.into(),
             None => self.0.push((name.into(), value.into())),

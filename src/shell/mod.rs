@@ -15,6 +15,7 @@ mod perform;
 mod pipes;
 mod report;
 mod results;
+mod secret;
 mod sources;
 mod table;
 mod turn;

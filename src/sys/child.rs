@@ -1,7 +1,7 @@
 //! What a forked child does until it becomes another program. Only system calls on what was prepared before the fork: the
 //! child has one thread of a process that may have had several, so a lock or the allocator may be held for ever.
 
-use super::raw;
+use super::{identity, raw};
 use super::spawn::MAX_DESCRIPTORS;
 use crate::model::{SignalSet, SpawnError, Stage};
 use std::ffi::{CStr, CString, c_char};
@@ -22,6 +22,7 @@ pub struct Child<'a> {
     pub directory: Option<&'a CStr>,
     pub ignore: SignalSet,
     pub block: SignalSet,
+    pub who: identity::Prepared,
     /// What becomes 0, 1, …, each number 10 or higher; -1 is closed. Those from `given` on are not looked at.
     pub descriptors: [RawFd; MAX_DESCRIPTORS],
     pub given: usize,
@@ -42,21 +43,22 @@ pub fn run(child: &Child) -> ! {
 }
 
 fn attempt(child: &Child) -> SpawnError {
-    type Step = fn(&Child) -> io::Result<()>;
-    let steps: [(Stage, Step); 4] = [
-        (Stage::Session, |_| own_session()),
-        (Stage::Descriptors, descriptors),
-        (Stage::Signals, dispositions),
-        (Stage::Directory, directory),
-    ];
-    for (stage, step) in steps {
-        if let Err(error) = step(child) {
-            return SpawnError { stage, errno: raw::errno_of(&error) };
-        }
+    if let Err((stage, error)) = prepare(child) {
+        return SpawnError { stage, errno: raw::errno_of(&error) };
     }
     // Last, when every disposition is what the program shall find: what waited for us strikes here.
     raw::set_mask(child.block.bits());
     SpawnError { stage: Stage::Exec, errno: exec(child) }
+}
+
+fn prepare(child: &Child) -> Result<(), (Stage, io::Error)> {
+    let at = |stage: Stage| move |error: io::Error| (stage, error);
+    own_session().map_err(at(Stage::Session))?;
+    descriptors(child).map_err(at(Stage::Descriptors))?;
+    dispositions(child).map_err(at(Stage::Signals))?;
+    identity::take_on(&child.who)?;
+    directory(child).map_err(at(Stage::Directory))?;
+    identity::die_with_parent(&child.who).map_err(at(Stage::ParentDeath))
 }
 
 fn own_session() -> io::Result<()> {
@@ -158,7 +160,7 @@ fn exec(child: &Child) -> i32 {
 
 fn encode(error: SpawnError) -> [u8; REPORT_BYTES] {
     let [a, b, c, d] = error.errno.to_ne_bytes();
-    [error.stage as u8, 0, 0, 0, a, b, c, d]
+    [error.stage.number(), 0, 0, 0, a, b, c, d]
 }
 
 /// What [`run`] wrote.

@@ -1,7 +1,7 @@
 use super::child::{Child, REPORT_BYTES};
 use super::raw::errno_of;
-use super::{Pid, child, fds, raw};
-use crate::model::{SignalSet, SpawnError, Stage};
+use super::{Pid, child, fds, identity, raw};
+use crate::model::{Identity, SignalSet, SpawnError, Stage};
 use std::ffi::{CStr, CString, c_char};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -22,6 +22,7 @@ pub struct Launch<'a> {
     pub directory: Option<&'a CStr>,
     pub ignore: SignalSet,
     pub block: SignalSet,
+    pub identity: &'a Identity,
     /// What becomes descriptor 0, 1, 2, … of the child; `None` is closed. At most 6. All else is closed.
     pub descriptors: &'a [Option<BorrowedFd<'a>>],
 }
@@ -47,7 +48,7 @@ pub enum Birth {
 }
 
 /// Forks. All signals are blocked around it, so that none is swallowed by our handlers running in the child. The child makes only
-/// async-signal-safe calls: session, descriptors, dispositions, directory, mask, exec. Never waits for the child: a hanging chdir
+/// async-signal-safe calls: session, descriptors, dispositions, limits and ids, directory, mask, exec. Never waits for the child: a hanging chdir
 /// or exec keeps nobody but itself.
 pub fn spawn(launch: &Launch) -> Result<Born, SpawnError> {
     let at = |stage| move |error: io::Error| SpawnError { stage, errno: errno_of(&error) };
@@ -127,6 +128,7 @@ impl<'a> Prepared<'a> {
             directory: launch.directory,
             ignore: launch.ignore,
             block: launch.block,
+            who: identity::Prepared::new(launch.identity)?,
             descriptors: numbers,
             given: launch.descriptors.len(),
             error: error.write.as_raw_fd(),

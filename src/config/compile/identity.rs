@@ -4,7 +4,7 @@ use super::Linker;
 use super::program::pick;
 use crate::config::accounts::{Group, User, number};
 use crate::config::problem::{Problem, Span, quote};
-use crate::config::read::{At, Field};
+use crate::config::read::Field;
 use crate::config::value::{AccountNames, AccountText, DeathSignal, Flag, Limits, Umask, UserText, Whole};
 use crate::model::identity::{Account, Identity, Limit};
 
