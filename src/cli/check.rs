@@ -1,8 +1,9 @@
 //! `exeunt check`.
 
-use super::{WRONG_FILE, describe, executable, file, print};
+use super::{WRONG_FILE, describe, executable, file, print, rights};
 use crate::config::{Place, Problem, Severity, Span, quote};
 use crate::model::plan::{Feed, Program};
+use crate::sys::identity::Own;
 use std::path::Path;
 
 /// Tells what is wrong with a file, or what it means. Answers the exit code.
@@ -17,13 +18,15 @@ pub fn check(path: Option<&Path>) -> u8 {
 pub fn warnings(loaded: &file::Loaded) -> Vec<Problem> {
     let compiled = &loaded.compiled;
     let mut warnings = compiled.warnings.clone();
+    let own = Own::now();
     for (source, place) in compiled.plan.sources.iter().zip(&compiled.source_commands) {
         if let Feed::Command(program) = &source.feed {
-            warnings.extend(cannot_start("source", &source.name, program, *place));
+            warnings.extend(cannot_start("source", &source.name, &source.name, program, &own, *place));
         }
     }
     for (worker, place) in compiled.plan.workers.iter().zip(&compiled.worker_commands) {
-        warnings.extend(cannot_start("worker", &worker.name, &worker.program, *place));
+        let first = format!("{}.0", worker.name);
+        warnings.extend(cannot_start("worker", &worker.name, &first, &worker.program, &own, *place));
     }
     let (needed, limit) = (describe::descriptors(&compiled.plan), executable::descriptor_limit());
     if let Some(limit) = limit.filter(|&limit| needed > limit) {
@@ -37,8 +40,23 @@ pub fn warnings(loaded: &file::Loaded) -> Vec<Problem> {
     warnings
 }
 
-fn cannot_start(kind: &str, name: &str, program: &Program, place: Option<Span>) -> Option<Problem> {
-    let obstacle = executable::obstacle(program)?;
-    let message = format!("the {kind} {} cannot be started: {obstacle}", quote(name));
-    Some(Problem::new(Severity::Warning, place.map_or(Place::File, Place::Span), message))
+/// All that stands in the way of the first instance.
+fn cannot_start(
+    kind: &str,
+    name: &str,
+    instance: &str,
+    program: &Program,
+    own: &Own,
+    place: Option<Span>,
+) -> Vec<Problem> {
+    let words = program.words(instance);
+    let mut obstacles = rights::refusals(&program.identity, own);
+    obstacles.extend(rights::missing_secrets(&words));
+    obstacles.extend(executable::obstacle(program, &words));
+    let place = place.map_or(Place::File, Place::Span);
+    let problem = |obstacle: String| {
+        let message = format!("the {kind} {} cannot be started: {obstacle}", quote(name));
+        Problem::new(Severity::Warning, place, message)
+    };
+    obstacles.into_iter().map(problem).collect()
 }

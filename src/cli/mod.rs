@@ -7,6 +7,7 @@ mod dotenv;
 mod executable;
 mod file;
 mod print;
+mod rights;
 mod run;
 
 use args::{Arguments, Command};

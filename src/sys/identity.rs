@@ -19,6 +19,9 @@ pub struct Own {
     pub uid: u32,
     pub gid: u32,
     pub groups: Vec<u32>,
+    pub nice: i32,
+    /// 0 where there is no telling.
+    pub oom_score_adjust: i32,
     /// The effective capabilities, bit n for number n (capabilities(7)).
     pub capabilities: u64,
 }
@@ -33,11 +36,15 @@ impl Own {
     pub fn now() -> Own {
         // SAFETY: neither call has preconditions or can fail.
         let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
+        // SAFETY: two integers; 0 is the calling process. -1 may be an answer or an error, which asking for ourselves never is.
+        let nice = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+        let score = std::fs::read_to_string("/proc/self/oom_score_adj").ok();
+        let oom_score_adjust = score.and_then(|score| score.trim().parse().ok()).unwrap_or(0);
         let told = std::fs::read_to_string("/proc/self/status").ok();
         let line = told.as_ref().and_then(|text| text.lines().find_map(|line| line.strip_prefix("CapEff:")));
         let capabilities = line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
         let capabilities = capabilities.unwrap_or(if uid == 0 { u64::MAX } else { 0 });
-        Own { uid, gid, groups: groups().unwrap_or_default(), capabilities }
+        Own { uid, gid, groups: groups().unwrap_or_default(), nice, oom_score_adjust, capabilities }
     }
 
     pub fn may(&self, capability: u32) -> bool {
@@ -45,9 +52,9 @@ impl Own {
     }
 }
 
-/// The hard limit of this process, `None` for no limit.
-pub fn hard_limit(resource: Resource) -> Option<u64> {
-    own_limit(resource).ok().map(|limit| limit.rlim_max).filter(|&hard| hard != libc::RLIM64_INFINITY)
+/// The soft and the hard limit of this process; `u64::MAX` for no limit.
+pub fn limits_of(resource: Resource) -> Option<(u64, u64)> {
+    own_limit(resource).ok().map(|limit| (limit.rlim_cur, limit.rlim_max))
 }
 
 /// An [`Identity`] as the child needs it.

@@ -18,6 +18,8 @@ use std::time::Duration;
 const SIGNAL_WAIT: Duration = Duration::from_secs(8);
 /// Variables that the env-files of one program may have together.
 const MOST_VARIABLES: usize = 4096;
+/// `MAX_ARG_STRLEN` of the kernel: name, equals sign, value and the closing NUL.
+const LONGEST_VARIABLE: usize = 128 * 1024 - 2;
 
 /// The ladder of a plain service and of a command source.
 pub(super) const SERVICE_LADDER: [Rung; 1] = [Rung { step: Step::Signal(Signal::TERM), wait: SIGNAL_WAIT }];
@@ -203,7 +205,10 @@ impl Linker<'_> {
         for path in paths.map_or(&[][..], |paths| &paths.value.0) {
             let file = self.path(&path.value.0, path.span);
             match (self.context.files.variables)(&file) {
-                Ok(found) => variables.extend(found),
+                Ok(found) => {
+                    self.check_strings(&found, path.span);
+                    variables.extend(found);
+                }
                 Err(why) => {
                     let shown = quote(&file.display().to_string());
                     self.error(path.span, format!("the env-file {shown} cannot be read: {why}"));
@@ -217,6 +222,15 @@ impl Linker<'_> {
             variables.clear();
         }
         variables.into_iter().collect()
+    }
+
+    fn check_strings(&mut self, variables: &[(String, String)], span: Span) {
+        let fits = |(name, value): &&(String, String)| {
+            !value.contains('\0') && name.len().saturating_add(value.len()) < LONGEST_VARIABLE
+        };
+        for (name, _) in variables.iter().filter(|variable| !fits(variable)) {
+            self.error(span, format!("the value of {} is too long, or holds a NUL", quote(name)));
+        }
     }
 
     /// A variable is a secret or is not: what the section itself says goes over the defaults.
