@@ -19,7 +19,9 @@ use std::process::ExitCode;
 use table::Table;
 
 /// What can be asked for, and who measures it.
-const GROUPS: [(&str, fn(&mut Table)); 8] = [
+type Group = (&'static str, fn(&mut Table));
+
+const GROUPS: [Group; 8] = [
     ("queue", queue::measure),
     ("python", python::measure),
     ("services", services::start_and_stop),

@@ -90,7 +90,7 @@ impl Leases {
 
     /// Takes the item that a verdict names.
     pub fn claim(&mut self, token: Token) -> Claim {
-        match self.position(token).and_then(|at| Some((at, self.held.remove(at)?))) {
+        match self.take(token) {
             Some((at, lease)) => {
                 self.remember(token);
                 Claim::Held { item: lease.item, oldest: at == 0 }
@@ -113,6 +113,15 @@ impl Leases {
     /// All that is unanswered, oldest first.
     pub fn drain(&mut self) -> VecDeque<Item> {
         std::mem::take(&mut self.held).into_iter().map(|lease| lease.item).collect()
+    }
+
+    /// Nearly always the oldest.
+    fn take(&mut self, token: Token) -> Option<(usize, Lease)> {
+        if self.oldest() == Some(token) {
+            return self.held.pop_front().map(|lease| (0, lease));
+        }
+        let at = self.position(token)?;
+        self.held.remove(at).map(|lease| (at, lease))
     }
 
     fn position(&self, token: Token) -> Option<usize> {

@@ -93,7 +93,7 @@ impl Machine {
             random: fastrand::Rng::with_seed(seed),
             phase: Phase::Running,
             instances: plan.instances.iter().map(|_| Instance::new()).collect(),
-            queues: plan.queues.iter().map(|_| Queue::new()).collect(),
+            queues: (0u32..).zip(&plan.queues).map(|(id, _)| Queue::of(&plan, QueueId(id))).collect(),
             feeds: plan.sources.iter().map(Feeding::new).collect(),
             workers: plan.workers.iter().map(|_| Crew::default()).collect(),
             timers: Timers::default(),
@@ -165,6 +165,11 @@ impl Machine {
     }
 
     fn tick(&mut self, out: &mut Actions) {
+        for (id, queue) in (0u32..).map(QueueId).zip(&mut self.queues) {
+            if std::mem::take(&mut queue.roomier) {
+                self.roomier.push(id);
+            }
+        }
         while let Some(key) = self.timers.pop(self.now) {
             match key {
                 Key::Deadline => self.stop_deadline(out),

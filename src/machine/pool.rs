@@ -59,7 +59,8 @@ impl Machine {
     /// The first item that a worker of lines can take; those it cannot are dead letters.
     fn next_item(&mut self, queue: QueueId, out: &mut Actions) -> Option<Item> {
         let item = self.queues[queue.index()].ready.pop_front()?;
-        if item.deliveries == 0 && Self::breaks_lines(&item.payload) {
+        let suspect = item.deliveries == 0 && !self.queues[queue.index()].lines_only;
+        if suspect && Self::breaks_lines(&item.payload) {
             self.bury(queue, item, DeathReason::LineFeed, out);
             self.roomier.push(queue);
             return None;

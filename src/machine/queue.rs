@@ -13,8 +13,8 @@
 //! Always: `accepted = done + dead + handed back + ready + delayed + leased + settling`, and the last four together are
 //! never more than `size` items and `max_bytes` bytes, but while a stop takes in what its sources still had.
 
-use crate::model::plan::{Backoff, QueuePlan};
-use crate::model::{ExitStatus, InstanceId, Payload, Time};
+use crate::model::plan::{Backoff, Plan, QueuePlan};
+use crate::model::{ExitStatus, Framing, InstanceId, Payload, QueueId, Time};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -51,6 +51,10 @@ pub(super) struct Queue {
     pub settling: usize,
     bytes: u64,
     next_seq: u64,
+    /// Its sources may find room that was made; looked at with the next `Tick`, for many items at once.
+    pub roomier: bool,
+    /// Every item in it comes from a source of lines, and so holds no line feed.
+    pub lines_only: bool,
     pub stats: Stats,
 }
 
@@ -76,8 +80,17 @@ impl Queue {
             settling: 0,
             bytes: 0,
             next_seq: 1,
+            roomier: false,
+            lines_only: false,
             stats: Stats::default(),
         }
+    }
+
+    /// The queue as the plan's sources fill it.
+    pub fn of(plan: &Plan, id: QueueId) -> Queue {
+        let mut sources = plan.sources.iter().filter(|source| source.queue == id).peekable();
+        let lines_only = sources.peek().is_some() && sources.all(|source| source.framing == Framing::Line);
+        Queue { lines_only, ..Queue::new() }
     }
 
     /// Items that are somewhere between accepted and settled.

@@ -222,8 +222,13 @@ impl Machine {
 
     fn after_settling(&mut self, id: InstanceId, queue: QueueId, out: &mut Actions) {
         self.renew_if_used_up(id, out);
-        self.roomier.push(queue);
-        self.progressed |= self.queues[queue.index()].held() == 0;
+        let state = &mut self.queues[queue.index()];
+        if state.ready.is_empty() {
+            self.roomier.push(queue);
+        } else {
+            state.roomier = true;
+        }
+        self.progressed |= state.held() == 0;
         self.enlist(id, out);
     }
 

@@ -18,10 +18,23 @@ pub struct Token {
 impl Token {
     /// Reads `SEQ.DELIVERY` in plain decimal digits; `None` for everything else (signs, spaces, leading zeros, overflow).
     pub fn parse(text: &[u8]) -> Option<Token> {
-        let dot = text.iter().position(|&b| b == b'.')?;
-        let seq = decimal(&text[..dot])?;
-        let delivery = u32::try_from(decimal(&text[dot + 1..])?).ok()?;
-        Some(Token { seq, delivery })
+        match Token::parse_word(text)? {
+            (token, None) => Some(token),
+            (_, Some(_)) => None,
+        }
+    }
+
+    /// Reads a token up to its end or the first space, and answers what follows that space. One pass, for every reply begins
+    /// like this.
+    pub fn parse_word(text: &[u8]) -> Option<(Token, Option<&[u8]>)> {
+        let (seq, rest) = decimal(text)?;
+        let (delivery, rest) = decimal(rest.strip_prefix(b".")?)?;
+        let token = Token { seq, delivery: u32::try_from(delivery).ok()? };
+        match rest {
+            [] => Some((token, None)),
+            [b' ', tail @ ..] => Some((token, Some(tail))),
+            _ => None,
+        }
     }
 }
 
@@ -31,15 +44,16 @@ impl fmt::Display for Token {
     }
 }
 
-fn decimal(digits: &[u8]) -> Option<u64> {
-    let plain = !digits.is_empty() && (digits[0] != b'0' || digits.len() == 1);
-    if !plain {
-        return None;
+/// The number that the text begins with, and the rest.
+fn decimal(text: &[u8]) -> Option<(u64, &[u8])> {
+    let (mut value, mut rest) = (0u64, text);
+    while let [byte @ b'0'..=b'9', after @ ..] = rest {
+        value = value.checked_mul(10)?.checked_add(u64::from(byte - b'0'))?;
+        rest = after;
     }
-    digits.iter().try_fold(0u64, |value, &byte| {
-        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-        value.checked_mul(10)?.checked_add(digit)
-    })
+    let length = text.len() - rest.len();
+    let plain = length == 1 || (length > 1 && text.first() != Some(&b'0'));
+    plain.then_some((value, rest))
 }
 
 /// What a worker says of an item.
@@ -110,5 +124,14 @@ mod tests {
         ] {
             assert_eq!(Token::parse(bad.as_bytes()), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_follows_the_space_is_the_rest() {
+        let token = Token { seq: 7, delivery: 2 };
+        assert_eq!(Token::parse_word(b"7.2"), Some((token, None)));
+        assert_eq!(Token::parse_word(b"7.2 "), Some((token, Some(&b""[..]))));
+        assert_eq!(Token::parse_word(b"7.2  a b"), Some((token, Some(&b" a b"[..]))));
+        assert_eq!(Token::parse_word(b"7.2x"), None);
     }
 }

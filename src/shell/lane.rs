@@ -1,5 +1,6 @@
 //! A thread for writes that may block, fed through a queue. It starts with the first job, so that who never writes has none.
 
+use crate::sys::permit;
 use crate::sys::threads::block_all_signals;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -82,9 +83,11 @@ impl<J: Send + 'static> Lane<J> {
         // The work travels through a cell of its own, so that it is not lost with a thread that could not be made.
         let parcel = Arc::new(Mutex::new(Some(work)));
         let (inside, shared) = (parcel.clone(), self.shared.clone());
-        let thread = std::thread::Builder::new().name(self.name.into()).spawn(move || {
-            let work = inside.lock().unwrap_or_else(PoisonError::into_inner).take();
-            work.into_iter().for_each(|work| shared.run(work));
+        let thread = permit().and_then(|()| {
+            std::thread::Builder::new().name(self.name.into()).spawn(move || {
+                let work = inside.lock().unwrap_or_else(PoisonError::into_inner).take();
+                work.into_iter().for_each(|work| shared.run(work));
+            })
         });
         if thread.is_err() {
             *slot = parcel.lock().unwrap_or_else(PoisonError::into_inner).take();

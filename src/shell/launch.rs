@@ -6,6 +6,7 @@ use super::table::{Life, Proc, What};
 use crate::model::plan::{Consumer, Log, Plan, Results, Role, Words};
 use crate::model::{InstanceId, SpawnError, Stage};
 use crate::sys::fds::{self, Pipe};
+use crate::sys::permit;
 use crate::sys::spawn::{self, Launch};
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::OpenOptions;
@@ -45,7 +46,7 @@ pub struct Started {
 
 impl Launcher {
     pub fn new(plan: &Plan) -> io::Result<Launcher> {
-        let null = OpenOptions::new().read(true).write(true).open("/dev/null");
+        let null = permit().and_then(|()| OpenOptions::new().read(true).write(true).open("/dev/null"));
         let (null_in, null_out) = match null {
             Ok(null) => (OwnedFd::from(null.try_clone()?), Some(OwnedFd::from(null))),
             Err(_) => (fds::pipe()?.read, None),

@@ -4,6 +4,7 @@
 //! synced, renamed, the directory synced. What was in the file before is kept in front. If nothing was handed back,
 //! nothing is touched.
 
+use crate::sys::permit;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -92,7 +93,7 @@ impl Keeper {
             Some(temp) => temp,
             None => self.temp.insert(Temp::create(&self.path)?),
         };
-        if let Err(error) = temp.file.write_all(frames) {
+        if let Err(error) = permit().and_then(|()| temp.file.write_all(frames)) {
             // Half a frame would become an item of its own.
             temp.file.set_len(temp.length)?;
             return Err(error);
@@ -113,7 +114,8 @@ impl Temp {
             own.push(name);
             own.push(format!(".exeunt-{}-{attempt}", std::process::id()));
             let path = target.with_file_name(own);
-            match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
+            let opened = permit().and_then(|()| OpenOptions::new().read(true).write(true).create_new(true).open(&path));
+            match opened {
                 Ok(file) => return Ok(Temp { file, path, length: 0 }),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
@@ -146,7 +148,9 @@ fn put_in_place(temp: &mut Temp, target: &Path, delimiter: u8, previous: Previou
         if let Some(found) = &existing {
             placed.file.set_permissions(found.permissions())?;
         }
+        permit()?;
         placed.file.sync_all()?;
+        permit()?;
         fs::rename(&placed.path, &target)
     })();
     if let Some(joined) = joined {

@@ -23,6 +23,7 @@ mod turn;
 use crate::machine::Report;
 use crate::model::plan::{Feed, Plan};
 use crate::sys::init::Inherited;
+use crate::sys::members;
 use log::{LevelFilter, error, warn};
 use messages::messages;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -65,6 +66,9 @@ pub fn run(plan: Rc<Plan>, options: RunOptions, inherited: Inherited) -> u8 {
     tell_panics();
     if !inherited.subreaper {
         warn!("cannot become the reaper of orphans: processes that leave their session will be left behind");
+    }
+    if !members::sees_all() {
+        warn!("/proc cannot be read: processes that leave their session will be left behind");
     }
     let mut shell = match Shell::new(plan.clone(), inherited) {
         Ok(shell) => shell,

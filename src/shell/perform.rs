@@ -7,7 +7,7 @@ use super::turn::Shell;
 use crate::machine::{Action, Event, Note};
 use crate::model::{InstanceId, ProcId, Signal, StopReason, Target};
 use crate::sys::members::{self, Member};
-use crate::sys::{Pid, fds};
+use crate::sys::{Pid, fds, permit};
 use crate::wire::worker::encode_stop;
 use log::{debug, warn};
 use mio::Interest;
@@ -106,14 +106,16 @@ impl Shell {
         };
         let pid = started.proc.pid;
         self.bury_namesake(pid);
-        if let Err(error) = self.register(id, &started.proc) {
+        let mut watched = self.register(id, &started.proc);
+        if let (What::Source(source), Some(stdout)) = (started.proc.what, started.stdout) {
+            let heard = self.sources.started(source, id, stdout, &self.plan, self.poll.registry());
+            watched = watched.and(heard);
+        }
+        if let Err(error) = watched {
             // Deaf to it, we could not keep any promise about it.
             warn!("cannot watch {}: {error}", self.plan.instance_name(instance));
             let pidfd = started.proc.pidfd.as_ref().map(AsFd::as_fd);
             let _it_is_our_unreaped_child = members::signal_child(pid, pidfd, Signal::KILL);
-        }
-        if let (What::Source(source), Some(stdout)) = (started.proc.what, started.stdout) {
-            self.sources.started(source, id, stdout, &self.plan, self.poll.registry());
         }
         debug!("forked {} as process {pid}", self.plan.instance_name(instance));
         self.table.insert(id, started.proc);
@@ -121,6 +123,7 @@ impl Shell {
 
     fn register(&self, id: ProcId, proc: &Proc) -> io::Result<()> {
         let registry = self.poll.registry();
+        permit()?;
         if let Life::Unborn { report } = &proc.life {
             registry.register(&mut SourceFd(&report.as_raw_fd()), Topic::Birth(id).token(), Interest::READABLE)?;
         }
@@ -197,7 +200,9 @@ impl Shell {
             if let (true, false, Some(pipe)) = (blocked, proc.items_registered, items.write_end()) {
                 let token = Topic::Items(id).token();
                 let source = &mut SourceFd(&pipe.as_raw_fd());
-                proc.items_registered = self.poll.registry().register(source, token, Interest::WRITABLE).is_ok();
+                let registered =
+                    permit().and_then(|()| self.poll.registry().register(source, token, Interest::WRITABLE));
+                proc.items_registered = registered.is_ok();
             }
             if written.progress {
                 self.facts.push(Event::Wrote { proc: id, frames: written.frames, progress: written.progress });

@@ -80,7 +80,10 @@ impl Frames {
 
     /// A verdict was read for this token.
     pub fn settle(&mut self, token: Token) {
-        if let Some(at) = self.unanswered.iter().position(|&(held, _)| held == token) {
+        // Nearly always the oldest.
+        if self.unanswered.front().is_some_and(|&(held, _)| held == token) {
+            self.unanswered.pop_front();
+        } else if let Some(at) = self.unanswered.iter().position(|&(held, _)| held == token) {
             self.unanswered.remove(at);
         }
     }

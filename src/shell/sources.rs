@@ -6,6 +6,7 @@ use crate::machine::{Event, SourceEnd};
 use crate::model::plan::{Feed, Plan};
 use crate::model::{Payload, ProcId, SourceId};
 use crate::sys::fds::{self, StdinKind};
+use crate::sys::permit;
 use crate::wire::frames::{Frame, Splitter};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
@@ -71,15 +72,24 @@ impl Sources {
         Ok(())
     }
 
-    /// A command source was started: its stdout is a new stream.
-    pub fn started(&mut self, id: SourceId, proc: ProcId, read: OwnedFd, plan: &Plan, registry: &Registry) {
-        let Some(source) = self.0.get_mut(id.index()) else { return };
+    /// A command source was started: its stdout is a new stream. After an error nobody will tell when it has something.
+    pub fn started(
+        &mut self,
+        id: SourceId,
+        proc: ProcId,
+        read: OwnedFd,
+        plan: &Plan,
+        registry: &Registry,
+    ) -> io::Result<()> {
+        let Some(source) = self.0.get_mut(id.index()) else { return Ok(()) };
         let raw = read.as_raw_fd();
-        let registered = registry.register(&mut SourceFd(&raw), Topic::Words(proc).token(), Interest::READABLE);
+        let token = Topic::Words(proc).token();
+        let registered = permit().and_then(|()| registry.register(&mut SourceFd(&raw), token, Interest::READABLE));
         let described = plan.source(id);
         source.splitter = Splitter::new(described.framing, plan.queue(described.queue).max_item);
-        source.inlet = Inlet::Stdout { proc, read, ready: registered.is_err(), born: false };
+        source.inlet = Inlet::Stdout { proc, read, ready: false, born: false };
         (source.bereft, source.ended) = (false, false);
+        registered
     }
 
     pub fn stdin_ready(&mut self) {

@@ -13,7 +13,7 @@ use crate::sys::init::Inherited;
 use crate::sys::reap::{self, Reaped};
 use crate::sys::signals::Signals;
 use crate::sys::spawn::{Birth, birth};
-use crate::sys::{clock, members};
+use crate::sys::{clock, members, permit};
 use mio::{Events, Interest, Poll, Waker};
 use std::collections::BTreeSet;
 use std::io;
@@ -26,6 +26,8 @@ use std::time::Duration;
 const REAPED_A_TURN: usize = 512;
 /// Rounds of telling and performing in one turn at most.
 const ROUNDS_A_TURN: usize = 64;
+/// Room for so many facts and orders is kept from turn to turn.
+const KEPT: usize = 512;
 
 /// All that the loop holds.
 pub struct Shell {
@@ -43,6 +45,9 @@ pub struct Shell {
     pub(super) scratch: Vec<u8>,
     /// To be told to the machine, in this order.
     pub(super) facts: Vec<Event>,
+    /// Empty between turns; kept for their room.
+    told: Vec<Event>,
+    actions: Vec<Action>,
     /// There may be more dead than were reaped.
     pub(super) reap_due: bool,
     /// Error pipes, reply pipes and item pipes that there is something to do on.
@@ -56,8 +61,11 @@ pub struct Shell {
 
 impl Shell {
     pub fn new(plan: Rc<Plan>, inherited: Inherited) -> io::Result<Shell> {
+        permit()?;
         let poll = Poll::new()?;
+        permit()?;
         let waker = Arc::new(Waker::new(poll.registry(), Topic::News.token())?);
+        permit()?;
         let mut signals = Signals::new(&inherited)?;
         poll.registry().register(signals.source(), Topic::Signals.token(), Interest::READABLE)?;
         let mut sources = Sources::new(&plan);
@@ -72,6 +80,8 @@ impl Shell {
             disk: Disk::new(&plan),
             scratch: vec![0; BUDGET],
             facts: Vec::new(),
+            told: Vec::new(),
+            actions: Vec::new(),
             // A child from before our time may have died before our handler stood.
             reap_due: true,
             births_due: BTreeSet::new(),
@@ -177,17 +187,21 @@ impl Shell {
 
     /// Tells the facts, performs the orders, tells what came of them, until nothing does.
     fn converse(&mut self, now: Time) {
-        let mut actions: Vec<Action> = Vec::new();
+        let (mut told, mut actions) = (std::mem::take(&mut self.told), std::mem::take(&mut self.actions));
         for _ in 0..ROUNDS_A_TURN {
-            for fact in std::mem::take(&mut self.facts) {
+            std::mem::swap(&mut told, &mut self.facts);
+            for fact in told.drain(..) {
                 self.machine.handle(now, fact, &mut actions);
             }
             self.machine.handle(now, Event::Tick, &mut actions);
             self.perform(&mut actions);
             if self.facts.is_empty() || self.outcome.is_some() {
-                return;
+                break;
             }
         }
+        told.shrink_to(KEPT);
+        actions.shrink_to(KEPT);
+        (self.told, self.actions) = (told, actions);
     }
 
     fn hear_signals(&mut self) -> Vec<Event> {

@@ -30,6 +30,11 @@ pub fn living(sessions: &[Pid], is_leader: &dyn Fn(Pid) -> bool) -> Vec<Member> 
     proc::with(look).flatten().unwrap_or_else(|| living_groups(sessions))
 }
 
+/// Whether /proc can be read. Where it cannot, processes that leave their session are not found.
+pub fn sees_all() -> bool {
+    proc::with(|proc| proc.pids().is_some()).unwrap_or(false)
+}
+
 /// Signals one process that is our unreaped child, by its pidfd where there is one. ESRCH is success.
 pub fn signal_child(pid: Pid, pidfd: Option<BorrowedFd>, signal: Signal) -> io::Result<()> {
     // 0, 1 and negative numbers mean crowds to kill(2), or init. No child of ours has such a number.
@@ -69,8 +74,7 @@ fn signal_group(group: Pid, members: &[Member], signal: Signal) -> io::Result<bo
     let leader = raw::pidfd_open(group).ok();
     let Some(session) = members.iter().find(|member| is_still(member)).map(|member| member.session) else {
         // Without /proc the members are mere groups, and their leaders may be long gone.
-        let known = proc::with(|_| ()).is_some();
-        return if known { Ok(false) } else { sent(raw::kill(-group, signal.number())) };
+        return if sees_all() { Ok(false) } else { sent(raw::kill(-group, signal.number())) };
     };
     let ours = Member { pid: group, group, session };
     if let Some(leader) = leader.filter(|_| is_still(&ours)) {
@@ -229,18 +233,26 @@ fn scan_strangers(proc: &mut Proc, sessions: &[Pid], before: &[Pid], init: bool)
             parents.push(child);
         });
     }
+    let mut unseen = proc.listed_children().unwrap_or_default();
+    unseen.retain(|child| !stats.contains_key(child) && !before.contains(child));
     suspects.retain(|&pid| {
         let counts = |stat: &super::stat::Stat| {
             stat.is_living() && !stat.is_kernel_thread() && !sessions.contains(&stat.session)
         };
         pid != us && stats.get(&pid).is_some_and(counts)
     });
+    // Whom we cannot look at counts as living, as long as it is a child of ours: orphans come to us.
+    suspects
+        .extend(unseen.into_iter().filter(|&pid| session_of(pid).is_ok_and(|session| !sessions.contains(&session))));
     Some(suspects)
 }
 
 fn descends_from_us(proc: &mut Proc, pid: Pid) -> bool {
     // A chain is seldom longer than ten; the bound is for one that changes while we climb it.
     const LONGEST: u32 = 1000;
+    if proc.listed_children().is_some_and(|children| children.contains(&pid)) {
+        return true;
+    }
     let us = raw::own_pid();
     let mut at = pid;
     for _ in 0..LONGEST {

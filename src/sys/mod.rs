@@ -18,5 +18,14 @@ mod proc;
 mod raw;
 mod stat;
 
+/// To be asked before a system call that a library makes for us, so that a test build can have that one fail too. A
+/// program that people run permits everything.
+#[cfg_attr(feature = "faults", track_caller)]
+pub fn permit() -> std::io::Result<()> {
+    #[cfg(feature = "faults")]
+    faults::strike()?;
+    Ok(())
+}
+
 /// A process id as the kernel counts.
 pub type Pid = i32;

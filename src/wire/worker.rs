@@ -8,6 +8,8 @@ use std::time::Duration;
 pub const MAX_REPLY: usize = 4096;
 /// The highest window a worker may ask for.
 pub const MAX_PREFETCH: u32 = 65_535;
+/// The longest token with its space: 20 digits, a dot, 10 digits.
+const HEAD: usize = 32;
 /// How much of a line that is no reply is shown.
 const SHOWN: usize = 80;
 
@@ -57,12 +59,14 @@ impl ReplyReader {
 
 /// `TOKEN SP PAYLOAD LF`. The payload must not hold a LF.
 pub fn encode_item(token: Token, payload: &[u8], out: &mut Vec<u8>) {
-    let mut digits = [0u8; 32];
-    out.reserve(payload.len() + digits.len());
-    push_decimal(token.seq, &mut digits, out);
-    out.push(b'.');
-    push_decimal(u64::from(token.delivery), &mut digits, out);
-    out.push(b' ');
+    let mut head = [b' '; HEAD];
+    // From the end: the space, the delivery, the dot, the number.
+    let mut at = decimal_before(HEAD - 1, u64::from(token.delivery), &mut head);
+    at -= 1;
+    head[at] = b'.';
+    let at = decimal_before(at, token.seq, &mut head);
+    out.reserve(HEAD + payload.len() + 1);
+    out.extend_from_slice(head.get(at..).unwrap_or_default());
     out.extend_from_slice(payload);
     out.push(b'\n');
 }
@@ -72,17 +76,16 @@ pub fn encode_stop(reason: StopReason, next: Duration) -> Vec<u8> {
     format!("stop {reason} {}\n", next.as_millis()).into_bytes()
 }
 
-fn push_decimal(mut value: u64, digits: &mut [u8; 32], out: &mut Vec<u8>) {
-    let mut length = 0;
-    for slot in digits.iter_mut() {
-        *slot = b'0' + (value % 10) as u8;
+/// Puts a number before this place; answers where it begins.
+fn decimal_before(mut at: usize, mut value: u64, text: &mut [u8; HEAD]) -> usize {
+    loop {
+        at -= 1;
+        text[at] = b'0' + (value % 10) as u8;
         value /= 10;
-        length += 1;
         if value == 0 {
-            break;
+            return at;
         }
     }
-    out.extend(digits.iter().take(length).rev());
 }
 
 fn parse(line: &[u8]) -> Result<Reply, Garbled> {
@@ -90,11 +93,15 @@ fn parse(line: &[u8]) -> Result<Reply, Garbled> {
 }
 
 fn reply(line: &[u8]) -> Option<Reply> {
+    // What nearly every line begins with, without a search.
+    if let Some(rest) = line.strip_prefix(b"ok ") {
+        let (token, result) = Token::parse_word(rest)?;
+        return Some(Reply::Settle { token, verdict: Verdict::Ok(result.map(Payload::from)) });
+    }
     let (verb, rest) = cut(line);
     let (word, tail) = cut(rest?);
     let settle = |verdict| Token::parse(word).map(|token| Reply::Settle { token, verdict });
     match verb {
-        b"ok" => settle(Verdict::Ok(tail.map(Payload::from))),
         b"retry" => settle(Verdict::Retry(reason(tail))),
         b"fail" => settle(Verdict::Fail(reason(tail))),
         b"release" if tail.is_none() => settle(Verdict::Release),

@@ -209,10 +209,14 @@ impl Outcome {
         if fault.errno == 0 && code != 0 && code != 75 {
             return complain("it failed without a fault");
         }
+        if fault.how == "ever" {
+            return Ok(());
+        }
         if code == 70 && !self.stderr.contains("cannot begin") {
             return complain("a fault of our own");
         }
-        if code != 0 && self.stderr.is_empty() {
+        let mute = fault.how == "place" && fault.place.starts_with("src/shell/lane.rs");
+        if code != 0 && self.stderr.is_empty() && !mute {
             return complain("not a word");
         }
         if !self.left_behind.is_empty() && !self.stderr.contains("left behind\n") {
