@@ -54,8 +54,16 @@ mod tests {
     fn the_dotenv_format_is_read() {
         let text = "\u{feff}# comment\n\nA=1\nexport B = two # more\nC='$x \"y\"'\nD=\"line\\nline\"\nE=\nF=\"${A}1\"\n\
                     G='over\nlines'\nA=last";
-        let expected =
-            [("A", "1"), ("B", "two"), ("C", "$x \"y\""), ("D", "line\nline"), ("E", ""), ("F", "11"), ("G", "over\nlines"), ("A", "last")];
+        let expected = [
+            ("A", "1"),
+            ("B", "two"),
+            ("C", "$x \"y\""),
+            ("D", "line\nline"),
+            ("E", ""),
+            ("F", "11"),
+            ("G", "over\nlines"),
+            ("A", "last"),
+        ];
         assert_eq!(pairs(text), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
         assert_eq!(pairs(""), []);
     }

@@ -3,8 +3,9 @@
 
 use super::read::{Named, section};
 use super::value::{
-    AccountNames, AccountText, BackoffTable, Command, Count, DeathSignal, Environment, Limits, OneOrMore, Umask, UserText, Whole, ExitCodes, Flag, Ladder, Mode, Names, OrOff, PathText,
-    RestartDelayTable, ResultsText, SignalList, SignalName, Size, StartLimitTable, Text, Timespan, Word, WorkerFraming,
+    AccountNames, AccountText, BackoffTable, Command, Count, DeathSignal, Environment, ExitCodes, Flag, Ladder, Limits,
+    Mode, Names, OneOrMore, OrOff, PathText, RestartDelayTable, ResultsText, SignalList, SignalName, Size,
+    StartLimitTable, Text, Timespan, Umask, UserText, Whole, Word, WorkerFraming,
 };
 use crate::model::Framing;
 use crate::model::plan::{End, KillMode, Log, OnFull, OnGiveUp, Restart};

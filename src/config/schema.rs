@@ -6,8 +6,8 @@ use super::read::{Field, Named};
 use super::value::stop::RungText;
 use super::value::word::Choice;
 use super::value::{
-    AccountText, Command, Count, DeathSignal, Environment, Flag, Ladder, Limits, List, OneOrMore, OrOff, PathText, Ratio,
-    ResultsText, SignalName, Size, Text, Timespan, Umask, UserText, Whole, Word,
+    AccountText, Command, Count, DeathSignal, Environment, Flag, Ladder, Limits, List, OneOrMore, OrOff, PathText,
+    Ratio, ResultsText, SignalName, Size, Text, Timespan, Umask, UserText, Whole, Word,
 };
 use crate::model::Resource;
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
@@ -99,7 +99,8 @@ inline_schema!(impl Limits, |_generator| {
     };
     let limit = |resource: Resource| {
         let bound = json!({ "anyOf": one(resource) });
-        let both = json!({ "type": "object", "properties": { "soft": bound, "hard": bound }, "additionalProperties": false });
+        let both =
+            json!({ "type": "object", "properties": { "soft": bound, "hard": bound }, "additionalProperties": false });
         (resource.name().to_owned(), json!({ "anyOf": [bound, both] }))
     };
     let limits = Resource::ALL.into_iter().map(limit).collect::<serde_json::Map<_, _>>();

@@ -171,8 +171,7 @@ struct Strings {
 
 impl Strings {
     fn new(words: &Words, environment: &Environment) -> Result<Strings, SpawnError> {
-        let argv =
-            words.command.iter().map(|argument| c_string(argument.as_bytes())).collect::<Result<Vec<_>, _>>()?;
+        let argv = words.command.iter().map(|argument| c_string(argument.as_bytes())).collect::<Result<Vec<_>, _>>()?;
         let name = argv.first().ok_or(SpawnError { stage: Stage::Prepare, errno: EINVAL })?;
         let candidates = spawn::candidates(name, environment.get("PATH").map(OsStr::as_bytes));
         let directory = words.working_directory.as_ref().map(|path| c_string(path.as_os_str().as_bytes()));
@@ -211,7 +210,8 @@ impl Environment {
         }
         words.env.iter().for_each(|(name, value)| environment.set(name, value));
         for (secret, number) in words.secrets.iter().zip(0u16..) {
-            let value = secret::read(&secret.path).map_err(|errno| SpawnError { stage: Stage::Secret(number), errno })?;
+            let value =
+                secret::read(&secret.path).map_err(|errno| SpawnError { stage: Stage::Secret(number), errno })?;
             environment.set(&secret.name, OsStr::from_bytes(&value));
         }
         Ok(environment)

@@ -1,17 +1,17 @@
 //! Who a child becomes and what it may use: prepared before the fork, done after it by system calls alone. The C library's own
 //! functions for users and groups are not for a forked child: they reach for all threads of a process and their locks.
 
-use super::raw::{self, call, check};
 use super::Pid;
+use super::raw::{self, call, check};
 use crate::model::identity::{Account, Bound, Identity, Limit, Resource};
 use crate::model::{Signal, Stage};
 use std::io;
 use std::ptr;
 
-#[cfg(any(target_arch = "x86", target_arch = "arm"))]
-use libc::{SYS_setgroups32 as SETGROUPS, SYS_setresgid32 as SETRESGID, SYS_setresuid32 as SETRESUID};
 #[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
 use libc::{SYS_setgroups as SETGROUPS, SYS_setresgid as SETRESGID, SYS_setresuid as SETRESUID};
+#[cfg(any(target_arch = "x86", target_arch = "arm"))]
+use libc::{SYS_setgroups32 as SETGROUPS, SYS_setresgid32 as SETRESGID, SYS_setresuid32 as SETRESUID};
 
 /// What this process itself is and may do.
 #[derive(Clone, Debug, PartialEq, Eq)]

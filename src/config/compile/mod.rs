@@ -7,13 +7,13 @@ mod source;
 mod worker;
 
 use super::accounts::Accounts;
-use super::{Context, Variables};
 use super::expand::{Lookup, expand};
 use super::graph;
 use super::problem::{Place, Problem, Problems, Severity, Span, quote};
 use super::raw::{File, Worker};
 use super::read::{At, Field, NamedSection};
 use super::value::{PathText, Text};
+use super::{Context, Variables};
 use crate::model::plan::{Backoff, End, Feed, INSTANCE_MARK, Plan, SourcePlan, WorkerPlan};
 use crate::model::{QueueId, WorkerId};
 use std::collections::BTreeMap;
@@ -231,9 +231,9 @@ impl<'a> Linker<'a> {
                 let part = Span { start: start + error.range.start, end: start + error.range.end };
                 let problem = Problem::error(if plain { part } else { span }, error.message);
                 self.problems.push(match error.help {
-                    Some(_) if text.contains("${EXEUNT_INSTANCE") && !self.scope.instance => {
-                        problem.help("it is known where one instance is meant: command, env, env-from-file, working-directory")
-                    }
+                    Some(_) if text.contains("${EXEUNT_INSTANCE") && !self.scope.instance => problem.help(
+                        "it is known where one instance is meant: command, env, env-from-file, working-directory",
+                    ),
                     Some(help) => problem.help(help),
                     None => problem,
                 });

@@ -203,7 +203,11 @@ impl Linker<'_> {
     fn variables(&mut self, paths: Option<&At<OneOrMore>>) -> Vec<(String, String)> {
         let mut variables = BTreeMap::new();
         for path in paths.map_or(&[][..], |paths| &paths.value.0) {
+            let before = self.problems.iter().count();
             let file = self.path(&path.value.0, path.span);
+            if self.problems.iter().count() > before {
+                continue;
+            }
             match (self.context.files.variables)(&file) {
                 Ok(found) => {
                     self.check_strings(&found, path.span);

@@ -58,7 +58,8 @@ impl Read for Umask {
         let digits = digits.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
         let mask = digits.and_then(|text| u32::from_str_radix(text, 8).ok()).filter(|&mask| mask <= 0o777);
         if mask.is_none() {
-            problems.push(value.unexpected("a umask").help("write octal digits in quotes, \"000\" to \"777\", as \"027\""));
+            problems
+                .push(value.unexpected("a umask").help("write octal digits in quotes, \"000\" to \"777\", as \"027\""));
         }
         mask.map(Umask)
     }
@@ -152,12 +153,7 @@ fn limit(entry: &Entry<'_>, problems: &mut Problems) -> Option<At<Limit>> {
     Some(At { value: Limit { resource, soft, hard }, span: entry.key.span })
 }
 
-fn two_bounds(
-    resource: Resource,
-    parts: &[Entry<'_>],
-    span: Span,
-    problems: &mut Problems,
-) -> Option<(Bound, Bound)> {
+fn two_bounds(resource: Resource, parts: &[Entry<'_>], span: Span, problems: &mut Problems) -> Option<(Bound, Bound)> {
     let (mut soft, mut hard, mut good) = (Bound::Inherited, Bound::Inherited, true);
     for part in parts {
         let place = match part.key.value {
