@@ -385,12 +385,18 @@ alone! {
 
     f91_a_user_with_too_many_processes_is_a_shortage, HERE, as_it_is, {
         let limits = vec![Limit { resource: Resource::Nproc, soft: Bound::At(0), hard: Bound::At(0) }];
-        let identity = Identity { user: Some(account(12346)), group: Some(account(12346)), limits, ..Identity::default() };
-        assert_eq!(failure(&["true"], &Want { identity, ..Want::default() }), (Stage::Exec, libc::EAGAIN));
+        let identity = Identity { user: Some(account(12346)), ..Identity::default() };
+        let (first, _pipe) = start(&["sleep", "1000"], &Want { identity: identity.clone(), ..Want::default() }).unwrap();
+        assert_eq!(awaited(&first), Birth::Executed);
+        let want = Want { identity: Identity { limits, ..identity }, ..Want::default() };
+        assert_eq!(failure(&["true"], &want), (Stage::Exec, libc::EAGAIN));
+        members::signal_child(first.pid, first.pidfd.as_ref().map(AsFd::as_fd), Signal::KILL).unwrap();
+        reaped(first.pid);
     }
 
     the_directory_is_entered_as_the_user, HERE, as_it_is, {
         let shut = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(shut.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
         let directory = c_string(shut.path().to_str().unwrap());
         let identity = Identity { user: Some(account(12345)), ..Identity::default() };
         let want = Want { directory: Some(&directory), identity, ..Want::default() };

@@ -6,6 +6,7 @@ mod boot;
 mod child_state;
 mod ctrl_c;
 mod exit_codes;
+mod identity;
 mod idle;
 mod killed;
 mod large_items;
