@@ -3,8 +3,11 @@
 use super::{WRONG_FILE, describe, executable, file, print, rights};
 use crate::config::{Place, Problem, Severity, Span, quote};
 use crate::model::plan::{Feed, Program};
+use crate::sys::Pid;
+use crate::sys::aside::{Aside, aside};
 use crate::sys::identity::Own;
 use std::path::Path;
+use std::time::Duration;
 
 /// Tells what is wrong with a file, or what it means. Answers the exit code.
 pub fn check(path: Option<&Path>) -> u8 {
@@ -15,19 +18,46 @@ pub fn check(path: Option<&Path>) -> u8 {
 }
 
 /// The compiler's warnings, and those that need a look at the system, in order of place.
-pub fn warnings(loaded: &file::Loaded) -> Vec<Problem> {
+fn warnings(loaded: &file::Loaded) -> Vec<Problem> {
+    let suspects = suspects(loaded);
+    let own = Own::now();
+    let told = |suspect: &Suspect| suspect.obstacles(&own).iter().map(|it| suspect.problem(it)).collect::<Vec<_>>();
+    all_warnings(loaded, suspects.iter().flat_map(told).collect())
+}
+
+/// The same for who cannot wait: a look at a file system that does not answer would hang for ever, so a copy of this process takes
+/// it, and is not waited for longer than this. To be called where [`aside`] may. Answers also a copy that
+/// hangs on as a child of ours.
+pub fn warnings_within(loaded: &file::Loaded, patience: Duration) -> (Vec<Problem>, Option<Pid>) {
+    let suspects = suspects(loaded);
+    let Aside { answer, left } = aside(patience, || obstacles(&suspects).into_bytes());
+    let found = match answer {
+        Ok(answer) => {
+            let text = String::from_utf8_lossy(&answer).into_owned();
+            let told = suspects.iter().zip(text.split('\0'));
+            told.flat_map(|(suspect, obstacles)| obstacles.lines().map(|it| suspect.problem(it))).collect()
+        }
+        Err(error) => {
+            // A warning beforehand is a kindness; whether a program can be started is found out by starting it.
+            let message = format!("whether the programs can be started is not known: {}", file::reason(&error));
+            vec![Problem::new(Severity::Warning, Place::File, message)]
+        }
+    };
+    (all_warnings(loaded, found), left)
+}
+
+/// For each program what is in its way, each thing on a line of its own, with a NUL between. What comes from the file or
+/// the system is quoted and has neither in it.
+fn obstacles(suspects: &[Suspect]) -> String {
+    let own = Own::now();
+    let told = suspects.iter().map(|suspect| suspect.obstacles(&own).join("\n"));
+    told.collect::<Vec<_>>().join("\0")
+}
+
+fn all_warnings(loaded: &file::Loaded, found: Vec<Problem>) -> Vec<Problem> {
     let compiled = &loaded.compiled;
     let mut warnings = compiled.warnings.clone();
-    let own = Own::now();
-    for (source, place) in compiled.plan.sources.iter().zip(&compiled.source_commands) {
-        if let Feed::Command(program) = &source.feed {
-            warnings.extend(cannot_start("source", &source.name, &source.name, program, &own, *place));
-        }
-    }
-    for (worker, place) in compiled.plan.workers.iter().zip(&compiled.worker_commands) {
-        let first = format!("{}.0", worker.name);
-        warnings.extend(cannot_start("worker", &worker.name, &first, &worker.program, &own, *place));
-    }
+    warnings.extend(found);
     let (needed, limit) = (describe::descriptors(&compiled.plan), executable::descriptor_limit());
     if let Some(limit) = limit.filter(|&limit| needed > limit) {
         let message = format!("up to {needed} file descriptors may be needed, the limit is {limit} (ulimit -n)");
@@ -40,23 +70,46 @@ pub fn warnings(loaded: &file::Loaded) -> Vec<Problem> {
     warnings
 }
 
-/// All that stands in the way of the first instance.
-fn cannot_start(
-    kind: &str,
-    name: &str,
-    instance: &str,
-    program: &Program,
-    own: &Own,
+/// A program to be looked for.
+struct Suspect<'a> {
+    kind: &'static str,
+    name: &'a str,
+    /// The name of the first instance.
+    instance: String,
+    program: &'a Program,
     place: Option<Span>,
-) -> Vec<Problem> {
-    let words = program.words(instance);
-    let mut obstacles = rights::refusals(&program.identity, own);
-    obstacles.extend(rights::missing_secrets(&words));
-    obstacles.extend(executable::obstacle(program, &words));
-    let place = place.map_or(Place::File, Place::Span);
-    let problem = |obstacle: String| {
-        let message = format!("the {kind} {} cannot be started: {obstacle}", quote(name));
-        Problem::new(Severity::Warning, place, message)
-    };
-    obstacles.into_iter().map(problem).collect()
+}
+
+impl Suspect<'_> {
+    /// All that stands in the way of the first instance.
+    fn obstacles(&self, own: &Own) -> Vec<String> {
+        let words = self.program.words(&self.instance);
+        let mut obstacles = rights::refusals(&self.program.identity, own);
+        obstacles.extend(rights::missing_secrets(&words));
+        obstacles.extend(executable::obstacle(self.program, &words));
+        obstacles
+    }
+
+    fn problem(&self, obstacle: &str) -> Problem {
+        let message = format!("the {} {} cannot be started: {obstacle}", self.kind, quote(self.name));
+        Problem::new(Severity::Warning, self.place.map_or(Place::File, Place::Span), message)
+    }
+}
+
+fn suspects(loaded: &file::Loaded) -> Vec<Suspect<'_>> {
+    let compiled = &loaded.compiled;
+    let sources = compiled.plan.sources.iter().zip(&compiled.source_commands);
+    let sources = sources.filter_map(|(source, &place)| match &source.feed {
+        Feed::Command(program) => {
+            let (name, instance) = (&source.name, source.name.clone());
+            Some(Suspect { kind: "source", name, instance, program, place })
+        }
+        Feed::Stdin => None,
+    });
+    let workers = compiled.plan.workers.iter().zip(&compiled.worker_commands);
+    let workers = workers.map(|(worker, &place)| {
+        let (name, instance) = (&worker.name, format!("{}.0", worker.name));
+        Suspect { kind: "worker", name, instance, program: &worker.program, place }
+    });
+    sources.chain(workers).collect()
 }

@@ -134,10 +134,10 @@ impl Machine {
             return;
         }
         let proc = life.proc;
-        out.push(Action::Note(Note::Survivors { instance: id, count }));
         if remains.climb.as_ref().is_some_and(|climb| climb.next > ladder) {
             return self.kill_survivors(id, out);
         }
+        out.push(Action::Note(Note::Survivors { instance: id, count }));
         let kill_at = patience.min(ladder_end).min(deadline);
         remains.survivors = Survivors::Told { kill_at };
         signal_group(proc, Signal::TERM, out);

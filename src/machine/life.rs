@@ -151,8 +151,12 @@ impl Machine {
         }
     }
 
-    /// Whether a new incarnation is wanted at all: not in a stop, but for the workers of a queue that is worked off.
+    /// Whether a new incarnation is wanted at all: not of a worker that was given up, and not in a stop, but for the workers of
+    /// a queue that is worked off.
     fn may_start(&self, id: InstanceId) -> bool {
+        if self.worker_of(id).is_some_and(|worker| self.workers[worker.index()].gave_up) {
+            return false;
+        }
         match &self.phase {
             Phase::Running => true,
             Phase::Stopping(stop) => stop.drains(self, id),
@@ -337,12 +341,17 @@ impl Machine {
     /// A queue whose workers are all at rest for good will never be worked off: the run stops instead of waiting for ever.
     fn look_for_consumers(&mut self, id: InstanceId, out: &mut Actions) {
         let Some(queue) = self.plan.consumer(id).map(|consumer| consumer.queue) else { return };
-        let consumes = |&id: &InstanceId| self.plan.consumer(id).is_some_and(|consumer| consumer.queue == queue);
-        let deserted = self.instance_ids().filter(consumes).all(|id| self.instances[id.index()].is_resting());
-        if deserted && matches!(self.phase, Phase::Running) {
-            self.begin_stop(StopCause::Deserted(queue), out);
-        } else if deserted && let Phase::Stopping(_) = self.phase {
-            self.close_queue(queue, out);
+        // A give-up that stops the run is on its way to do so, and is the better word for it.
+        let stops = |worker: WorkerId| self.plan.worker(worker).on_give_up == OnGiveUp::Shutdown;
+        let gave_up = self.worker_of(id).is_some_and(|worker| self.workers[worker.index()].gave_up && stops(worker));
+        if !self.is_deserted(queue) {
+            return;
+        }
+        match self.phase {
+            Phase::Running if gave_up => {}
+            Phase::Running => self.begin_stop(StopCause::Deserted(queue), out),
+            Phase::Stopping(_) => self.close_queue(queue, out),
+            Phase::Sweeping(_) | Phase::Over => {}
         }
     }
 

@@ -353,6 +353,45 @@ fn a_broken_program_is_given_up_and_the_run_ends_with_one() {
     stand.tell(Event::SourceEnded { source: SourceId(0), end: SourceEnd::Abandoned { torn: None } });
     let orders = stand.tell(Event::Strangers { count: 0 });
     assert_eq!((report(&orders).exit_code, report(&orders).queues[0].handed_back), (1, 1));
+    assert_eq!(report(&orders).cause, StopCause::GaveUp(WorkerId(0)), "and not that nobody is left for the queue");
+}
+
+/// A queue that is to be worked off at a stop, and nobody is left to do it: its items are handed back at once.
+#[test]
+fn a_give_up_hands_back_what_nobody_can_drain() {
+    let mut plan = pool(1);
+    plan.queues[0].drain_on_stop = true;
+    let mut stand = Stand::new(plan);
+    stand.give(&["a"]);
+    let Action::Spawn { proc, .. } = Stand::new(pool(1)).out[0] else { panic!() };
+    let orders = stand.tell(Event::SpawnFailed { proc, error: SpawnError { stage: Stage::Exec, errno: 2 } });
+    assert!(orders.iter().any(|order| matches!(order, Action::HandBack { .. })), "{orders:?}");
+}
+
+#[test]
+fn who_outlives_a_killed_leader_is_not_asked_to_go() {
+    let mut stand = Stand::new(plan(vec![], vec![], vec![worker("s", None)]));
+    let proc = stand.spawned();
+    stand.term();
+    stand.after(8_000);
+    stand.tell(Event::Exited { proc, status: KILLED, in_hand: false, usage: Usage::default() });
+    let orders = stand.tell(Event::MembersLeft { proc, count: 1 });
+    let kill = Action::Kill { proc, signal: Signal::KILL, target: Target::Members };
+    assert_eq!(orders, [kill, Action::CheckMembers { proc }]);
+    assert!(!stand.out.iter().any(|action| matches!(action, Action::Note(Note::Survivors { .. }))), "{:?}", stand.out);
+}
+
+#[test]
+fn no_replica_of_a_worker_that_was_given_up_is_started_again() {
+    let mut w = worker("w", None);
+    (w.replicas, w.on_give_up) = (2, OnGiveUp::Ignore);
+    let mut stand = Stand::new(plan(vec![], vec![], vec![w]));
+    let procs: Vec<ProcId> = stand.machine.instances.iter().filter_map(|instance| instance.proc()).collect();
+    stand.tell(Event::Spawned { proc: procs[1] });
+    stand.machine.workers[0].ever_ran = false;
+    stand.tell(Event::SpawnFailed { proc: procs[0], error: SpawnError { stage: Stage::Exec, errno: 2 } });
+    let orders = stand.dies(procs[1], KILLED, false);
+    assert_eq!(orders, [Action::Sweep { signal: Signal::TERM }], "the other one went on, and nothing follows it");
 }
 
 #[test]

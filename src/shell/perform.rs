@@ -1,7 +1,7 @@
 //! The machine's orders, carried out in their order. What comes of them are new facts.
 
 use super::notes;
-use super::pipes::{DRAIN, Standing};
+use super::pipes::{Hearing, Standing};
 use super::table::{Life, Proc, Topic, What};
 use super::turn::Shell;
 use crate::machine::{Action, Event, Note};
@@ -171,7 +171,7 @@ impl Shell {
     }
 
     fn forget(&mut self, id: ProcId) {
-        self.hear(id, DRAIN);
+        self.hear(id, Hearing::All);
         if let Some(proc) = self.table.remove(id)
             && let What::Source(source) = proc.what
         {
@@ -189,7 +189,7 @@ impl Shell {
 
     /// Writes every item pipe that has something, as far as it takes it.
     pub(super) fn write_items(&mut self) {
-        for id in std::mem::take(&mut self.items_due) {
+        for id in self.items_due.take() {
             let Some(proc) = self.table.get_mut(id) else { continue };
             let Some(items) = &mut proc.items else { continue };
             let (written, standing) = items.flush();

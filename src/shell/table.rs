@@ -99,6 +99,37 @@ impl Table {
     }
 }
 
+/// Incarnations that there is something to do on, each once, in ascending order. Mostly few, and told in order.
+#[derive(Debug, Default)]
+pub struct Due(Vec<ProcId>);
+
+impl Due {
+    pub fn insert(&mut self, id: ProcId) {
+        match self.0.last() {
+            Some(&last) if last == id => {}
+            Some(&last) if last > id => {
+                if let Err(at) = self.0.binary_search(&id) {
+                    self.0.insert(at, id);
+                }
+            }
+            Some(_) | None => self.0.push(id),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = ProcId> {
+        self.0.iter().copied()
+    }
+
+    /// Takes them all.
+    pub fn take(&mut self) -> Vec<ProcId> {
+        std::mem::take(&mut self.0)
+    }
+}
+
 /// What a readiness is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Topic {
@@ -145,6 +176,14 @@ impl Topic {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_due_is_told_once_and_in_order() {
+        let mut due = Due::default();
+        [3, 3, 9, 1, 9, 3, 2].into_iter().for_each(|id| due.insert(ProcId(id)));
+        assert_eq!(due.take(), [1, 2, 3, 9].map(ProcId));
+        assert!(due.is_empty());
+    }
 
     #[test]
     fn every_topic_reads_back_from_its_token() {

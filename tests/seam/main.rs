@@ -27,7 +27,7 @@ const AT_ONCE: usize = 10;
 const PATIENCE: Duration = Duration::from_secs(80);
 
 #[test]
-fn f23_one_run_as_asked() {
+fn one_run_as_asked() {
     let Ok(text) = std::env::var("EXEUNT_SEAM") else { return };
     let fault = Fault::parse(&text).expect("FILE:LINE NTH ERRNO once|place|ever");
     let plain = plain();
@@ -38,7 +38,7 @@ fn f23_one_run_as_asked() {
 
 /// Each call once, with one errno after the other.
 #[test]
-fn f23_every_call_fails_once() {
+fn f90_f92_f94_f95_every_call_fails_once() {
     if std::env::var_os("EXEUNT_SEAM").is_some() {
         return;
     }
@@ -53,7 +53,7 @@ fn f23_every_call_fails_once() {
 
 /// The first call of each place of the code, and with it every later one from there: as where a sandbox forbids it.
 #[test]
-fn f45_every_place_fails_for_ever() {
+fn f96_every_place_fails_for_ever() {
     if std::env::var_os("EXEUNT_SEAM").is_some() {
         return;
     }
@@ -66,7 +66,7 @@ fn f45_every_place_fails_for_ever() {
 /// From some call on nothing succeeds any more, of all the calls that we make ourselves. Nobody can be stopped or heard then; it
 /// must end all the same, and say why where it still can.
 #[test]
-fn f23_from_some_call_on_all_fail_for_ever() {
+fn from_some_call_on_all_fail_for_ever() {
     if std::env::var_os("EXEUNT_SEAM").is_some() {
         return;
     }
