@@ -12,6 +12,7 @@ use exeunt::sys::aside::aside;
 use exeunt::sys::init::{Inherited, first_steps};
 use exeunt::sys::members::{self, Member};
 use exeunt::sys::reap::{Reaped, reap_one};
+use exeunt::sys::secret::FileVariable;
 use exeunt::sys::signals::Signals;
 use exeunt::sys::spawn::{Birth, Born, Launch, birth, candidates, spawn};
 use exeunt::sys::{Pid, fds};
@@ -42,6 +43,7 @@ const OPEN: &str = r#"i=0; while [ $i -lt 300 ]; do [ -e /proc/$$/fd/$i ] && ech
 struct Want<'a> {
     ignore: SignalSet,
     block: SignalSet,
+    secrets: Vec<FileVariable>,
     identity: Identity,
     directory: Option<&'a CStr>,
     env: Vec<CString>,
@@ -63,6 +65,7 @@ fn start(argv: &[&str], want: &Want) -> Result<(Born, File), SpawnError> {
         directory: want.directory,
         ignore: want.ignore,
         block: want.block,
+        secrets: &want.secrets,
         identity: &want.identity,
         descriptors: &descriptors,
     })?;
@@ -395,6 +398,28 @@ alone! {
         reaped(first.pid);
     }
 
+    a_secret_is_read_with_our_rights_and_told_by_its_number, HERE, as_it_is, {
+        let made = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &[u8]| {
+            let path = made.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o400)).unwrap();
+            c_string(path.to_str().unwrap())
+        };
+        let secret = |name: &str, path: &CString| FileVariable { name: c_string(name), path: path.clone() };
+        let (short, long) = (file("short", b"one two\n"), file("long", &[b'x'; 100_000]));
+        let (empty, missing) = (file("empty", b""), c_string(made.path().join("missing").to_str().unwrap()));
+        let want = |secrets: Vec<FileVariable>| {
+            let identity = Identity { user: Some(account(12345)), ..Identity::default() };
+            Want { secrets, identity, env: vec![c_string("A=1")], ..Want::default() }
+        };
+        let secrets = vec![secret("S", &short), secret("L", &long), secret("E", &empty)];
+        let told = output(&["env"], &want(secrets));
+        assert_eq!(told, format!("A=1\nS=one two\nL={}\nE=\n", "x".repeat(100_000)));
+        let secrets = vec![secret("S", &short), secret("M", &missing)];
+        assert_eq!(failure(&["env"], &want(secrets)), (Stage::Secret(1), libc::ENOENT));
+    }
+
     the_directory_is_entered_as_the_user, HERE, as_it_is, {
         let shut = tempfile::tempdir().unwrap();
         std::fs::set_permissions(shut.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
@@ -442,6 +467,7 @@ alone! {
             directory: None,
             ignore: SignalSet::EMPTY,
             block: SignalSet::EMPTY,
+            secrets: &[],
             identity: &Identity::default(),
             descriptors: &[],
         };
@@ -738,6 +764,7 @@ fn start_without_files() -> Result<(), SpawnError> {
         directory: None,
         ignore: SignalSet::EMPTY,
         block: SignalSet::EMPTY,
+        secrets: &[],
         identity: &Identity::default(),
         descriptors: &[],
     };

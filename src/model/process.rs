@@ -39,14 +39,14 @@ impl fmt::Display for ExitStatus {
 /// The step of a spawn, in the order they are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// In the parent: reading this one of the program's secrets, counted from 0.
-    Secret(u16),
     /// In the parent: pipes, /dev/null.
     Prepare,
     Fork,
     Session,
     Descriptors,
     Signals,
+    /// Reading this one of the program's secrets, counted from 0.
+    Secret(u16),
     OomScore,
     Nice,
     Limit(Resource),
@@ -61,7 +61,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// The steps that a child tells of by number.
+    /// Those that are one step and not many.
     const PLAIN: [Stage; 14] = [
         Stage::Prepare,
         Stage::Fork,
@@ -78,29 +78,34 @@ impl Stage {
         Stage::ParentDeath,
         Stage::Exec,
     ];
-    /// Where the numbers of limits begin.
-    const LIMITS: u8 = 100;
+    /// Where the numbers of limits and of secrets begin.
+    const LIMITS: u32 = 100;
+    const SECRETS: u32 = 1000;
 
-    /// Every step; one secret stands for all.
+    /// Every step; two secrets stand for all.
     pub fn all() -> Vec<Stage> {
         let limits = Resource::ALL.into_iter().map(Stage::Limit);
-        [Stage::Secret(0)].into_iter().chain(Stage::PLAIN).chain(limits).collect()
+        Stage::PLAIN.into_iter().chain(limits).chain([0, 300].map(Stage::Secret)).collect()
     }
 
-    /// The number under which a child tells the step; [`Prepare`](Stage::Prepare)'s for steps that are not taken there.
-    /// Allocates nothing and cannot panic.
-    pub fn number(self) -> u8 {
-        let small = |at: Option<usize>| at.and_then(|at| u8::try_from(at).ok()).unwrap_or(0);
+    /// The number under which a child tells the step. Allocates nothing and cannot panic.
+    pub fn number(self) -> u32 {
+        let small = |at: Option<usize>| at.and_then(|at| u32::try_from(at).ok()).unwrap_or(0);
         match self {
+            Stage::Secret(number) => Stage::SECRETS + u32::from(number),
             Stage::Limit(limited) => Stage::LIMITS + small(Resource::ALL.iter().position(|&it| it == limited)),
             plain => small(Stage::PLAIN.iter().position(|&it| it == plain)),
         }
     }
 
-    pub fn from_number(number: u8) -> Option<Stage> {
+    pub fn from_number(number: u32) -> Option<Stage> {
+        if let Some(secret) = number.checked_sub(Stage::SECRETS) {
+            return u16::try_from(secret).ok().map(Stage::Secret);
+        }
+        let index = |number: u32| usize::try_from(number).ok();
         match number.checked_sub(Stage::LIMITS) {
-            Some(limit) => Resource::ALL.get(usize::from(limit)).copied().map(Stage::Limit),
-            None => Stage::PLAIN.get(usize::from(number)).copied(),
+            Some(limit) => Resource::ALL.get(index(limit)?).copied().map(Stage::Limit),
+            None => Stage::PLAIN.get(index(number)?).copied(),
         }
     }
 }
@@ -169,9 +174,9 @@ mod tests {
 
     #[test]
     fn every_step_of_a_child_is_found_by_its_number() {
-        for stage in Stage::all().into_iter().skip(1) {
+        for stage in Stage::all() {
             assert_eq!(Stage::from_number(stage.number()), Some(stage));
         }
-        assert_eq!([14, 99, 116, 255].map(Stage::from_number), [None; 4]);
+        assert_eq!([14, 99, 116, 999, 1000 + 65_536].map(Stage::from_number), [None; 5]);
     }
 }

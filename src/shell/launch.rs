@@ -1,12 +1,12 @@
 //! A start: pipes, descriptors, environment, then fork.
 
 use super::pipes::{ItemPipe, ReplyPipe};
-use super::secret;
 use super::table::{Life, Proc, What};
-use crate::model::plan::{Consumer, Log, Plan, Results, Role, Words};
+use crate::model::plan::{Consumer, Log, Plan, Results, Role, Secret, Words};
 use crate::model::{InstanceId, SpawnError, Stage};
 use crate::sys::fds::{self, Pipe};
 use crate::sys::permit;
+use crate::sys::secret::FileVariable;
 use crate::sys::spawn::{self, Launch};
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::OpenOptions;
@@ -60,7 +60,7 @@ impl Launcher {
         let ends = Ends::for_role(plan, instance).map_err(prepare)?;
         let program = plan.program(instance);
         let words = plan.words(instance);
-        let environment = self.environment.for_child(plan, instance, &words)?;
+        let environment = self.environment.for_child(plan, instance, &words);
         let strings = Strings::new(&words, &environment)?;
         let (standard_out, standard_err) = self.log(program.log);
         let stdout = ends.stdout.as_ref().map_or(standard_out.as_fd(), |pipe| pipe.write.as_fd());
@@ -72,6 +72,7 @@ impl Launcher {
         let born = spawn::spawn(&Launch {
             argv: &strings.argv,
             env: &strings.env,
+            secrets: &strings.secrets,
             candidates: &strings.candidates,
             directory: strings.directory.as_deref(),
             ignore: program.ignore_signals,
@@ -165,6 +166,7 @@ impl Ends {
 struct Strings {
     argv: Vec<CString>,
     env: Vec<CString>,
+    secrets: Vec<FileVariable>,
     candidates: Vec<CString>,
     directory: Option<CString>,
 }
@@ -175,7 +177,12 @@ impl Strings {
         let name = argv.first().ok_or(SpawnError { stage: Stage::Prepare, errno: EINVAL })?;
         let candidates = spawn::candidates(name, environment.get("PATH").map(OsStr::as_bytes));
         let directory = words.working_directory.as_ref().map(|path| c_string(path.as_os_str().as_bytes()));
-        Ok(Strings { env: environment.to_strings()?, candidates, directory: directory.transpose()?, argv })
+        let secret = |secret: &Secret| {
+            let (name, path) = (c_string(secret.name.as_bytes())?, c_string(secret.path.as_os_str().as_bytes())?);
+            Ok(FileVariable { name, path })
+        };
+        let secrets = words.secrets.iter().map(secret).collect::<Result<Vec<_>, SpawnError>>()?;
+        Ok(Strings { env: environment.to_strings()?, secrets, candidates, directory: directory.transpose()?, argv })
     }
 }
 
@@ -189,8 +196,9 @@ impl Environment {
         Environment(std::env::vars_os().filter(|(name, _)| !foreign(name)).collect())
     }
 
-    /// Ours where the file does not clear it, then what we tell the child, then what the file says, secrets last.
-    fn for_child(&self, plan: &Plan, instance: InstanceId, words: &Words) -> Result<Environment, SpawnError> {
+    /// Ours where the file does not clear it, then what we tell the child, then what the file says. Secrets are for the child
+    /// to read.
+    fn for_child(&self, plan: &Plan, instance: InstanceId, words: &Words) -> Environment {
         let program = plan.program(instance);
         let mut environment = if program.env_clear { Environment::default() } else { self.clone() };
         environment.set("PYTHONUNBUFFERED", "1");
@@ -209,12 +217,8 @@ impl Environment {
             environment.set("EXEUNT_EXIT_FD", "5");
         }
         words.env.iter().for_each(|(name, value)| environment.set(name, value));
-        for (secret, number) in words.secrets.iter().zip(0u16..) {
-            let value =
-                secret::read(&secret.path).map_err(|errno| SpawnError { stage: Stage::Secret(number), errno })?;
-            environment.set(&secret.name, OsStr::from_bytes(&value));
-        }
-        Ok(environment)
+        words.secrets.iter().for_each(|secret| environment.0.retain(|(name, _)| *name != *secret.name));
+        environment
     }
 
     fn set(&mut self, name: &str, value: impl AsRef<OsStr>) {

@@ -15,7 +15,6 @@ mod perform;
 mod pipes;
 mod report;
 mod results;
-mod secret;
 mod sources;
 mod table;
 mod turn;

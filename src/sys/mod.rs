@@ -8,6 +8,7 @@ pub mod init;
 pub mod members;
 pub mod memory;
 pub mod reap;
+pub mod secret;
 pub mod signals;
 pub mod spawn;
 pub mod threads;

@@ -151,10 +151,11 @@ fn birth(dice: &mut Dice) -> BirthFate {
     let errno = dice.pick(&[2, 11, 12, 13]);
     let error = SpawnError { stage, errno };
     match stage {
-        Stage::Secret(_) | Stage::Prepare | Stage::Fork => BirthFate::NoFork { error },
+        Stage::Prepare | Stage::Fork => BirthFate::NoFork { error },
         Stage::Session
         | Stage::Descriptors
         | Stage::Signals
+        | Stage::Secret(_)
         | Stage::OomScore
         | Stage::Nice
         | Stage::Limit(_)
