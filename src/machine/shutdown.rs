@@ -178,7 +178,7 @@ impl Machine {
             }
             match self.instances[id.index()].state {
                 State::Waiting | State::Due | State::Delayed => self.rest_unstarted(id, out),
-                State::Starting { proc } => self.abort_start(id, proc, out),
+                State::Starting { proc } => self.abort_start(id, proc, Purpose::Rest, out),
                 State::Aborting { .. } | State::Up(_) | State::Leaving(..) | State::Remains(..) | State::Resting(_) => {
                 }
             }
@@ -260,7 +260,7 @@ impl Machine {
             let reason = self.reason_for(id);
             match self.instances[id.index()].state {
                 State::Waiting | State::Due | State::Delayed => self.rest_unstarted(id, out),
-                State::Starting { proc } => self.abort_start(id, proc, out),
+                State::Starting { proc } => self.abort_start(id, proc, Purpose::Rest, out),
                 State::Up(_) => self.ask_to_leave(id, reason, Purpose::Rest, out),
                 State::Aborting { .. } | State::Leaving(..) | State::Remains(..) | State::Resting(_) => {}
             }

@@ -35,6 +35,7 @@ fn worker(name: &str, consumer: Option<Consumer>) -> WorkerPlan {
         on_give_up: OnGiveUp::Shutdown,
         after: vec![],
         level: 0,
+        ..WorkerPlan::plain("", Program::plain(vec![]))
     }
 }
 
@@ -566,4 +567,140 @@ fn late_words_of_an_old_incarnation_are_inert() {
     ] {
         assert_eq!(stand.tell(event.clone()), [], "{event:?}");
     }
+}
+
+/// `db`, and `web` that is after it.
+fn pair(change: impl FnOnce(&mut WorkerPlan, &mut WorkerPlan)) -> Plan {
+    let (mut db, mut web) = (worker("db", None), worker("web", None));
+    (web.after, web.level) = (vec![WorkerId(0)], 1);
+    change(&mut db, &mut web);
+    plan(vec![], vec![], vec![db, web])
+}
+
+fn spawns(orders: &Actions) -> Vec<ProcId> {
+    let spawns = orders.iter().filter_map(|order| match order {
+        Action::Spawn { proc, .. } => Some(*proc),
+        _ => None,
+    });
+    spawns.collect()
+}
+
+fn told_term(orders: &Actions, proc: ProcId) -> bool {
+    orders.contains(&Action::Kill { proc, signal: Signal::TERM, target: Target::Leader })
+}
+
+#[test]
+fn who_is_after_another_waits_until_that_says_it_is_ready() {
+    let mut stand = Stand::new(pair(|db, _| db.ready = Some(Ready::Notify)));
+    let Action::Spawn { proc: db, .. } = stand.out[0] else { panic!() };
+    assert_eq!(stand.tell(Event::Spawned { proc: db }), []);
+    assert_eq!(spawns(&stand.tell(Event::Notified { proc: db, notice: Notice::Ready })).len(), 1);
+    assert_eq!(stand.tell(Event::Notified { proc: db, notice: Notice::Ready }), [], "twice is harmless");
+}
+
+#[test]
+fn a_worker_that_is_not_ready_in_time_is_stopped_and_started_again() {
+    let mut stand = Stand::new(pair(|db, _| {
+        db.ready = Some(Ready::Fd(3));
+        db.start_timeout = Some(secs(30));
+    }));
+    let db = stand.spawned();
+    assert!(told_term(&stand.after(30_000), db));
+    let orders = stand.dies(db, ExitStatus::Exited(0), false);
+    assert_eq!(spawns(&orders).len(), 1, "the first restart is at once");
+}
+
+#[test]
+fn a_start_that_hangs_before_exec_is_ended_and_tried_again() {
+    let mut stand = Stand::new(pair(|db, _| db.start_timeout = Some(secs(30))));
+    let Action::Spawn { proc: db, .. } = stand.out[0] else { panic!() };
+    let orders = stand.after(30_000);
+    assert_eq!(orders, [Action::Kill { proc: db, signal: Signal::KILL, target: Target::Unborn }]);
+    assert_eq!(spawns(&stand.dies(db, KILLED, false)).len(), 1);
+}
+
+#[test]
+fn a_probe_is_put_until_it_is_answered_by_yes() {
+    let probe = Probe::Tcp("127.0.0.1:80".parse().unwrap());
+    let mut stand = Stand::new(pair(|db, _| db.ready = Some(Ready::Probe(probe))));
+    let Action::Spawn { proc: db, .. } = stand.out[0] else { panic!() };
+    let asked = |orders: &Actions| matches!(orders[..], [Action::Ask { question: Question::Ready, .. }]);
+    assert!(asked(&stand.tell(Event::Spawned { proc: db })));
+    assert_eq!(stand.tell(Event::Answered { proc: db, question: Question::Ready, yes: false }), []);
+    assert!(asked(&stand.after(200)));
+    let orders = stand.tell(Event::Answered { proc: db, question: Question::Ready, yes: true });
+    assert_eq!(spawns(&orders).len(), 1);
+}
+
+#[test]
+fn who_waits_for_a_oneshot_waits_for_its_good_end() {
+    let mut stand = Stand::new(pair(|db, web| {
+        db.kind = Kind::Oneshot;
+        web.requires = vec![WorkerId(0)];
+    }));
+    let db = stand.spawned();
+    assert_eq!(stand.dies(db, ExitStatus::Exited(1), false).len(), 1, "tried again, and nobody else started");
+    let db = stand.spawned();
+    let orders = stand.dies(db, ExitStatus::Exited(0), false);
+    let web = spawns(&orders)[0];
+    assert_eq!(stand.machine.plan.instance_name(stand.machine.slot(web).unwrap()), "web.0");
+}
+
+#[test]
+fn who_requires_another_falls_with_it_and_comes_back_with_it() {
+    let mut stand = Stand::new(pair(|_, web| web.requires = vec![WorkerId(0)]));
+    let db = stand.spawned();
+    let web = stand.spawned();
+    let event = Event::Exited { proc: db, status: KILLED, in_hand: false, usage: Usage::default() };
+    assert!(told_term(&stand.tell(event), web));
+    assert_eq!(stand.dies(web, ExitStatus::Exited(0), false), [], "it waits for the other");
+    let db = spawns(&stand.tell(Event::MembersGone { proc: db }))[0];
+    assert_eq!(spawns(&stand.tell(Event::Spawned { proc: db })).len(), 1);
+}
+
+#[test]
+fn who_requires_one_that_rests_for_good_rests_too() {
+    let mut stand = Stand::new(pair(|_, web| web.requires = vec![WorkerId(0)]));
+    let db = stand.spawned();
+    let web = stand.spawned();
+    stand.tell(Event::Exited { proc: db, status: ExitStatus::Exited(0), in_hand: false, usage: Usage::default() });
+    stand.tell(Event::MembersGone { proc: db });
+    let orders = stand.dies(web, ExitStatus::Exited(0), false);
+    assert_eq!(orders, [Action::Sweep { signal: Signal::TERM }], "nobody is left: the run is over");
+}
+
+#[test]
+fn a_silent_watchdog_and_a_failing_health_probe_stop_the_worker() {
+    let probe = Probe::Command(vec!["true".into()]);
+    let health = Health { probe, interval: secs(10), timeout: secs(1), failures: 2 };
+    let mut stand = Stand::new(pair(|db, _| (db.health, db.watchdog) = (Some(health), Some(secs(25)))));
+    let db = stand.spawned();
+    let ask = Action::Ask { proc: db, question: Question::Health, timeout: secs(1) };
+    let no = || Event::Answered { proc: db, question: Question::Health, yes: false };
+    assert!(stand.after(10_000).contains(&ask));
+    assert_eq!(stand.tell(no()), []);
+    assert!(stand.after(10_000).contains(&ask));
+    stand.tell(Event::Notified { proc: db, notice: Notice::Watchdog });
+    assert!(told_term(&stand.tell(no()), db), "the second no in a row");
+    let db = spawns(&stand.dies(db, ExitStatus::Exited(0), false))[0];
+    stand.tell(Event::Spawned { proc: db });
+    let mut told = false;
+    for _ in 0..5 {
+        told |= told_term(&stand.after(5_000), db);
+        stand.tell(Event::Answered { proc: db, question: Question::Health, yes: true });
+    }
+    assert!(told, "25 s of silence");
+}
+
+#[test]
+fn more_time_is_given_to_who_asks_for_it() {
+    let mut stand = Stand::new(pair(|db, _| {
+        db.ready = Some(Ready::Notify);
+        db.start_timeout = Some(secs(30));
+    }));
+    let db = stand.spawned();
+    stand.now = stand.now + secs(29);
+    stand.tell(Event::Notified { proc: db, notice: Notice::Extend(secs(60)) });
+    assert_eq!(stand.after(59_999), []);
+    assert!(told_term(&stand.after(1), db));
 }

@@ -13,6 +13,7 @@ mod messages;
 mod notes;
 mod perform;
 mod pipes;
+mod ready;
 mod report;
 mod results;
 mod sources;

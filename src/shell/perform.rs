@@ -58,6 +58,8 @@ impl Shell {
             }
             Action::Tell { proc, reason, next } => self.tell(proc, reason, next),
             Action::Kill { proc, signal, target } => self.kill(proc, signal, target, round),
+            // No file can ask for a probe yet; one that is not there is not answered by yes.
+            Action::Ask { proc, question, .. } => self.facts.push(Event::Answered { proc, question, yes: false }),
             Action::CheckMembers { proc } => _ = round.asked.insert(proc),
             Action::Forget { proc } => self.forget(proc),
             Action::Pause { source } => self.sources.pause(source, true),
@@ -130,6 +132,12 @@ impl Shell {
         match &proc.replies {
             Some(pipe) => {
                 registry.register(&mut SourceFd(&pipe.read.as_raw_fd()), Topic::Words(id).token(), Interest::READABLE)
+            }
+            None => Ok(()),
+        }?;
+        match &proc.ready {
+            Some(pipe) => {
+                registry.register(&mut SourceFd(&pipe.as_raw_fd()), Topic::Ready(id).token(), Interest::READABLE)
             }
             None => Ok(()),
         }

@@ -27,6 +27,8 @@ use std::time::Duration;
 const REAPED_A_TURN: usize = 512;
 /// Rounds of telling and performing in one turn at most.
 const ROUNDS_A_TURN: usize = 64;
+/// A thread that could not be had is asked for again after this long.
+const THREADS_AGAIN: Duration = Duration::from_millis(100);
 /// Room for so many facts and orders is kept from turn to turn.
 const KEPT: usize = 512;
 
@@ -57,6 +59,8 @@ pub struct Shell {
     pub(super) births_due: Due,
     pub(super) words_due: Due,
     pub(super) items_due: Due,
+    /// Readiness pipes that somebody wrote to.
+    pub(super) ready_due: Due,
     /// Somebody died or a source ended: the dead may be gone.
     pub(super) look_due: bool,
     pub(super) outcome: Option<Box<Report>>,
@@ -91,6 +95,7 @@ impl Shell {
             births_due: Due::default(),
             words_due: Due::default(),
             items_due: Due::default(),
+            ready_due: Due::default(),
             look_due: false,
             outcome: None,
             plan,
@@ -131,6 +136,9 @@ impl Shell {
             let now = clock::now();
             self.machine.deadline().map(|deadline| deadline.since(now))
         };
+        let stranded = self.sinks.are_stranded() || self.disk.is_stranded() || messages().are_stranded();
+        let timeout =
+            if stranded { Some(timeout.map_or(THREADS_AGAIN, |span| span.min(THREADS_AGAIN))) } else { timeout };
         match self.poll.poll(&mut self.readiness, timeout) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -143,6 +151,10 @@ impl Shell {
                 Topic::News => {}
                 Topic::Stdin => self.sources.stdin_ready(),
                 Topic::Birth(id) => self.births_due.insert(id),
+                Topic::Ready(id) => {
+                    self.births_due.insert(id);
+                    self.ready_due.insert(id);
+                }
                 Topic::Items(id) => self.items_due.insert(id),
                 Topic::Words(id) => {
                     // Who speaks was born, even where the news of it did not fit into this poll.
@@ -167,6 +179,7 @@ impl Shell {
             || !self.facts.is_empty()
             || !self.births_due.is_empty()
             || !self.items_due.is_empty()
+            || !self.ready_due.is_empty()
             || audible.any(|what| !is_choked(sinks, what))
             || wants_turn
     }
@@ -183,6 +196,7 @@ impl Shell {
         // Before the signals: whoever runs by now is told to leave, not killed like one that has run nothing yet.
         self.hear_births(&dead);
         self.facts.extend(signals);
+        self.hear_readiness();
         self.write_items();
         self.hear_words(&dead);
         let told = self.facts.len();

@@ -81,7 +81,7 @@ time_t time(time_t *at) {
 
 #[test]
 fn f33_a_wall_clock_that_jumps_by_years_has_no_effect() {
-    if !has(Need::Compiler) {
+    if !has(Need::CCompiler) {
         return;
     }
     let sandbox = timed();

@@ -1,5 +1,6 @@
 //! The real binary, real signals, real processes. Each test has a directory and a mark of its own, waits for words and
-//! never for time, and ends by making sure that nobody is left behind. Workers are POSIX sh and Python without libraries.
+//! never for time, and ends by making sure that nobody is left behind. Workers are POSIX sh and Python without libraries;
+//! those of `languages` are the examples.
 #![cfg(feature = "os")]
 
 mod boot;
@@ -17,10 +18,12 @@ mod faults_terminal;
 mod identity;
 mod idle;
 mod killed;
+mod languages;
 mod large_items;
 mod lease;
 mod members;
 mod misbehaviour;
+mod order;
 mod pid_one;
 mod queue;
 mod report;

@@ -8,6 +8,7 @@ mod pty;
 mod run;
 mod sandbox;
 
+pub use lines::Lines;
 pub use outcome::Outcome;
 pub use processes::{children, context_switches, marked, send, state};
 pub use run::Run;
@@ -53,8 +54,10 @@ pub fn has(what: Need) -> bool {
         Need::Strace => {
             (runs(&["strace", "-qq", "-o", "/dev/null", "true"]), "strace is not there, or not allowed here")
         }
-        Need::Compiler => (runs(&["cc", "--version"]), "there is no C compiler"),
         Need::TimeNamespace => (runs(&["unshare", "--time", "--fork", "true"]), "unshare --time is not allowed here"),
+        Need::Node => (runs(&["node", "--version"]), "node is not there"),
+        Need::CCompiler => (runs(&["cc", "--version"]), "cc is not there"),
+        Need::RustCompiler => (runs(&["rustc", "--version"]), "rustc is not there"),
     };
     if !found {
         assert!(std::env::var_os("CI").is_none(), "nothing is skipped in CI, but {reason}");
@@ -69,8 +72,10 @@ pub enum Need {
     PidNamespace,
     Root,
     Strace,
-    Compiler,
     TimeNamespace,
+    Node,
+    CCompiler,
+    RustCompiler,
 }
 
 fn pid_namespace() -> bool {
