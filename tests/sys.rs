@@ -287,7 +287,7 @@ alone! {
     }
 
     what_is_wrong_before_the_fork_is_told_at_once, HERE, as_it_is, {
-        let more = vec![None; 4];
+        let more = vec![None; 8];
         let told = start(&["true"], &Want { more, ..Want::default() }).map(drop);
         assert_eq!(told, Err(SpawnError { stage: Stage::Prepare, errno: libc::EINVAL }));
         assert!(reap_one().is_none());
