@@ -220,8 +220,7 @@ impl ReplyPipe {
                 // end of file that came with these bytes shows when the members of its writers are gone.
                 Ok(if length < scratch.len() { Standing::Waiting } else { Standing::More })
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Standing::Waiting),
-            Err(_) => Ok(Standing::Ended),
+            Err(error) => cannot_read(error),
         }
     }
 
@@ -235,18 +234,32 @@ impl ReplyPipe {
                     left = left.saturating_sub(length);
                     self.reader.feed(scratch.get(..length).unwrap_or_default(), &mut tell)?;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Standing::Waiting),
-                // Deaf to the worker, we would wait for ever for what it says.
-                Err(error) => return Err(Garbled(format!("(it cannot be read: {error})").into_bytes())),
+                Err(error) => return cannot_read(error),
             }
         }
         Ok(Standing::More)
     }
 }
 
+/// Deaf to a worker, we would wait for ever for what it says: it is stopped, as one that says nonsense.
+fn cannot_read(error: io::Error) -> Result<Standing, Garbled> {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => Ok(Standing::Waiting),
+        _ => Err(Garbled(format!("(it cannot be read: {error})").into_bytes())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reply_pipe_that_cannot_be_read_is_a_protocol_error() {
+        // The wrong end: EBADF.
+        let wrong = || ReplyPipe::new(fds::pipe().unwrap().write);
+        assert!(wrong().hear(&mut [0; 8], |_| ()).is_err());
+        assert!(wrong().drain(&mut [0; 8], |_| ()).is_err());
+    }
 
     fn token(seq: u64) -> Token {
         Token { seq, delivery: 1 }
