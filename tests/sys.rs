@@ -336,7 +336,7 @@ alone! {
         assert!(told.ends_with("500\n7\n0027\n"), "{told}");
     }
 
-    f112_without_a_word_a_child_has_what_we_were_started_with,
+    f39_f112_without_a_word_a_child_has_what_we_were_started_with,
     ["prlimit", "--nofile=777:888", "nice", "-n", "3", "setpriv", "--groups=5,6", "choom", "-n", "300", "--"], as_it_is, {
         let script = "grep -E 'Groups|NoNew' /proc/self/status; ulimit -Sn; ulimit -Hn; nice; cat /proc/self/oom_score_adj";
         let told = output(&["sh", "-c", script], &Want::default());
@@ -440,7 +440,7 @@ alone! {
     }
 
     what_is_wrong_before_the_fork_is_told_at_once, HERE, as_it_is, {
-        let more = vec![None; 4];
+        let more = vec![None; 8];
         let told = start(&["true"], &Want { more, ..Want::default() }).map(drop);
         assert_eq!(told, Err(SpawnError { stage: Stage::Prepare, errno: libc::EINVAL }));
         assert!(reap_one().is_none());
