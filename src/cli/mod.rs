@@ -3,10 +3,12 @@
 mod args;
 mod check;
 mod describe;
+mod dotenv;
 mod executable;
 mod file;
 mod init;
 mod print;
+mod rights;
 mod run;
 
 use args::{Arguments, Command, LogLevel};

@@ -62,8 +62,6 @@ pub struct InitOptions {
     pub rewrites: Vec<(Signal, Option<Signal>)>,
     /// A stop signal begins the ladder instead of being passed on.
     pub stops: bool,
-    /// What the kernel sends the program if we die.
-    pub parent_death: Option<Signal>,
     /// Each orphan that is reaped is worth a warning.
     pub warn_reaping: bool,
     pub suspend: Suspend,

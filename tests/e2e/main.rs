@@ -16,6 +16,7 @@ mod faults_spawn;
 mod faults_stop;
 mod faults_terminal;
 mod forward;
+mod identity;
 mod idle;
 mod init;
 mod init_names;

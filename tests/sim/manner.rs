@@ -147,12 +147,25 @@ fn obedient(dice: &mut Dice) -> Manner {
 }
 
 fn birth(dice: &mut Dice) -> BirthFate {
-    let stage = dice.pick(&Stage::ALL);
+    let stage = dice.pick(&Stage::all());
     let errno = dice.pick(&[2, 11, 12, 13]);
     let error = SpawnError { stage, errno };
     match stage {
         Stage::Prepare | Stage::Fork => BirthFate::NoFork { error },
-        Stage::Session | Stage::Descriptors | Stage::Signals | Stage::Directory | Stage::Exec => {
+        Stage::Session
+        | Stage::Descriptors
+        | Stage::Signals
+        | Stage::Secret(_)
+        | Stage::OomScore
+        | Stage::Nice
+        | Stage::Limit(_)
+        | Stage::Groups
+        | Stage::Group
+        | Stage::User
+        | Stage::Privileges
+        | Stage::Directory
+        | Stage::ParentDeath
+        | Stage::Exec => {
             let after = dice.millis(0, 3000);
             if dice.percent(50) { BirthFate::Executes { after } } else { BirthFate::Fails { after, error } }
         }

@@ -9,7 +9,7 @@ use super::args::{Init as Arguments, LogLevel};
 use crate::model::plan::{
     Backoff, End, Init, KillMode, Place, Plan, Program, Restart, Role, Rung, StartLimit, Step, WorkerPlan,
 };
-use crate::model::{Signal, SignalSet, WorkerId};
+use crate::model::{Identity, Signal, SignalSet, WorkerId};
 use crate::shell::{self, InitOptions, ReportFormat, RunOptions, Suspend};
 use crate::sys::init::{Inherited, die_with, first_steps, parent_pid};
 use log::LevelFilter;
@@ -114,7 +114,6 @@ fn run(request: Request) -> u8 {
             argv: request.argv,
             rewrites: request.rewrites,
             stops: request.stop.is_some(),
-            parent_death: request.parent_death,
             warn_reaping: request.warn_reaping,
             suspend: request.suspend,
         }),
@@ -138,6 +137,7 @@ fn plan(request: &Request, inherited: &Inherited) -> Plan {
         place: if request.single_child { Place::Beside } else { Place::Terminal },
         ladder,
         kill_mode: if request.group { KillMode::Group } else { KillMode::Mixed },
+        identity: Identity { parent_death: request.parent_death, ..Identity::default() },
         ..Program::plain(command)
     };
     let worker = WorkerPlan {

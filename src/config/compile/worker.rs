@@ -64,7 +64,7 @@ impl Linker<'_> {
         };
         let (restart_delay, restart_reset_after) =
             self.restart_delay(pick(&keys.restart_delay, &defaults.restart_delay));
-        let mut program = self.program(&keys.into(), &defaults.into(), ladder);
+        let mut program = self.program(&keys.into(), &defaults.into(), ladder, Some(&name.value));
         if keys.terminal.value().is_some_and(|flag| flag.0) {
             program.place = Place::Terminal;
         }
@@ -78,7 +78,7 @@ impl Linker<'_> {
             name: name.value.clone(),
             program,
             replicas: small(pick(&keys.replicas, &defaults.replicas).map_or(1, |count| count.value.0)),
-            consumer: queue.map(|queue| self.consumer(queue, keys, defaults)),
+            consumer: queue.map(|queue| self.consumer(name, queue, keys, defaults)),
             restart: pick(&keys.restart, &defaults.restart).map_or(restart, |word| word.value.0),
             restart_delay,
             restart_reset_after,
@@ -115,9 +115,11 @@ impl Linker<'_> {
         }
     }
 
-    fn consumer(&mut self, queue: QueueId, keys: &Worker, defaults: &Worker) -> Consumer {
+    fn consumer(&mut self, name: &At<String>, queue: QueueId, keys: &Worker, defaults: &Worker) -> Consumer {
         let results = pick(&keys.results, &defaults.results);
-        Consumer {
+        // All its instances write to the same place.
+        self.scope.worker = Some(name.value.clone());
+        let consumer = Consumer {
             queue,
             framing: Framing::Line,
             prefetch: small(pick(&keys.prefetch, &defaults.prefetch).map_or(1, |count| count.value.0)),
@@ -127,7 +129,9 @@ impl Linker<'_> {
                 Some((Results::File(path), span)) => Results::File(self.path(&path.to_string_lossy(), span)),
             },
             max_items: pick(&keys.max_items, &defaults.max_items).map(|count| count.value.0),
-        }
+        };
+        self.scope.worker = None;
+        consumer
     }
 
     fn restart_delay(&mut self, table: Option<&At<RestartDelayTable>>) -> (Backoff, Duration) {
