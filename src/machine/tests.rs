@@ -827,3 +827,20 @@ fn more_time_is_given_to_who_asks_for_it() {
     assert_eq!(stand.after(59_999), []);
     assert!(told_term(&stand.after(1), db));
 }
+
+#[test]
+fn the_line_of_an_empty_queue_does_not_grow_with_the_deaths_of_its_worker() {
+    let mut idle = pool(1);
+    idle.workers[0].start_limit = None;
+    let mut stand = Stand::new(idle);
+    for _ in 0..10 {
+        let proc = stand.spawned();
+        stand.tell(Event::Exited { proc, status: ExitStatus::Exited(1), in_hand: false, usage: Usage::default() });
+        stand.tell(Event::MembersGone { proc });
+        while !stand.out.iter().any(|action| matches!(action, Action::Spawn { .. })) {
+            stand.after(500);
+        }
+    }
+    stand.spawned();
+    assert_eq!(stand.machine.queues[0].line.len(), 1);
+}
