@@ -212,6 +212,9 @@ impl Shell {
     /// Finds out all that happened, in the order in which it is told.
     fn gather(&mut self, signalled: bool) {
         let signals = if signalled { self.hear_signals() } else { Vec::new() };
+        if !signals.is_empty() {
+            self.ask_after_the_unborn();
+        }
         let dead = self.reap();
         // Before the signals: whoever runs by now is told to leave, not killed like one that has run nothing yet.
         self.hear_births(&dead);
@@ -274,6 +277,13 @@ impl Shell {
         }
         self.look_due |= !dead.is_empty();
         dead
+    }
+
+    /// A signal is read a little after the poll ended: who began to run before it was sent may have done so in that moment, and the
+    /// poll could not tell.
+    fn ask_after_the_unborn(&mut self) {
+        let unborn = self.table.iter().filter(|(_, proc)| matches!(proc.life, Life::Unborn { .. }));
+        unborn.for_each(|(id, _)| self.births_due.insert(id));
     }
 
     fn hear_births(&mut self, dead: &[(Option<ProcId>, Reaped)]) {
