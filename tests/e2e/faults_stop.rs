@@ -1,6 +1,6 @@
 //! F48, F145: the order of a start, and a stop with a thousand items waiting.
 
-use crate::support::{Outcome, Sandbox, numbered, pool, sorted, text};
+use crate::support::{Need, Outcome, Sandbox, has, numbered, pool, send, sorted, text};
 use nix::sys::signal::Signal;
 
 const ITEMS: usize = 1000;
@@ -45,6 +45,25 @@ fn f145_a_thousand_waiting_items_are_worked_off_where_the_file_says_so() {
     let outcome = stopped_with_a_thousand("drain-on-stop = true");
     outcome.expect_code(0);
     assert_eq!(outcome.results().len(), ITEMS, "{outcome}");
+}
+
+/// The worker's exec, its first word and TERM all come between the end of our wait and the look at what came: it runs, so it is
+/// told to leave and not killed. strace holds back the end of our first waits.
+#[test]
+fn f49_f59_a_worker_whose_exec_is_not_reported_yet_is_told_and_not_killed() {
+    if !has(Need::Strace) {
+        return;
+    }
+    let sandbox = Sandbox::new("[worker.w]\ncommand = [\"sh\", \"w.sh\"]\nstop = [\"TERM 40s\"]\n");
+    sandbox.file("w.sh", "trap 'echo bye >>bye; exit 0' TERM; echo up >&2; while :; do sleep 0.02; done\n");
+    let hold = "inject=epoll_wait,epoll_pwait:delay_exit=400000:when=1..2";
+    let run = sandbox.launch().under(&["strace", "-qq", "-o", "strace.out", "-e", hold]).start();
+    run.wait_for_line("up");
+    send(run.inner_pid(), Signal::SIGTERM);
+    let outcome = run.finish();
+    outcome.expect_code(0);
+    assert_eq!(sandbox.read("bye"), "bye\n", "{outcome}");
+    assert!(sandbox.read("strace.out").contains("(DELAYED)"));
 }
 
 /// Whoever is started after another sees it run already.
