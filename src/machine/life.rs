@@ -101,6 +101,9 @@ impl Machine {
     }
 
     fn start_failed(&mut self, id: InstanceId, error: SpawnError, out: &mut Actions) {
+        if !self.may_start(id) {
+            return self.rest_as_it_was(id, out);
+        }
         let prospect = prospect(error);
         let Some(worker) = self.worker_of(id) else {
             return if prospect == Prospect::Shortage {
@@ -151,8 +154,12 @@ impl Machine {
         }
     }
 
-    /// Whether a new incarnation is wanted at all: not in a stop, but for the workers of a queue that is worked off.
+    /// Whether a new incarnation is wanted at all: not of a worker that was given up, and not in a stop, but for the workers of
+    /// a queue that is worked off.
     fn may_start(&self, id: InstanceId) -> bool {
+        if self.worker_of(id).is_some_and(|worker| self.workers[worker.index()].gave_up) {
+            return false;
+        }
         match &self.phase {
             Phase::Running => true,
             Phase::Stopping(stop) => stop.drains(self, id),

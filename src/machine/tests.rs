@@ -526,3 +526,28 @@ fn late_words_of_an_old_incarnation_are_inert() {
         assert_eq!(stand.tell(event.clone()), [], "{event:?}");
     }
 }
+
+#[test]
+fn a_worker_that_was_given_up_is_not_started_again_when_its_last_replica_dies() {
+    let mut service = worker("s", None);
+    (service.replicas, service.on_give_up) = (2, OnGiveUp::Ignore);
+    service.start_limit = Some(StartLimit { burst: 1, interval: secs(60) });
+    let other = worker("t", None);
+    let mut stand = Stand::new(plan(vec![], vec![], vec![service, other]));
+    let procs: Vec<ProcId> = stand
+        .out
+        .iter()
+        .filter_map(|action| match action {
+            Action::Spawn { proc, .. } => Some(*proc),
+            _ => None,
+        })
+        .collect();
+    procs.iter().for_each(|&proc| _ = stand.tell(Event::Spawned { proc }));
+    for &proc in &procs[..2] {
+        stand.tell(Event::Exited { proc, status: ExitStatus::Exited(1), in_hand: false, usage: Usage::default() });
+        let orders = stand.tell(Event::MembersGone { proc });
+        assert!(orders.is_empty(), "{orders:?}");
+    }
+    let given_up = stand.machine.instances[..2].iter().all(Instance::is_resting);
+    assert!(given_up, "{:?}", stand.machine.instances);
+}
