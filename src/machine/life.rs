@@ -241,6 +241,7 @@ impl Machine {
         // While its items are given back the slot is nobody's; it is due, delayed or at rest before this event is over.
         self.instances[id.index()].state = State::Waiting;
         let ran = remains.died.since(life.since);
+        self.leave_the_line(id, &life);
         let (items, proven) =
             life.work.map_or((Default::default(), false), |mut work| (work.leases.drain(), work.proven));
         let counts = self.give_back(id, items, &remains, out);

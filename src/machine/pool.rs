@@ -6,7 +6,7 @@
 
 use super::Machine;
 use super::action::{Action, Actions, DeathReason};
-use super::instance::State;
+use super::instance::{Life, State};
 use super::queue::{Gate, Item};
 use super::timers::Key;
 use crate::model::plan::Consumer;
@@ -24,6 +24,15 @@ impl Machine {
             self.queues[consumer.queue.index()].line.push_back(id);
         }
         self.dispatch(consumer.queue, out);
+    }
+
+    /// The next incarnation stands in the line for itself: where a queue is empty nobody's turn comes, and the line of a worker
+    /// that dies again and again would grow.
+    pub(super) fn leave_the_line(&mut self, id: InstanceId, life: &Life) {
+        let in_line = life.work.as_ref().is_some_and(|work| work.in_line);
+        if let (true, Some(consumer)) = (in_line, self.plan.consumer(id)) {
+            self.queues[consumer.queue.index()].line.retain(|&other| other != id);
+        }
     }
 
     /// Gives out what can be given out.

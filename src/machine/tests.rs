@@ -551,3 +551,20 @@ fn a_worker_that_was_given_up_is_not_started_again_when_its_last_replica_dies() 
     let given_up = stand.machine.instances[..2].iter().all(Instance::is_resting);
     assert!(given_up, "{:?}", stand.machine.instances);
 }
+
+#[test]
+fn the_line_of_an_empty_queue_does_not_grow_with_the_deaths_of_its_worker() {
+    let mut idle = pool(1);
+    idle.workers[0].start_limit = None;
+    let mut stand = Stand::new(idle);
+    for _ in 0..10 {
+        let proc = stand.spawned();
+        stand.tell(Event::Exited { proc, status: ExitStatus::Exited(1), in_hand: false, usage: Usage::default() });
+        stand.tell(Event::MembersGone { proc });
+        while !stand.out.iter().any(|action| matches!(action, Action::Spawn { .. })) {
+            stand.after(500);
+        }
+    }
+    stand.spawned();
+    assert_eq!(stand.machine.queues[0].line.len(), 1);
+}
