@@ -112,7 +112,7 @@ impl Machine {
                 feeding.paused = false;
                 out.push(Action::Resume { source });
             }
-        } else if !feeding.paused && !feeding.ended {
+        } else if !feeding.paused && !feeding.ended && !feeding.straight {
             feeding.paused = true;
             out.push(Action::Pause { source });
         }

@@ -568,3 +568,17 @@ fn the_line_of_an_empty_queue_does_not_grow_with_the_deaths_of_its_worker() {
     stand.spawned();
     assert_eq!(stand.machine.queues[0].line.len(), 1);
 }
+
+#[test]
+fn standard_input_that_goes_straight_to_the_leftovers_is_not_held_back_by_a_full_queue() {
+    let mut full = pool(1);
+    (full.queues[0].size, full.queues[0].drain_on_stop) = (1, true);
+    full.queues[0].leftovers = Some("left.txt".into());
+    let mut stand = Stand::new(full);
+    stand.spawned();
+    assert!(stand.give(&["a", "b"]).contains(&Action::Pause { source: SourceId(0) }));
+    let orders = stand.tell(Event::Signalled { signal: Signal::TERM, meaning: Meaning::Stop });
+    let paused = orders.iter().filter(|action| matches!(action, Action::Pause { .. })).count();
+    assert!(orders.contains(&Action::Resume { source: SourceId(0) }) && paused == 0, "{orders:?}");
+    assert_eq!(stand.give(&["c"]), [Action::HandBack { queue: QueueId(0), payload: Payload::from(&b"c"[..]) }]);
+}
