@@ -14,7 +14,7 @@ use crate::model::{ExitStatus, InstanceId, ProcId, SpawnError, Time, WorkerId};
 use std::time::Duration;
 
 /// Starts under way at once, at most: a thousand workers must not keep a stop waiting.
-const STARTS_AT_ONCE: usize = 64;
+pub(super) const STARTS_AT_ONCE: usize = 64;
 
 /// A source's start is tried again like this when the machine is short of something.
 const SOURCE_BACKOFF: Backoff =
