@@ -46,7 +46,7 @@ fn no_difference(differences: Vec<String>) {
 }
 
 #[test]
-fn every_bad_file_is_refused_with_its_messages() {
+fn f28_f109_f118_every_bad_file_is_refused_with_its_messages() {
     let folder = Path::new(ROOT).join("tests/config/bad");
     let names = files(&folder);
     assert!(names.len() > 40, "only {} bad files were found", names.len());
@@ -75,9 +75,9 @@ fn every_good_file_is_told_as_a_plan_with_its_warnings() {
     no_difference(differences);
 }
 
-/// Files that are made here, since a repository would not keep them well. F117, F118, F119.
+/// Files that are made here, since a repository would not keep them well.
 #[test]
-fn what_is_no_text_file_is_refused_with_a_message_of_its_own() {
+fn f117_f118_f119_what_is_no_text_file_is_refused_with_a_message_of_its_own() {
     let expected = Path::new(ROOT).join("tests/config/bad/made");
     let made = tempfile::tempdir().expect("there is room");
     let utf16 = "[worker.w]\n".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
@@ -127,9 +127,9 @@ fn refused(folder: &Path, name: &str, expected: &Path) -> Option<String> {
     compare(&expected.join(file), &text(&output.stderr))
 }
 
-/// F119: 0 as permissions says nothing to root.
+/// 0 as permissions says nothing to root.
 #[test]
-fn an_unreadable_file_is_refused() {
+fn f119_an_unreadable_file_is_refused() {
     let made = tempfile::tempdir().expect("there is room");
     let path = made.path().join("exeunt.toml");
     std::fs::write(&path, "[worker.w]\ncommand = ['true']\n").expect("it can be written");

@@ -7,6 +7,7 @@
 mod support;
 
 use exeunt::model::{ExitStatus, Signal, SignalSet, SpawnError, Stage};
+use exeunt::sys::aside::aside;
 use exeunt::sys::init::{Inherited, first_steps};
 use exeunt::sys::members::{self, Member};
 use exeunt::sys::reap::{Reaped, reap_one};
@@ -341,6 +342,28 @@ alone! {
         assert_eq!(birth(born.report.as_fd()), Birth::Executed, "its death tells the rest");
         assert_eq!(pipe.read(&mut [0; 8]).unwrap(), 0);
         drop(dead);
+    }
+
+    f16_a_look_that_hangs_is_given_up_and_leaves_nobody, ["unshare", "--mount"], as_it_is, {
+        first_steps();
+        let directory = tempfile::tempdir().unwrap();
+        let dead = support::dead_file_system(directory.path());
+        let program = directory.path().join("program");
+        let look = aside(Duration::from_millis(50), || format!("{:?}", std::fs::metadata(&program)).into_bytes());
+        assert_eq!(look.answer.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!((look.left, reap_one()), (None, None));
+        drop(dead);
+    }
+
+    a_look_tells_its_whole_answer_and_leaves_nobody, HERE, as_it_is, {
+        first_steps();
+        let long: Vec<u8> = (0..300_000u32).map(|n| n.to_le_bytes()[1]).collect();
+        for answer in [&b""[..], b"\0", &long] {
+            assert_eq!(aside(Duration::from_secs(60), || answer.to_vec()).answer.unwrap(), answer);
+        }
+        let died = aside(Duration::from_secs(60), || std::process::exit(0)).answer;
+        assert_eq!(died.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(reap_one(), None);
     }
 
     f4_deaths_are_told_as_they_were, HERE, as_it_is, {

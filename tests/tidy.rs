@@ -117,6 +117,18 @@ fn the_manual_names_every_flag_and_no_other() {
     assert_eq!(long_flags(&told), flags, "flags in the manual (left) and in the help (right)");
 }
 
+#[test]
+fn every_test_that_the_table_of_faults_names_is_there() {
+    let known: BTreeSet<String> =
+        files_under("tests").iter().chain(&files_under("src")).flat_map(|text| test_names(&text.text)).collect();
+    let rows = fault_rows(&read("docs/testing.md"));
+    assert!(rows.len() > 90, "only {} rows: the table is not where it was", rows.len());
+    let named: BTreeSet<String> = rows.iter().flat_map(|(_, tests)| tests.clone()).collect();
+    assert_eq!(named.difference(&known).collect::<Vec<_>>(), Vec::<&String>::new(), "tests that are not there");
+    let strangers = rows.iter().filter(|(fault, tests)| tests.iter().any(|test| !bears(test, *fault)));
+    assert_eq!(strangers.collect::<Vec<_>>(), Vec::<&(u32, Vec<String>)>::new(), "tests that do not bear the number");
+}
+
 // The rules.
 
 /// A line, counted from 1, and what is wrong with it.
@@ -277,6 +289,35 @@ fn key_tables(manual: &str) -> BTreeSet<String> {
     let sections = manual.split("\n### ").skip(1).filter(|section| section.starts_with("`["));
     let section_rows = sections.flat_map(|section| section.split("\n## ").next().unwrap_or_default().lines());
     section_rows.filter_map(|row| Some(row.strip_prefix("| `")?.split_once('`')?.0.to_owned())).collect()
+}
+
+/// What may be the name of a test: functions, and the first words of an `alone!` list.
+fn test_names(source: &str) -> BTreeSet<String> {
+    let lines = source.lines().map(str::trim_start);
+    let names = lines.map(|line| identifier(line.strip_prefix("fn ").unwrap_or(line)));
+    names.filter(|name| name.contains('_')).map(str::to_owned).collect()
+}
+
+/// The rows of the table of faults: the number, and the tests that are named by it.
+fn fault_rows(markdown: &str) -> Vec<(u32, Vec<String>)> {
+    let section = markdown.split("\n## Faults\n").nth(1).unwrap_or_default().split("\n## ").next().unwrap_or_default();
+    let row = |line: &str| {
+        let (number, rest) = line.strip_prefix("| ")?.split_once(" | ")?;
+        let spans = rest.split('`').skip(1).step_by(2);
+        let is_test = |span: &&str| span.starts_with('f') && bears_any(span);
+        Some((number.parse().ok()?, spans.filter(is_test).map(str::to_owned).collect()))
+    };
+    section.lines().filter_map(row).collect()
+}
+
+/// `f16_f24_name` bears 16 and 24.
+fn bears(test: &str, fault: u32) -> bool {
+    let numbers = test.split('_').map_while(|word| word.strip_prefix('f')?.parse::<u32>().ok());
+    numbers.into_iter().any(|number| number == fault)
+}
+
+fn bears_any(test: &str) -> bool {
+    test.split('_').next().is_some_and(|word| word.len() > 1 && word[1..].bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Words that begin with `--`.
@@ -500,6 +541,15 @@ mod the_rules_can_fail {
         let there = |path: &Path| path == Path::new("docs/a.md");
         let markdown = "[a](a.md#x) [b](b.md)\n[c](https://c) [d](#d) [e](../a.md)\n";
         assert_eq!(lines(dead_links(&text("docs/x.md", markdown), &there)), [1, 2]);
+    }
+
+    #[test]
+    fn rows_of_faults_and_names_of_tests_are_found() {
+        let table = "# a\n## Faults\n| F | x |\n|---|---|\n| 3 | x | `f3_a`, `src/b.rs`, `f3_f4_c` |\n| 5 | `y` | z |\n## B\n| 6 | x | `f6_d` |";
+        let rows = vec![(3, vec!["f3_a".to_owned(), "f3_f4_c".to_owned()]), (5, vec![])];
+        assert_eq!(fault_rows(table), rows);
+        assert!(bears("f3_f4_c", 4) && !bears("f3_f4_c", 5) && !bears("f3_f40_c", 4));
+        assert_eq!(test_names("fn f3_a() {\n    f5_b, HERE, {\n// f6_c\n}"), set(&["f3_a", "f5_b"]));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use crate::config::{quote, show, show_size};
 use crate::model::SignalSet;
 use crate::model::plan::{
-    Backoff, Consumer, End, Feed, KillMode, Log, OnFull, OnGiveUp, Plan, Program, QueuePlan, Restart, Results, Role,
-    SourcePlan, Step, WorkerPlan,
+    Backoff, Consumer, End, Feed, KillMode, Kind, Log, OnFull, OnGiveUp, Plan, Program, QueuePlan, Ready, Restart,
+    Results, Role, SourcePlan, Step, WorkerPlan,
 };
 use crate::model::{Framing, InstanceId};
 use std::fmt::Write as _;
@@ -87,6 +87,17 @@ fn worker_text(plan: &Plan, worker: &WorkerPlan) -> String {
     if let Some(consumer) = &worker.consumer {
         line(&mut text, "works", &consumer_words(consumer));
     }
+    if worker.kind == Kind::Oneshot {
+        let late = worker.start_timeout.map(|time| format!(", within {} or it is tried again", show(time)));
+        line(&mut text, "type", &format!("oneshot: ready when it has ended well{}", late.unwrap_or_default()));
+    }
+    if let Some(ready) = ready_words(worker) {
+        line(&mut text, "ready", &ready);
+    }
+    let requires = worker.requires.iter().map(|&id| plan.worker(id).name.as_str()).collect::<Vec<_>>();
+    if !requires.is_empty() {
+        line(&mut text, "requires", &requires.join(", "));
+    }
     let after = worker.after.iter().map(|&id| plan.worker(id).name.as_str()).collect::<Vec<_>>();
     if !after.is_empty() {
         line(&mut text, "after", &after.join(", "));
@@ -105,6 +116,19 @@ fn consumer_words(consumer: &Consumer) -> String {
         consumer.max_items.map_or(String::new(), |items| format!("; replaced after {}", count(items, "item")));
     let held = count(consumer.prefetch.into(), "item");
     format!("mode lines, holds {held} at a time; results {results}{replaced}")
+}
+
+fn ready_words(worker: &WorkerPlan) -> Option<String> {
+    let how = match &worker.ready {
+        Some(Ready::Fd(number)) => format!("by a line feed on descriptor {number}"),
+        Some(Ready::Delay(delay)) => format!("{} after it runs", show(*delay)),
+        Some(Ready::Notify) => "by READY=1 to its socket".to_owned(),
+        Some(Ready::Probe(_)) => "when its probe says so".to_owned(),
+        None if worker.start_timeout.is_some() && worker.kind == Kind::Service => "at once when it runs".to_owned(),
+        None => return None,
+    };
+    let late = worker.start_timeout.map(|time| format!(", within {} or it is tried again", show(time)));
+    Some(how + &late.unwrap_or_default())
 }
 
 fn restart_words(worker: &WorkerPlan) -> String {

@@ -1,6 +1,7 @@
 //! What is wrong with a file, or doubtful: facts with a place, put into words for people at the edge by [`render`].
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::ops::Range;
 
@@ -161,10 +162,12 @@ pub fn shorten(text: &str, most: usize) -> String {
 
 /// The problems in words: `file:line:col`, the line, a caret. `text` is the file where it is text.
 pub fn render(problems: &[Problem], file_name: &str, text: Option<&str>, colour: bool) -> String {
+    let file_name = &*printable(file_name);
+    let text = text.map(without_c1);
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let mut out = String::new();
     for problem in problems.iter().take(SHOWN) {
-        let _ = writeln!(out, "{}\n", renderer.render(&[group(problem, file_name, text)]));
+        let _ = writeln!(out, "{}\n", renderer.render(&[group(problem, file_name, text.as_deref())]));
     }
     if let Some(more) = problems.len().checked_sub(SHOWN).filter(|&more| more > 0) {
         let least = if problems.len() < KEPT { "" } else { "at least " };
@@ -173,20 +176,40 @@ pub fn render(problems: &[Problem], file_name: &str, text: Option<&str>, colour:
     out
 }
 
+/// The renderer shows all other control characters by their pictures. A dot has as many bytes, so that places stay right.
+fn without_c1(text: &str) -> Cow<'_, str> {
+    let is_c1 = |c: char| ('\u{80}'..='\u{9f}').contains(&c);
+    if text.contains(is_c1) { Cow::Owned(text.replace(is_c1, "\u{b7}")) } else { Cow::Borrowed(text) }
+}
+
+/// Words may hold what the file says, a name that is refused or the MESSAGE of `${VAR:?MESSAGE}`: it can neither run on nor
+/// colour the terminal.
+fn printable(text: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| matches!(c, '"' | '\'' | '\\') || c.escape_debug().len() == 1;
+    if text.chars().all(is_plain) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_plain(c) { escaped.push(c) } else { escaped.extend(c.escape_debug()) }
+    }
+    Cow::Owned(escaped)
+}
+
 fn group<'a>(problem: &'a Problem, file_name: &'a str, text: Option<&'a str>) -> Group<'a> {
     let level = match problem.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
         Severity::Note => Level::NOTE,
     };
-    let title = level.primary_title(problem.message.as_str());
+    let title = level.primary_title(printable(&problem.message));
     let group = match (problem.place, text) {
         (Place::Span(span), Some(text)) => title.element(snippet(span, &problem.related, file_name, text)),
         (Place::Point { line, column }, _) => title.element(Origin::path(file_name).line(line).char_column(column)),
         (Place::File | Place::Span(_), _) => title.element(Origin::path(file_name)),
     };
     match &problem.help {
-        Some(help) => group.element(Level::HELP.message(help.as_str())),
+        Some(help) => group.element(Level::HELP.message(printable(help))),
         None => group,
     }
 }
@@ -208,7 +231,9 @@ fn snippet<'a>(
     let snippet = Snippet::source(shown).path(file_name).line_start(lines_before + 1);
     let snippet = snippet.annotation(AnnotationKind::Primary.span(within(span)));
     match related {
-        Some((other, label)) => snippet.annotation(AnnotationKind::Context.span(within(*other)).label(label.as_str())),
+        Some((other, label)) => {
+            snippet.annotation(AnnotationKind::Context.span(within(*other)).label(printable(label)))
+        }
         None => snippet,
     }
 }
@@ -225,6 +250,15 @@ mod tests {
         assert_eq!(nearest("MaxByte", &keys), Some("max-bytes"));
         assert_eq!(nearest("wbe", &["db", "web"]), Some("web"));
         assert_eq!(nearest("priority", &keys), None);
+    }
+
+    #[test]
+    fn words_from_the_file_can_neither_run_on_nor_colour_the_terminal() {
+        let span = Span { start: 0, end: 1 };
+        let problem = Problem::error(span, "m\u{1b}[31m").suggest("wrong", ["a\nb", "\u{1b}[31m", "it's \"ä\" \\"]);
+        let shown = render(&[problem.related(span, "r\u{7}")], "f\u{1b}.toml", Some("x\u{9b}31m\u{1b}[31m"), false);
+        assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown}");
+        assert!(shown.contains(r#"a\nb, \u{1b}[31m, it's "ä" \"#), "{shown}");
     }
 
     #[test]

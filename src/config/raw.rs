@@ -3,11 +3,11 @@
 
 use super::read::{Named, section};
 use super::value::{
-    BackoffTable, Command, Count, Environment, ExitCodes, Flag, Ladder, Mode, Names, OrOff, PathText,
+    BackoffTable, Command, Count, Environment, ExitCodes, Flag, Ladder, Mode, Names, OrOff, PathText, ReadyTable,
     RestartDelayTable, ResultsText, SignalList, SignalName, Size, StartLimitTable, Text, Timespan, Word, WorkerFraming,
 };
 use crate::model::Framing;
-use crate::model::plan::{End, KillMode, Log, OnFull, OnGiveUp, Restart};
+use crate::model::plan::{End, KillMode, Kind, Log, OnFull, OnGiveUp, Restart};
 
 section! {
     /// Programs, the queues that feed them, and how everybody leaves.
@@ -141,14 +141,25 @@ section! {
         restart: Word<Restart>,
         /// The waits before restarts. The first restart is immediate.
         restart_delay: RestartDelayTable,
-        /// How many failed starts are allowed before the worker is given up; "off" for any number.
+        /// At how many failed starts the worker is given up; "off" for never.
         start_limit: OrOff<StartLimitTable>,
         /// What a given-up worker does to the run. Default shutdown.
         on_give_up: Word<OnGiveUp>,
         /// Exit codes that count as success. Default [0].
         success_exit_status: ExitCodes,
-        /// Workers that are started before this one and stopped after it.
+        /// Workers that are ready before this one is started, and stopped after it.
         after: Names,
+        /// Workers that it cannot be without: as `after`, and it is stopped when one of them is not ready any more, and
+        /// started again when that is ready again.
+        requires: Names,
+        /// service: ready as `ready` says; oneshot: ready when it has ended well, and then not started again. Default
+        /// service.
+        r#type: Word<Kind>,
+        /// How it tells that it is ready. Default: at once when it runs.
+        ready: ReadyTable,
+        /// How long it may take from its start to being ready (a oneshot: to its end) before it is stopped and tried again;
+        /// "off" for no limit. Default 30s with `ready`, else off.
+        start_timeout: OrOff<Timespan<1>>,
         /// The program's working directory, relative to this file. Default: our own.
         working_directory: PathText,
         /// Variables that are set for the program.

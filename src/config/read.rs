@@ -132,20 +132,20 @@ macro_rules! section {
                 value: &$crate::config::read::Value<'_>,
                 problems: &mut $crate::config::problem::Problems,
             ) -> Option<Self> {
-                let known = [$(stringify!($key).replace('_', "-")),*];
+                let known = [$($crate::config::read::key_name(stringify!($key))),*];
                 let Some(entries) = value.entries() else {
                     problems.push(value.unexpected("a table"));
                     return None;
                 };
                 let mut section = $name::default();
                 for entry in entries {
-                    $(if entry.key.value == stringify!($key).replace('_', "-") {
+                    $(if entry.key.value == $crate::config::read::key_name(stringify!($key)) {
                         section.$key = $crate::config::read::Field::read(&entry.value, problems);
                         continue;
                     })*
                     let near = $crate::config::read::unknown_key(&entry, &known, problems);
                     // A key that was only misspelled is not missing too.
-                    $(if near.as_deref() == Some(stringify!($key)) && section.$key.is_absent() {
+                    $(if near.as_deref() == Some(&*$crate::config::read::key_name(stringify!($key))) && section.$key.is_absent() {
                         section.$key = $crate::config::read::Field::Bad(entry.value.span);
                     })*
                 }
@@ -156,7 +156,7 @@ macro_rules! section {
 }
 pub(crate) use section;
 
-/// Tells about a key that does not exist. Answers the one that was probably meant, as it is named in the struct.
+/// Tells about a key that does not exist. Answers the one that was probably meant.
 pub fn unknown_key(entry: &Entry<'_>, known: &[String], problems: &mut Problems) -> Option<String> {
     if problems.is_full() {
         return None;
@@ -164,7 +164,12 @@ pub fn unknown_key(entry: &Entry<'_>, known: &[String], problems: &mut Problems)
     let known = known.iter().map(String::as_str).collect::<Vec<_>>();
     let problem = Problem::error(entry.key.span, format!("unknown key {}", quote(entry.key.value)));
     problems.push(problem.suggest(entry.key.value, known.iter().copied()));
-    nearest(entry.key.value, &known).map(|near| near.replace('-', "_"))
+    nearest(entry.key.value, &known).map(str::to_owned)
+}
+
+/// The key of the file for a field of a section: `stop_budget` is `stop-budget`, `r#type` is `type`.
+pub fn key_name(field: &str) -> String {
+    field.trim_start_matches("r#").replace('_', "-")
 }
 
 /// The tables `[KIND.NAME]` of one kind, in the order of the file.

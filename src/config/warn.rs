@@ -118,7 +118,11 @@ fn hoarding(consumer: &Consumer, queue: &QueuePlan, keys: &Worker, name: Span, p
         return;
     }
     let each = queue.item_timeout.map_or("any time".to_owned(), show);
-    let message = format!("{} items wait behind one that may take {each}", consumer.prefetch - 1);
+    let waiting = match consumer.prefetch - 1 {
+        1 => "1 item waits".to_owned(),
+        many => format!("{many} items wait"),
+    };
+    let message = format!("{waiting} behind one that may take {each}");
     let span = keys.prefetch.span().unwrap_or(name);
     let help = "idle instances cannot take them over: lower prefetch, or item-timeout if items are short";
     problems.push(Problem::warning(span, message).help(help));

@@ -1,5 +1,6 @@
 //! Orders, in the imperative: all that the machine ever asks for. The shell performs them in order.
 
+use super::event::Question;
 use super::report::Report;
 use crate::model::process::Usage;
 use crate::model::{
@@ -37,6 +38,13 @@ pub enum Action {
         proc: ProcId,
         signal: Signal,
         target: Target,
+    },
+    /// Put the worker's probe for this question, once; answered by `Answered` within `timeout`. A probe that is under way for
+    /// an incarnation that is gone is ended and not answered.
+    Ask {
+        proc: ProcId,
+        question: Question,
+        timeout: Duration,
     },
     /// Look again whether a session whose leader is gone is empty: answered by `MembersLeft` or `MembersGone`.
     CheckMembers {
@@ -141,6 +149,35 @@ pub enum Note {
     SpawnFailed {
         instance: InstanceId,
         error: SpawnError,
+    },
+    /// It told that it is ready, or is taken for ready.
+    Ready {
+        instance: InstanceId,
+        took: Duration,
+    },
+    /// It was not ready in time.
+    NotReady {
+        instance: InstanceId,
+        timeout: Duration,
+    },
+    /// Its health probe failed so often in a row that it is stopped.
+    Unhealthy {
+        instance: InstanceId,
+        failures: u32,
+    },
+    /// It was silent for longer than its watchdog allows, or asked for it.
+    WatchdogExpired {
+        instance: InstanceId,
+    },
+    /// `STATUS=` and `STOPPING=1` of sd_notify(3).
+    Said {
+        instance: InstanceId,
+        status: String,
+    },
+    /// A worker that it requires is not ready any more.
+    Falls {
+        instance: InstanceId,
+        required: WorkerId,
     },
     /// Nobody asked it to go.
     Died {

@@ -41,7 +41,8 @@ impl Machine {
     pub fn sizes(&self) -> Vec<Size> {
         let size = |what, length, limit| Size { what, length, limit };
         let slots = self.instances.len();
-        let timers = 3 + 2 * slots + self.queues.len();
+        // Of the stop three, of each slot its wait, its item clock, its start, its probe and its watchdog.
+        let timers = 3 + 5 * slots + self.queues.len();
         let mut sizes = vec![
             size("timers", self.timers.len(), timers),
             size("line of starts", self.due.len(), slots),

@@ -2,6 +2,7 @@
 
 use crate::model::process::Usage;
 use crate::model::{ExitStatus, Payload, ProcId, Reply, Signal, SourceId, SpawnError, WorkerId};
+use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
@@ -14,6 +15,10 @@ pub enum Event {
     /// The start came to nothing and no process is left of it: either there was no fork, or the child told its failed step
     /// and is reaped.
     SpawnFailed { proc: ProcId, error: SpawnError },
+    /// A line feed came on the readiness descriptor, or the socket that is this incarnation's own said so.
+    Notified { proc: ProcId, notice: Notice },
+    /// The answer to `Action::Ask`: no answer within its time is a no.
+    Answered { proc: ProcId, question: Question, yes: bool },
     /// So many frames to this worker were written to their end since the last such word, and `progress` says that at
     /// least one byte went into the pipe.
     Wrote { proc: ProcId, frames: u32, progress: bool },
@@ -44,6 +49,27 @@ pub enum Event {
     Strangers { count: u32 },
     /// Always the last of a turn.
     Tick,
+}
+
+/// What a worker tells of itself (sd_notify(3)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    Ready,
+    Stopping,
+    Status(String),
+    /// Still alive.
+    Watchdog,
+    /// `WATCHDOG=trigger`: as if it had been silent for too long.
+    Trigger,
+    /// `EXTEND_TIMEOUT_USEC`: whatever is waited for (readiness, the next rung) has at least so long from now.
+    Extend(Duration),
+}
+
+/// What is asked of a worker by its probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    Ready,
+    Health,
 }
 
 /// What a signal means to us, told at the edge.

@@ -31,6 +31,8 @@ pub(super) struct Instance {
     pub done: u64,
     /// It ran once, or never will: workers that are `after` it need not wait any more.
     pub begun: bool,
+    /// A oneshot that ended well.
+    pub completed: bool,
     pub last_status: Option<ExitStatus>,
 }
 
@@ -49,6 +51,7 @@ pub(super) enum State {
     /// Killed before its exec was reported.
     Aborting {
         proc: ProcId,
+        purpose: Purpose,
     },
     Up(Life),
     Leaving(Life, Climb),
@@ -63,6 +66,9 @@ pub(super) enum State {
 pub(super) struct Life {
     pub proc: ProcId,
     pub since: Time,
+    pub ready: bool,
+    /// Health probes in a row that were answered by no.
+    pub refusals: u32,
     /// `None` for a plain service and a source.
     pub work: Option<Work>,
 }
@@ -100,6 +106,10 @@ pub(super) enum Purpose {
     TimedOut(crate::model::Token),
     /// It broke the protocol: as if it had crashed.
     Garbled,
+    /// It was not ready in time, not healthy or silent: as if it had crashed, but no item is blamed.
+    Unwell,
+    /// A worker that it requires is not ready: it is started again when that is.
+    Await,
     /// For good.
     Rest,
 }
@@ -136,6 +146,7 @@ impl Instance {
             restarts: 0,
             done: 0,
             begun: false,
+            completed: false,
             last_status: None,
         }
     }
@@ -143,7 +154,7 @@ impl Instance {
     /// The incarnation that exists now.
     pub fn proc(&self) -> Option<ProcId> {
         match &self.state {
-            State::Starting { proc } | State::Aborting { proc } => Some(*proc),
+            State::Starting { proc } | State::Aborting { proc, .. } => Some(*proc),
             State::Up(life) | State::Leaving(life, _) | State::Remains(life, _) => Some(life.proc),
             State::Waiting | State::Due | State::Delayed | State::Resting(_) => None,
         }
@@ -168,6 +179,11 @@ impl Instance {
     /// Runs and was not asked to leave.
     pub fn is_up(&self) -> bool {
         matches!(self.state, State::Up(_))
+    }
+
+    /// Runs, is ready, and was not asked to leave: items may be given to it.
+    pub fn serves(&self) -> bool {
+        matches!(&self.state, State::Up(life) if life.ready)
     }
 }
 

@@ -33,7 +33,7 @@ impl Machine {
                 let consumes = life.work.is_some();
                 let climb = Climb { began: self.now, reason, purpose, rung: None, next: 0 };
                 instance.state = State::Leaving(life, climb);
-                self.timers.cancel(Key::Clock(id));
+                self.stop_watching(id);
                 self.climb(id, out);
                 if consumes {
                     out.push(Action::CloseItems { proc });
@@ -87,7 +87,7 @@ impl Machine {
         match &mut self.instances[id.index()].state {
             State::Starting { proc } => {
                 let proc = *proc;
-                self.abort_start(id, proc, out);
+                self.abort_start(id, proc, Purpose::Rest, out);
             }
             State::Up(_) => {
                 self.kill_without_a_word(id, reason, out);
@@ -113,7 +113,7 @@ impl Machine {
             let (proc, consumes) = (life.proc, life.work.is_some());
             let climb = Climb { began: self.now, reason, purpose: Purpose::Rest, rung: None, next };
             instance.state = State::Leaving(life, climb);
-            self.timers.cancel(Key::Clock(id));
+            self.stop_watching(id);
             self.climb(id, out);
             if consumes {
                 out.push(Action::CloseItems { proc });
@@ -134,10 +134,10 @@ impl Machine {
             return;
         }
         let proc = life.proc;
-        out.push(Action::Note(Note::Survivors { instance: id, count }));
         if remains.climb.as_ref().is_some_and(|climb| climb.next > ladder) {
             return self.kill_survivors(id, out);
         }
+        out.push(Action::Note(Note::Survivors { instance: id, count }));
         let kill_at = patience.min(ladder_end).min(deadline);
         remains.survivors = Survivors::Told { kill_at };
         signal_group(proc, Signal::TERM, out);
@@ -188,7 +188,7 @@ impl Machine {
         let state = std::mem::replace(&mut self.instances[id.index()].state, State::Waiting);
         let (proc, work) = match state {
             State::Leaving(life, _) | State::Remains(life, _) => (life.proc, life.work),
-            State::Aborting { proc } => (proc, None),
+            State::Aborting { proc, .. } => (proc, None),
             other @ (State::Waiting
             | State::Due
             | State::Delayed

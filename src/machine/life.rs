@@ -8,7 +8,7 @@ use super::report::Fate;
 use super::restart::{Prospect, prospect};
 use super::shutdown::Phase;
 use super::timers::Key;
-use crate::model::plan::{Backoff, KillMode, OnGiveUp, Restart, Role};
+use crate::model::plan::{Backoff, KillMode, Kind, OnGiveUp, Restart, Role};
 use crate::model::process::Usage;
 use crate::model::{ExitStatus, InstanceId, ProcId, SpawnError, Time, WorkerId};
 use std::time::Duration;
@@ -21,11 +21,13 @@ const SOURCE_BACKOFF: Backoff =
     Backoff { delay: Duration::from_millis(100), factor: 2.0, max: Duration::from_secs(30), jitter: 0.2 };
 
 impl Machine {
-    /// A waiting instance is due when every worker it is `after` has begun.
+    /// A waiting instance is due when every worker it is `after` has begun and every one it requires is ready.
     pub(super) fn start_if_its_turn(&mut self, id: InstanceId) {
         let after = self.worker_of(id).map(|worker| self.plan.worker(worker).after.clone()).unwrap_or_default();
-        let ready = |worker: &WorkerId| self.replicas(*worker).iter().all(|&id| self.instances[id.index()].begun);
-        if matches!(self.instances[id.index()].state, State::Waiting) && after.iter().all(ready) {
+        let requires = self.worker_of(id).map(|worker| self.plan.worker(worker).requires.clone()).unwrap_or_default();
+        let begun = |worker: &WorkerId| self.replicas(*worker).iter().all(|&id| self.instances[id.index()].begun);
+        let waits = matches!(self.instances[id.index()].state, State::Waiting);
+        if waits && after.iter().all(begun) && requires.iter().all(|&worker| self.is_ready(worker)) {
             self.make_due(id);
         }
     }
@@ -43,14 +45,17 @@ impl Machine {
                 let proc = self.next_proc(id);
                 self.instances[id.index()].state = State::Starting { proc };
                 self.starting += 1;
+                if let Some(timeout) = self.worker_of(id).and_then(|worker| self.plan.worker(worker).start_timeout) {
+                    self.timers.set(Key::Start(id), self.now + timeout);
+                }
                 out.push(Action::Spawn { proc, instance: id });
             }
         }
     }
 
     /// It ran, or never will: those that are after its worker may start.
-    fn has_begun(&mut self, id: InstanceId) {
-        if std::mem::replace(&mut self.instances[id.index()].begun, true) {
+    pub(super) fn has_begun(&mut self, id: InstanceId) {
+        if std::mem::replace(&mut self.instances[id.index()].begun, true) || !self.has_order {
             return;
         }
         let Some(worker) = self.worker_of(id) else { return };
@@ -75,13 +80,12 @@ impl Machine {
         }
         self.starting -= 1;
         let work = self.plan.consumer(id).map(|consumer| Work::new(consumer.prefetch));
-        self.instances[id.index()].state = State::Up(Life { proc, since: self.now, work });
+        self.instances[id.index()].state = State::Up(Life { proc, since: self.now, ready: false, refusals: 0, work });
         if let Some(worker) = self.worker_of(id) {
             self.workers[worker.index()].ever_ran = true;
         }
         out.push(Action::Note(Note::Started { instance: id, proc }));
-        self.has_begun(id);
-        self.enlist(id, out);
+        self.await_readiness(id, out);
     }
 
     pub(super) fn spawn_failed(&mut self, proc: ProcId, error: SpawnError, out: &mut Actions) {
@@ -89,14 +93,38 @@ impl Machine {
         match &self.instances[id.index()].state {
             State::Starting { .. } => {
                 self.starting -= 1;
+                self.stop_watching(id);
                 out.push(Action::Note(Note::SpawnFailed { instance: id, error }));
                 self.start_failed(id, error, out);
             }
-            State::Aborting { .. } => self.rest_unstarted(id, out),
+            State::Aborting { purpose, .. } => {
+                let purpose = *purpose;
+                self.timers.cancel(Key::Slot(id));
+                self.start_was_aborted(id, purpose, out);
+            }
             State::Up(_) | State::Leaving(..) | State::Remains(..) => {
                 self.bug(format!("{proc} failed to start and ran"), out);
             }
             State::Waiting | State::Due | State::Delayed | State::Resting(_) => {}
+        }
+    }
+
+    /// A start that we ended before it had run.
+    fn start_was_aborted(&mut self, id: InstanceId, purpose: Purpose, out: &mut Actions) {
+        match (purpose, self.worker_of(id)) {
+            (Purpose::Unwell, Some(worker)) if self.may_start(id) => {
+                self.failed_again(id, worker, Fate::NeverStarted, out)
+            }
+            (Purpose::Await, Some(_)) if self.may_start(id) => self.due_or_waiting(id, out),
+            (
+                Purpose::Renew
+                | Purpose::TimedOut(_)
+                | Purpose::Garbled
+                | Purpose::Unwell
+                | Purpose::Await
+                | Purpose::Rest,
+                _,
+            ) => self.rest_unstarted(id, out),
         }
     }
 
@@ -147,7 +175,7 @@ impl Machine {
         instance.restarts += 1;
         out.push(Action::Note(Note::Restarting { instance: id, after }));
         if after.is_zero() {
-            self.make_due(id);
+            self.due_or_waiting(id, out);
         } else {
             self.instances[id.index()].state = State::Delayed;
             self.timers.set(Key::Slot(id), self.now + after);
@@ -167,20 +195,22 @@ impl Machine {
         }
     }
 
-    pub(super) fn exited(&mut self, proc: ProcId, status: ExitStatus, in_hand: bool, usage: Usage) {
+    pub(super) fn exited(&mut self, proc: ProcId, status: ExitStatus, in_hand: bool, usage: Usage, out: &mut Actions) {
         let Some(id) = self.slot(proc) else { return };
         self.timers.cancel(Key::Slot(id));
-        self.timers.cancel(Key::Clock(id));
+        self.stop_watching(id);
         let instance = &mut self.instances[id.index()];
         instance.last_status = Some(status);
         let state = std::mem::replace(&mut instance.state, State::Waiting);
         let remains = |climb| Remains { status, usage, died: self.now, in_hand, climb, survivors: Survivors::Unknown };
-        let unheard = |proc| Life { proc, since: self.now, work: None };
+        let unheard = |proc| Life { proc, since: self.now, ready: false, refusals: 0, work: None };
         let next = match state {
             State::Up(life) => State::Remains(life, remains(None)),
             State::Leaving(life, climb) => State::Remains(life, remains(Some(climb))),
             // Its exec was never reported, so it was killed before, or its report was not read yet: both have no items.
-            State::Aborting { proc } => State::Remains(unheard(proc), remains(Some(Climb::aborted(self.now)))),
+            State::Aborting { proc, purpose } => {
+                State::Remains(unheard(proc), remains(Some(Climb::aborted(self.now, purpose))))
+            }
             State::Starting { proc } => {
                 self.starting -= 1;
                 State::Remains(unheard(proc), remains(None))
@@ -188,6 +218,9 @@ impl Machine {
             other @ (State::Remains(..) | State::Waiting | State::Due | State::Delayed | State::Resting(_)) => other,
         };
         self.instances[id.index()].state = next;
+        if let Some(worker) = self.worker_of(id) {
+            self.check_dependents(worker, out);
+        }
     }
 
     pub(super) fn members_left(&mut self, proc: ProcId, count: u32, out: &mut Actions) {
@@ -278,24 +311,46 @@ impl Machine {
         }
         match purpose {
             Some(Purpose::Rest) => self.rest(id, fate, out),
-            Some(Purpose::Renew | Purpose::TimedOut(_)) => {
+            Some(Purpose::Renew | Purpose::TimedOut(_) | Purpose::Await) => {
                 self.instances[id.index()].restarts += 1;
-                self.make_due(id);
+                self.due_or_waiting(id, out);
+            }
+            None if self.is_completed(worker, status) => {
+                self.instances[id.index()].completed = true;
+                self.rest(id, fate, out);
+                self.wake_waiting();
+            }
+            Some(Purpose::Unwell) if !self.tries_again(worker) => {
+                self.workers[worker.index()].failed = true;
+                self.rest(id, fate, out);
             }
             None if !self.wants_restart(worker, status) => {
                 self.workers[worker.index()].failed |= !self.plan.worker(worker).program.is_success(status);
                 self.rest(id, fate, out);
             }
-            Some(Purpose::Garbled) | None => {
-                let limit = self.plan.worker(worker).start_limit;
-                if counts && self.workers[worker.index()].failures.count(limit, self.now) {
-                    self.note_give_up(worker, out);
-                    self.give_up(worker, id, out);
-                } else {
-                    self.start_later(id, out);
-                }
-            }
+            Some(Purpose::Garbled | Purpose::Unwell) | None if counts => self.failed_again(id, worker, fate, out),
+            Some(Purpose::Garbled | Purpose::Unwell) | None => self.start_later(id, out),
         }
+    }
+
+    /// One more failure that counts against the start limit.
+    fn failed_again(&mut self, id: InstanceId, worker: WorkerId, fate: Fate, out: &mut Actions) {
+        let limit = self.plan.worker(worker).start_limit;
+        if !self.tries_again(worker) {
+            self.workers[worker.index()].failed = true;
+            self.rest(id, fate, out);
+        } else if self.workers[worker.index()].failures.count(limit, self.now) {
+            self.note_give_up(worker, out);
+            self.give_up(worker, id, out);
+        } else {
+            self.start_later(id, out);
+        }
+    }
+
+    /// A oneshot that did what it is for.
+    fn is_completed(&self, worker: WorkerId, status: ExitStatus) -> bool {
+        let worker = self.plan.worker(worker);
+        worker.kind == Kind::Oneshot && worker.program.is_success(status)
     }
 
     fn wants_restart(&self, worker: WorkerId, status: ExitStatus) -> bool {
@@ -331,9 +386,13 @@ impl Machine {
     /// The instance is at rest for good.
     pub(super) fn rest(&mut self, id: InstanceId, fate: Fate, out: &mut Actions) {
         self.instances[id.index()].state = State::Resting(fate);
+        self.stop_watching(id);
         self.has_begun(id);
         self.progressed = true;
         self.look_for_consumers(id, out);
+        if let Some(worker) = self.worker_of(id) {
+            self.check_dependents(worker, out);
+        }
     }
 
     /// At rest, and how it left is told by its last death, if there was one.
@@ -345,18 +404,23 @@ impl Machine {
     /// A queue whose workers are all at rest for good will never be worked off: the run stops instead of waiting for ever.
     fn look_for_consumers(&mut self, id: InstanceId, out: &mut Actions) {
         let Some(queue) = self.plan.consumer(id).map(|consumer| consumer.queue) else { return };
-        let consumes = |&id: &InstanceId| self.plan.consumer(id).is_some_and(|consumer| consumer.queue == queue);
-        let deserted = self.instance_ids().filter(consumes).all(|id| self.instances[id.index()].is_resting());
-        if deserted && matches!(self.phase, Phase::Running) {
-            self.begin_stop(StopCause::Deserted(queue), out);
-        } else if deserted && let Phase::Stopping(_) = self.phase {
-            self.close_queue(queue, out);
+        // A give-up that stops the run is on its way to do so, and is the better word for it.
+        let stops = |worker: WorkerId| self.plan.worker(worker).on_give_up == OnGiveUp::Shutdown;
+        let gave_up = self.worker_of(id).is_some_and(|worker| self.workers[worker.index()].gave_up && stops(worker));
+        if !self.is_deserted(queue) {
+            return;
+        }
+        match self.phase {
+            Phase::Running if gave_up => {}
+            Phase::Running => self.begin_stop(StopCause::Deserted(queue), out),
+            Phase::Stopping(_) => self.close_queue(queue, out),
+            Phase::Sweeping(_) | Phase::Over => {}
         }
     }
 
     pub(super) fn slot_is_due(&mut self, id: InstanceId, out: &mut Actions) {
         match &self.instances[id.index()].state {
-            State::Delayed => self.make_due(id),
+            State::Delayed => self.due_or_waiting(id, out),
             State::Leaving(..) => self.climb(id, out),
             State::Aborting { .. } => self.is_unkillable(id, out),
             State::Remains(..) => self.survivors_are_due(id, out),
@@ -367,9 +431,10 @@ impl Machine {
     }
 
     /// Kills a child that has run no user code yet.
-    pub(super) fn abort_start(&mut self, id: InstanceId, proc: ProcId, out: &mut Actions) {
+    pub(super) fn abort_start(&mut self, id: InstanceId, proc: ProcId, purpose: Purpose, out: &mut Actions) {
         self.starting -= 1;
-        self.instances[id.index()].state = State::Aborting { proc };
+        self.stop_watching(id);
+        self.instances[id.index()].state = State::Aborting { proc, purpose };
         self.timers.set(Key::Slot(id), self.now + UNKILLABLE_AFTER);
         let kill = crate::model::Signal::KILL;
         out.push(Action::Kill { proc, signal: kill, target: crate::model::Target::Unborn });
@@ -387,9 +452,9 @@ impl Machine {
 
 impl Climb {
     /// The stop of a start.
-    fn aborted(now: Time) -> Climb {
+    fn aborted(now: Time, purpose: Purpose) -> Climb {
         let reason = crate::model::StopReason::Shutdown;
-        Climb { began: now, reason, purpose: Purpose::Rest, rung: Some(LadderStep::Kill), next: usize::MAX }
+        Climb { began: now, reason, purpose, rung: Some(LadderStep::Kill), next: usize::MAX }
     }
 }
 

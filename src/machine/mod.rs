@@ -19,6 +19,7 @@ mod lease;
 mod life;
 mod pool;
 mod queue;
+mod ready;
 pub mod report;
 mod restart;
 mod settle;
@@ -28,7 +29,7 @@ mod tests;
 mod timers;
 
 pub use action::{Action, Actions, DeadLetter, DeathReason, LadderStep, Note, StopCause};
-pub use event::{Event, Meaning, SourceEnd};
+pub use event::{Event, Meaning, Notice, Question, SourceEnd};
 pub use report::{Fate, Leaver, QueueReport, Report, SourceReport};
 
 use crate::model::plan::{Plan, Role};
@@ -61,6 +62,8 @@ pub struct Machine {
     /// In the line of starts, and how many starts are under way.
     due: VecDeque<InstanceId>,
     starting: usize,
+    /// Somebody is after somebody: only then is anybody waited for.
+    has_order: bool,
     orphans_reaped: u64,
     late_replies: u64,
     bugs: u32,
@@ -101,6 +104,7 @@ impl Machine {
             timers: Timers::default(),
             due: VecDeque::new(),
             starting: 0,
+            has_order: plan.workers.iter().any(|worker| !worker.after.is_empty()),
             orphans_reaped: 0,
             late_replies: 0,
             bugs: 0,
@@ -123,10 +127,12 @@ impl Machine {
             Event::Signalled { signal, meaning } => self.signalled(signal, meaning, out),
             Event::Spawned { proc } => self.spawned(proc, out),
             Event::SpawnFailed { proc, error } => self.spawn_failed(proc, error, out),
+            Event::Notified { proc, notice } => self.notified(proc, notice, out),
+            Event::Answered { proc, question, yes } => self.answered(proc, question, yes, out),
             Event::Wrote { proc, frames, progress } => self.wrote(proc, frames, progress),
             Event::Replied { proc, reply } => self.replied(proc, reply, out),
             Event::Garbled { proc, seen } => self.garbled(proc, seen, out),
-            Event::Exited { proc, status, in_hand, usage } => self.exited(proc, status, in_hand, usage),
+            Event::Exited { proc, status, in_hand, usage } => self.exited(proc, status, in_hand, usage, out),
             Event::MembersLeft { proc, count } => self.members_left(proc, count, out),
             Event::MembersGone { proc } => self.members_gone(proc, out),
             Event::OrphanReaped => self.orphan_reaped(out),
@@ -179,6 +185,9 @@ impl Machine {
                 Key::Farewell => self.farewell_is_over(out),
                 Key::Slot(id) => self.slot_is_due(id, out),
                 Key::Clock(id) => self.item_timed_out(id, out),
+                Key::Start(id) => self.start_timed_out(id, out),
+                Key::Probe(id) => self.probe_is_due(id, out),
+                Key::Watch(id) => self.watchdog_expired(id, out),
                 Key::Delayed(queue) => self.delayed_is_due(queue, out),
             }
         }

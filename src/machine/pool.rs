@@ -17,6 +17,9 @@ impl Machine {
     pub(super) fn enlist(&mut self, id: InstanceId, out: &mut Actions) {
         let plan = self.plan.clone();
         let Some(consumer) = plan.consumer(id) else { return };
+        if !self.instances[id.index()].serves() {
+            return;
+        }
         let State::Up(life) = &mut self.instances[id.index()].state else { return };
         let Some(work) = &mut life.work else { return };
         if !work.in_line && work.has_room(consumer.max_items) {
@@ -58,9 +61,9 @@ impl Machine {
     /// Takes the instance out of the line's books; true when it still has room.
     fn may_take(&mut self, id: InstanceId) -> bool {
         let max_items = self.plan.consumer(id).and_then(|consumer| consumer.max_items);
-        let up = self.instances[id.index()].is_up();
+        let serves = self.instances[id.index()].serves();
         let Some(work) = self.instances[id.index()].work_mut() else { return false };
-        let may = up && work.has_room(max_items);
+        let may = serves && work.has_room(max_items);
         work.in_line = may;
         may
     }

@@ -301,7 +301,18 @@ impl Machine {
                     counts = self.blame(queue, item, remains, out);
                 }
             }
-            (None | Some(Purpose::Garbled | Purpose::TimedOut(_) | Purpose::Renew | Purpose::Rest), _) => {}
+            (
+                None
+                | Some(
+                    Purpose::Garbled
+                    | Purpose::Unwell
+                    | Purpose::TimedOut(_)
+                    | Purpose::Renew
+                    | Purpose::Await
+                    | Purpose::Rest,
+                ),
+                _,
+            ) => {}
         }
         self.back_to_the_head(queue, items, out);
         self.roomier.push(queue);

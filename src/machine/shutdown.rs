@@ -132,12 +132,8 @@ impl Machine {
         let plan = self.plan.clone();
         for (index, queue) in (0u32..).zip(&plan.queues) {
             let id = QueueId(index);
-            let hopeless = match *cause {
-                StopCause::ResultsClosed(worker) => self.queue_of(worker) == Some(id),
-                StopCause::Deserted(deserted) => deserted == id,
-                StopCause::Signal(_) | StopCause::Done | StopCause::GaveUp(_) => false,
-            };
-            if queue.drain_on_stop && !hopeless {
+            let unheard = matches!(*cause, StopCause::ResultsClosed(worker) if self.queue_of(worker) == Some(id));
+            if queue.drain_on_stop && !unheard && !self.is_deserted(id) {
                 let items = self.queues[index as usize].held() as u64;
                 self.queues[index as usize].gate = Gate::Draining;
                 out.push(Action::Note(Note::Draining { queue: id, items }));
@@ -146,6 +142,12 @@ impl Machine {
                 self.close_queue(id, out);
             }
         }
+    }
+
+    /// Every worker of this queue is at rest for good.
+    pub(super) fn is_deserted(&self, queue: QueueId) -> bool {
+        let consumes = |id: &InstanceId| self.plan.consumer(*id).is_some_and(|consumer| consumer.queue == queue);
+        self.instance_ids().filter(consumes).all(|id| self.instances[id.index()].is_resting())
     }
 
     fn queue_of(&self, worker: WorkerId) -> Option<QueueId> {
@@ -176,7 +178,7 @@ impl Machine {
             }
             match self.instances[id.index()].state {
                 State::Waiting | State::Due | State::Delayed => self.rest_unstarted(id, out),
-                State::Starting { proc } => self.abort_start(id, proc, out),
+                State::Starting { proc } => self.abort_start(id, proc, Purpose::Rest, out),
                 State::Aborting { .. } | State::Up(_) | State::Leaving(..) | State::Remains(..) | State::Resting(_) => {
                 }
             }
@@ -258,7 +260,7 @@ impl Machine {
             let reason = self.reason_for(id);
             match self.instances[id.index()].state {
                 State::Waiting | State::Due | State::Delayed => self.rest_unstarted(id, out),
-                State::Starting { proc } => self.abort_start(id, proc, out),
+                State::Starting { proc } => self.abort_start(id, proc, Purpose::Rest, out),
                 State::Up(_) => self.ask_to_leave(id, reason, Purpose::Rest, out),
                 State::Aborting { .. } | State::Leaving(..) | State::Remains(..) | State::Resting(_) => {}
             }

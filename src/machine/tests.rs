@@ -35,6 +35,7 @@ fn worker(name: &str, consumer: Option<Consumer>) -> WorkerPlan {
         on_give_up: OnGiveUp::Shutdown,
         after: vec![],
         level: 0,
+        ..WorkerPlan::plain("", Program::plain(vec![]))
     }
 }
 
@@ -189,8 +190,8 @@ fn a_full_queue_pauses_its_source_and_room_resumes_it() {
     assert_eq!(stand.machine.queues[0].held(), 4);
     let orders = stand.reply(proc, token(1, 1), Verdict::Ok(None));
     assert!(!orders.contains(&Action::Resume { source: SourceId(0) }), "the fifth took the room");
-    let orders = stand.reply(proc, token(2, 1), Verdict::Ok(None));
-    assert!(orders.contains(&Action::Resume { source: SourceId(0) }));
+    stand.reply(proc, token(2, 1), Verdict::Ok(None));
+    assert!(stand.after(0).contains(&Action::Resume { source: SourceId(0) }), "once a turn, for many items at once");
 }
 
 #[test]
@@ -353,6 +354,45 @@ fn a_broken_program_is_given_up_and_the_run_ends_with_one() {
     stand.tell(Event::SourceEnded { source: SourceId(0), end: SourceEnd::Abandoned { torn: None } });
     let orders = stand.tell(Event::Strangers { count: 0 });
     assert_eq!((report(&orders).exit_code, report(&orders).queues[0].handed_back), (1, 1));
+    assert_eq!(report(&orders).cause, StopCause::GaveUp(WorkerId(0)), "and not that nobody is left for the queue");
+}
+
+/// A queue that is to be worked off at a stop, and nobody is left to do it: its items are handed back at once.
+#[test]
+fn a_give_up_hands_back_what_nobody_can_drain() {
+    let mut plan = pool(1);
+    plan.queues[0].drain_on_stop = true;
+    let mut stand = Stand::new(plan);
+    stand.give(&["a"]);
+    let Action::Spawn { proc, .. } = Stand::new(pool(1)).out[0] else { panic!() };
+    let orders = stand.tell(Event::SpawnFailed { proc, error: SpawnError { stage: Stage::Exec, errno: 2 } });
+    assert!(orders.iter().any(|order| matches!(order, Action::HandBack { .. })), "{orders:?}");
+}
+
+#[test]
+fn who_outlives_a_killed_leader_is_not_asked_to_go() {
+    let mut stand = Stand::new(plan(vec![], vec![], vec![worker("s", None)]));
+    let proc = stand.spawned();
+    stand.term();
+    stand.after(8_000);
+    stand.tell(Event::Exited { proc, status: KILLED, in_hand: false, usage: Usage::default() });
+    let orders = stand.tell(Event::MembersLeft { proc, count: 1 });
+    let kill = Action::Kill { proc, signal: Signal::KILL, target: Target::Members };
+    assert_eq!(orders, [kill, Action::CheckMembers { proc }]);
+    assert!(!stand.out.iter().any(|action| matches!(action, Action::Note(Note::Survivors { .. }))), "{:?}", stand.out);
+}
+
+#[test]
+fn no_replica_of_a_worker_that_was_given_up_is_started_again() {
+    let mut w = worker("w", None);
+    (w.replicas, w.on_give_up) = (2, OnGiveUp::Ignore);
+    let mut stand = Stand::new(plan(vec![], vec![], vec![w]));
+    let procs: Vec<ProcId> = stand.machine.instances.iter().filter_map(|instance| instance.proc()).collect();
+    stand.tell(Event::Spawned { proc: procs[1] });
+    stand.machine.workers[0].ever_ran = false;
+    stand.tell(Event::SpawnFailed { proc: procs[0], error: SpawnError { stage: Stage::Exec, errno: 2 } });
+    let orders = stand.dies(procs[1], KILLED, false);
+    assert_eq!(orders, [Action::Sweep { signal: Signal::TERM }], "the other one went on, and nothing follows it");
 }
 
 #[test]
@@ -503,7 +543,9 @@ fn f30_a_late_turn_shifts_the_rungs_by_its_lateness() {
 
 #[test]
 fn an_item_with_a_line_feed_is_a_dead_letter_and_its_neighbours_are_not() {
-    let mut stand = Stand::new(pool(1));
+    let mut plan = pool(1);
+    plan.sources[0].framing = Framing::Nul;
+    let mut stand = Stand::new(plan);
     stand.spawned();
     let orders = stand.give(&["a\nb", "c"]);
     assert_eq!(delivered(&orders), [token(2, 1)]);
@@ -525,31 +567,6 @@ fn late_words_of_an_old_incarnation_are_inert() {
     ] {
         assert_eq!(stand.tell(event.clone()), [], "{event:?}");
     }
-}
-
-#[test]
-fn a_worker_that_was_given_up_is_not_started_again_when_its_last_replica_dies() {
-    let mut service = worker("s", None);
-    (service.replicas, service.on_give_up) = (2, OnGiveUp::Ignore);
-    service.start_limit = Some(StartLimit { burst: 1, interval: secs(60) });
-    let other = worker("t", None);
-    let mut stand = Stand::new(plan(vec![], vec![], vec![service, other]));
-    let procs: Vec<ProcId> = stand
-        .out
-        .iter()
-        .filter_map(|action| match action {
-            Action::Spawn { proc, .. } => Some(*proc),
-            _ => None,
-        })
-        .collect();
-    procs.iter().for_each(|&proc| _ = stand.tell(Event::Spawned { proc }));
-    for &proc in &procs[..2] {
-        stand.tell(Event::Exited { proc, status: ExitStatus::Exited(1), in_hand: false, usage: Usage::default() });
-        let orders = stand.tell(Event::MembersGone { proc });
-        assert!(orders.is_empty(), "{orders:?}");
-    }
-    let given_up = stand.machine.instances[..2].iter().all(Instance::is_resting);
-    assert!(given_up, "{:?}", stand.machine.instances);
 }
 
 #[test]
@@ -581,4 +598,140 @@ fn standard_input_that_goes_straight_to_the_leftovers_is_not_held_back_by_a_full
     let paused = orders.iter().filter(|action| matches!(action, Action::Pause { .. })).count();
     assert!(orders.contains(&Action::Resume { source: SourceId(0) }) && paused == 0, "{orders:?}");
     assert_eq!(stand.give(&["c"]), [Action::HandBack { queue: QueueId(0), payload: Payload::from(&b"c"[..]) }]);
+}
+
+/// `db`, and `web` that is after it.
+fn pair(change: impl FnOnce(&mut WorkerPlan, &mut WorkerPlan)) -> Plan {
+    let (mut db, mut web) = (worker("db", None), worker("web", None));
+    (web.after, web.level) = (vec![WorkerId(0)], 1);
+    change(&mut db, &mut web);
+    plan(vec![], vec![], vec![db, web])
+}
+
+fn spawns(orders: &Actions) -> Vec<ProcId> {
+    let spawns = orders.iter().filter_map(|order| match order {
+        Action::Spawn { proc, .. } => Some(*proc),
+        _ => None,
+    });
+    spawns.collect()
+}
+
+fn told_term(orders: &Actions, proc: ProcId) -> bool {
+    orders.contains(&Action::Kill { proc, signal: Signal::TERM, target: Target::Leader })
+}
+
+#[test]
+fn who_is_after_another_waits_until_that_says_it_is_ready() {
+    let mut stand = Stand::new(pair(|db, _| db.ready = Some(Ready::Notify)));
+    let Action::Spawn { proc: db, .. } = stand.out[0] else { panic!() };
+    assert_eq!(stand.tell(Event::Spawned { proc: db }), []);
+    assert_eq!(spawns(&stand.tell(Event::Notified { proc: db, notice: Notice::Ready })).len(), 1);
+    assert_eq!(stand.tell(Event::Notified { proc: db, notice: Notice::Ready }), [], "twice is harmless");
+}
+
+#[test]
+fn a_worker_that_is_not_ready_in_time_is_stopped_and_started_again() {
+    let mut stand = Stand::new(pair(|db, _| {
+        db.ready = Some(Ready::Fd(3));
+        db.start_timeout = Some(secs(30));
+    }));
+    let db = stand.spawned();
+    assert!(told_term(&stand.after(30_000), db));
+    let orders = stand.dies(db, ExitStatus::Exited(0), false);
+    assert_eq!(spawns(&orders).len(), 1, "the first restart is at once");
+}
+
+#[test]
+fn a_start_that_hangs_before_exec_is_ended_and_tried_again() {
+    let mut stand = Stand::new(pair(|db, _| db.start_timeout = Some(secs(30))));
+    let Action::Spawn { proc: db, .. } = stand.out[0] else { panic!() };
+    let orders = stand.after(30_000);
+    assert_eq!(orders, [Action::Kill { proc: db, signal: Signal::KILL, target: Target::Unborn }]);
+    assert_eq!(spawns(&stand.dies(db, KILLED, false)).len(), 1);
+}
+
+#[test]
+fn a_probe_is_put_until_it_is_answered_by_yes() {
+    let probe = Probe::Tcp("127.0.0.1:80".parse().unwrap());
+    let mut stand = Stand::new(pair(|db, _| db.ready = Some(Ready::Probe(probe))));
+    let Action::Spawn { proc: db, .. } = stand.out[0] else { panic!() };
+    let asked = |orders: &Actions| matches!(orders[..], [Action::Ask { question: Question::Ready, .. }]);
+    assert!(asked(&stand.tell(Event::Spawned { proc: db })));
+    assert_eq!(stand.tell(Event::Answered { proc: db, question: Question::Ready, yes: false }), []);
+    assert!(asked(&stand.after(200)));
+    let orders = stand.tell(Event::Answered { proc: db, question: Question::Ready, yes: true });
+    assert_eq!(spawns(&orders).len(), 1);
+}
+
+#[test]
+fn who_waits_for_a_oneshot_waits_for_its_good_end() {
+    let mut stand = Stand::new(pair(|db, web| {
+        db.kind = Kind::Oneshot;
+        web.requires = vec![WorkerId(0)];
+    }));
+    let db = stand.spawned();
+    assert_eq!(stand.dies(db, ExitStatus::Exited(1), false).len(), 1, "tried again, and nobody else started");
+    let db = stand.spawned();
+    let orders = stand.dies(db, ExitStatus::Exited(0), false);
+    let web = spawns(&orders)[0];
+    assert_eq!(stand.machine.plan.instance_name(stand.machine.slot(web).unwrap()), "web.0");
+}
+
+#[test]
+fn who_requires_another_falls_with_it_and_comes_back_with_it() {
+    let mut stand = Stand::new(pair(|_, web| web.requires = vec![WorkerId(0)]));
+    let db = stand.spawned();
+    let web = stand.spawned();
+    let event = Event::Exited { proc: db, status: KILLED, in_hand: false, usage: Usage::default() };
+    assert!(told_term(&stand.tell(event), web));
+    assert_eq!(stand.dies(web, ExitStatus::Exited(0), false), [], "it waits for the other");
+    let db = spawns(&stand.tell(Event::MembersGone { proc: db }))[0];
+    assert_eq!(spawns(&stand.tell(Event::Spawned { proc: db })).len(), 1);
+}
+
+#[test]
+fn who_requires_one_that_rests_for_good_rests_too() {
+    let mut stand = Stand::new(pair(|_, web| web.requires = vec![WorkerId(0)]));
+    let db = stand.spawned();
+    let web = stand.spawned();
+    stand.tell(Event::Exited { proc: db, status: ExitStatus::Exited(0), in_hand: false, usage: Usage::default() });
+    stand.tell(Event::MembersGone { proc: db });
+    let orders = stand.dies(web, ExitStatus::Exited(0), false);
+    assert_eq!(orders, [Action::Sweep { signal: Signal::TERM }], "nobody is left: the run is over");
+}
+
+#[test]
+fn a_silent_watchdog_and_a_failing_health_probe_stop_the_worker() {
+    let probe = Probe::Command(vec!["true".into()]);
+    let health = Health { probe, interval: secs(10), timeout: secs(1), failures: 2 };
+    let mut stand = Stand::new(pair(|db, _| (db.health, db.watchdog) = (Some(health), Some(secs(25)))));
+    let db = stand.spawned();
+    let ask = Action::Ask { proc: db, question: Question::Health, timeout: secs(1) };
+    let no = || Event::Answered { proc: db, question: Question::Health, yes: false };
+    assert!(stand.after(10_000).contains(&ask));
+    assert_eq!(stand.tell(no()), []);
+    assert!(stand.after(10_000).contains(&ask));
+    stand.tell(Event::Notified { proc: db, notice: Notice::Watchdog });
+    assert!(told_term(&stand.tell(no()), db), "the second no in a row");
+    let db = spawns(&stand.dies(db, ExitStatus::Exited(0), false))[0];
+    stand.tell(Event::Spawned { proc: db });
+    let mut told = false;
+    for _ in 0..5 {
+        told |= told_term(&stand.after(5_000), db);
+        stand.tell(Event::Answered { proc: db, question: Question::Health, yes: true });
+    }
+    assert!(told, "25 s of silence");
+}
+
+#[test]
+fn more_time_is_given_to_who_asks_for_it() {
+    let mut stand = Stand::new(pair(|db, _| {
+        db.ready = Some(Ready::Notify);
+        db.start_timeout = Some(secs(30));
+    }));
+    let db = stand.spawned();
+    stand.now = stand.now + secs(29);
+    stand.tell(Event::Notified { proc: db, notice: Notice::Extend(secs(60)) });
+    assert_eq!(stand.after(59_999), []);
+    assert!(told_term(&stand.after(1), db));
 }

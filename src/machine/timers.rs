@@ -17,8 +17,23 @@ pub(super) enum Key {
     Slot(InstanceId),
     /// The item clock of an instance.
     Clock(InstanceId),
+    /// How long an instance may take to be ready.
+    Start(InstanceId),
+    /// The next question to an instance, or the end of its delay.
+    Probe(InstanceId),
+    /// How long an instance may be silent.
+    Watch(InstanceId),
     /// The first delayed item of a queue.
     Delayed(QueueId),
+}
+
+impl Key {
+    fn is_patience(self) -> bool {
+        match self {
+            Key::Slot(_) | Key::Clock(_) | Key::Start(_) | Key::Probe(_) | Key::Watch(_) => true,
+            Key::Deadline | Key::Stdin | Key::Farewell | Key::Delayed(_) => false,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -68,9 +83,8 @@ impl Timers {
     /// Moves the clocks that measure other people's patience (rungs, starts, items) by `late`. The deadline of the stop and
     /// the moments of delayed items stay: those are promises to the world outside.
     pub fn shift(&mut self, late: Duration) {
-        let shifted = |key: &Key| matches!(key, Key::Slot(_) | Key::Clock(_));
         let moved: Vec<(Key, Time)> =
-            self.moments.iter().filter(|(key, _)| shifted(key)).map(|(&key, &at)| (key, at)).collect();
+            self.moments.iter().filter(|(key, _)| key.is_patience()).map(|(&key, &at)| (key, at)).collect();
         for (key, at) in moved {
             self.set(key, at + late);
         }

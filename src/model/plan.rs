@@ -168,6 +168,59 @@ pub struct WorkerPlan {
     pub after: Vec<WorkerId>,
     /// 0 for a worker that is after nobody, else one more than the highest of `after`. Stops go from the highest down.
     pub level: u32,
+    /// All of them are in `after` too. When none of a required worker's replicas is ready any more, this worker is stopped,
+    /// and started again when the other is ready again.
+    pub requires: Vec<WorkerId>,
+    pub kind: Kind,
+    /// When those that are after it may start. `None`: at once when a service runs, when a oneshot ended well.
+    pub ready: Option<Ready>,
+    /// From the start to being ready.
+    pub start_timeout: Option<Duration>,
+    pub health: Option<Health>,
+    /// Longest silence between two `WATCHDOG=1` of a worker that is ready. Only with `Ready::Notify`.
+    pub watchdog: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Service,
+    /// Ready when it has ended well; what waits for it waits for that.
+    Oneshot,
+}
+
+/// How a worker tells that it is ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// A line feed on this descriptor, 3 or higher (s6's way).
+    Fd(u8),
+    /// `READY=1` to the socket that `NOTIFY_SOCKET` names (sd_notify(3)).
+    Notify,
+    /// It is asked until it answers well.
+    Probe(Probe),
+    /// So long after its exec was reported.
+    Delay(Duration),
+}
+
+/// A question that is answered by yes or no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// Exit 0 is yes. Runs with the worker's environment, directory and identity.
+    Command(Vec<String>),
+    /// A connection that is accepted is yes.
+    Tcp(std::net::SocketAddr),
+    /// A status of 200 to 399 is yes. `http://HOST[:PORT]/PATH`, where HOST is an address or `localhost`.
+    Http(String),
+}
+
+/// Asked again and again once the worker is ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    pub probe: Probe,
+    pub interval: Duration,
+    /// No answer in this time is a no.
+    pub timeout: Duration,
+    /// So many a row and the worker is stopped by its ladder and started again. At least 1.
+    pub failures: u32,
 }
 
 /// The queue side of a worker.
@@ -208,6 +261,32 @@ pub struct StartLimit {
 pub enum OnGiveUp {
     Shutdown,
     Ignore,
+}
+
+impl WorkerPlan {
+    /// A plain service with nothing said about it: one replica, restarted at once and for ever when it fails.
+    pub fn plain(name: &str, program: Program) -> WorkerPlan {
+        let no_delay = Backoff { delay: Duration::ZERO, factor: 1.0, max: Duration::ZERO, jitter: 0.0 };
+        WorkerPlan {
+            name: name.to_owned(),
+            program,
+            replicas: 1,
+            consumer: None,
+            restart: Restart::OnFailure,
+            restart_delay: no_delay,
+            restart_reset_after: Duration::ZERO,
+            start_limit: None,
+            on_give_up: OnGiveUp::Shutdown,
+            after: Vec::new(),
+            level: 0,
+            requires: Vec::new(),
+            kind: Kind::Service,
+            ready: None,
+            start_timeout: None,
+            health: None,
+            watchdog: None,
+        }
+    }
 }
 
 impl Plan {

@@ -9,13 +9,14 @@ use crate::model::plan::{Feed, Plan};
 use crate::model::{Payload, QueueId};
 use crate::sys::{clock, fds};
 use crate::wire::frames::{Frame, Splitter};
+use mio::Waker;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 pub struct Disk {
     plan: Rc<Plan>,
@@ -87,6 +88,12 @@ impl Disk {
         }
     }
 
+    /// Whether so much waits for the disk that no further item should be read, for each may end here. `waker` is woken when
+    /// that is over.
+    pub fn is_choked(&self, waker: &Arc<Waker>) -> bool {
+        self.lane.is_choked(waker)
+    }
+
     /// The end of a round: hands what was handed back over to the thread.
     pub fn hand_over(&mut self) {
         for (queue, shelf) in self.queues.iter_mut().enumerate() {
@@ -126,7 +133,7 @@ impl Disk {
     fn fall_back(&self, queue: usize, kept: &Kept) -> bool {
         let Some(plan) = self.plan.queues.get(queue) else { return false };
         if let (Some(error), Some(path)) = (&kept.trouble, &plan.leftovers) {
-            let text = format!("leftovers of queue {} cannot be kept in {}: {error}", plan.name, path.display());
+            let text = format!("leftovers of queue {} cannot be kept in {}: {}", plan.name, path.display(), why(error));
             messages().must(super::messages::line(log::Level::Error, &text));
         }
         let mut splitter = Splitter::new(plan.framing, usize::MAX);
@@ -148,7 +155,7 @@ fn work(keepers: &mut [Option<Keeper>], job: Job) {
         Job::Bury { path, line } => {
             let opened = OpenOptions::new().append(true).create(true).open(&path);
             if let Err(error) = opened.and_then(|mut file| file.write_all(&line)) {
-                let text = format!("a dead letter cannot be kept in {}: {error}", path.display());
+                let text = format!("a dead letter cannot be kept in {}: {}", path.display(), why(&error));
                 messages().must(super::messages::line(log::Level::Error, &text));
                 messages().must(line);
             }
@@ -159,6 +166,10 @@ fn work(keepers: &mut [Option<Keeper>], job: Job) {
             }
         }
     }
+}
+
+fn why(error: &io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), super::notes::errno)
 }
 
 /// Whether the queue is fed from our stdin and its leftovers are that very file.

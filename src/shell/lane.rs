@@ -1,14 +1,19 @@
 //! A thread for writes that may block, fed through a queue. It starts with the first job, so that who never writes has none.
 
-use crate::sys::permit;
 use crate::sys::threads::block_all_signals;
+use crate::sys::{clock, permit};
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Token, Waker};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+/// Above so many waiting bytes what brings more of them is not read …
+pub const HIGH: usize = 1024 * 1024;
+/// … until it is below so many.
+pub const LOW: usize = HIGH / 2;
 
 type Work<J> = Box<dyn FnMut(J) + Send>;
 
@@ -35,11 +40,13 @@ struct State<J> {
     busy: bool,
     /// The thread died of a fault of our own.
     broken: bool,
+    /// Who waits until there are fewer than [`LOW`] bytes.
+    waiting: Option<Arc<Waker>>,
 }
 
 impl<J: Send + 'static> Lane<J> {
     pub fn new(name: &'static str, work: impl FnMut(J) + Send + 'static) -> Lane<J> {
-        let state = State { jobs: VecDeque::new(), bytes: 0, busy: false, broken: false };
+        let state = State { jobs: VecDeque::new(), bytes: 0, busy: false, broken: false, waiting: None };
         let shared = Shared { state: Mutex::new(state), came: Condvar::new(), done: Condvar::new() };
         Lane { name, shared: Arc::new(shared), work: Mutex::new(Some(Box::new(work))) }
     }
@@ -47,10 +54,14 @@ impl<J: Send + 'static> Lane<J> {
     /// Never blocks. `bytes` is what the job counts for in [`Lane::waiting_bytes`].
     pub fn push(&self, job: J, bytes: usize) {
         let mut state = self.shared.lock();
+        // With jobs before it the thread is at work, or was woken already.
+        let sleeps = state.jobs.is_empty();
         state.jobs.push_back((job, bytes));
         state.bytes += bytes;
         drop(state);
-        self.shared.came.notify_one();
+        if sleeps {
+            self.shared.came.notify_one();
+        }
         self.start();
     }
 
@@ -58,15 +69,24 @@ impl<J: Send + 'static> Lane<J> {
         self.shared.lock().bytes
     }
 
+    /// Whether so much waits that nothing should be read that brings more. Where it does, `waker` is woken when that is over.
+    pub fn is_choked(&self, waker: &Arc<Waker>) -> bool {
+        let mut state = self.shared.lock();
+        let mark = if state.waiting.is_some() { LOW } else { HIGH };
+        let choked = !state.broken && state.bytes > mark;
+        state.waiting = choked.then(|| waker.clone());
+        choked
+    }
+
     /// Blocks until all jobs are done, or for `limit`. Answers whether all are done.
     pub fn flush(&self, limit: Option<Duration>) -> bool {
         if !self.start() {
             return self.work_here();
         }
-        let until = limit.map(|limit| Instant::now() + limit);
+        let until = limit.map(|limit| clock::now() + limit);
         let mut state = self.shared.lock();
         while !state.broken && (state.busy || !state.jobs.is_empty()) {
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let left = until.map(|until| until.since(clock::now()));
             state = match left {
                 Some(Duration::ZERO) => return false,
                 Some(left) => self.shared.done.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
@@ -142,6 +162,17 @@ impl<J> Shared<J> {
         if state.jobs.is_empty() {
             self.done.notify_all();
         }
+        if state.bytes <= LOW {
+            state.wake();
+        }
+    }
+}
+
+impl<J> State<J> {
+    fn wake(&mut self) {
+        if let Some(waker) = self.waiting.take() {
+            let _the_loop_is_gone = waker.wake();
+        }
     }
 }
 
@@ -150,7 +181,9 @@ struct BrokenUnlessForgotten<'a, J>(&'a Shared<J>);
 
 impl<J> Drop for BrokenUnlessForgotten<'_, J> {
     fn drop(&mut self) {
-        self.0.lock().broken = true;
+        let mut state = self.0.lock();
+        state.broken = true;
+        state.wake();
         self.0.done.notify_all();
     }
 }
@@ -205,6 +238,25 @@ mod tests {
         assert_eq!(lane.waiting_bytes(), 7);
         open.send(()).unwrap();
         assert!(lane.flush(None));
+    }
+
+    #[test]
+    fn who_waits_for_room_is_woken_when_there_is() {
+        let mut poll = Poll::new().unwrap();
+        let waker = Arc::new(Waker::new(poll.registry(), Token(7)).unwrap());
+        let (open, gate) = mpsc::channel::<()>();
+        let lane = Lane::new("test", move |_: ()| gate.recv().unwrap());
+        lane.push((), HIGH - LOW);
+        lane.push((), LOW);
+        assert!(!lane.is_choked(&waker), "the mark itself is allowed");
+        lane.push((), 1);
+        assert!(lane.is_choked(&waker));
+        open.send(()).unwrap();
+        open.send(()).unwrap();
+        let mut news = Events::with_capacity(1);
+        poll.poll(&mut news, None).unwrap();
+        assert!(!lane.is_choked(&waker));
+        open.send(()).unwrap();
     }
 
     #[test]

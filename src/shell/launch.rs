@@ -2,7 +2,7 @@
 
 use super::pipes::{ItemPipe, ReplyPipe};
 use super::table::{Life, Proc, What};
-use crate::model::plan::{Consumer, Log, Plan, Program, Results, Role};
+use crate::model::plan::{Consumer, Log, Plan, Program, Ready, Results, Role};
 use crate::model::{InstanceId, SpawnError, Stage};
 use crate::sys::fds::{self, Pipe};
 use crate::sys::permit;
@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// Names that we give to children. Those of an exeunt above us mean nothing to ours and are not passed on.
-const OWN_NAMES: [&str; 7] = [
+const OWN_NAMES: [&str; 8] = [
     "EXEUNT_ITEM_FD",
     "EXEUNT_REPLY_FD",
     "EXEUNT_EXIT_FD",
@@ -22,6 +22,7 @@ const OWN_NAMES: [&str; 7] = [
     "EXEUNT_WORKER",
     "EXEUNT_INSTANCE",
     "EXEUNT_PREFETCH",
+    "EXEUNT_READY_FD",
 ];
 /// Where the numbers are the same on every Linux.
 const EINVAL: i32 = 22;
@@ -66,7 +67,11 @@ impl Launcher {
         let items = ends.items.as_ref().map(|pipe| pipe.read.as_fd());
         let replies = ends.replies.as_ref().map(|pipe| pipe.write.as_fd());
         let exit = ends.exit.as_ref().map(|pipe| pipe.read.as_fd());
-        let descriptors = [Some(self.null_in.as_fd()), Some(out), Some(err), items, replies, exit];
+        let mut descriptors = vec![Some(self.null_in.as_fd()), Some(out), Some(err), items, replies, exit];
+        if let Some((number, pipe)) = &ends.ready {
+            descriptors.resize(descriptors.len().max(number + 1), None);
+            descriptors[*number] = Some(pipe.write.as_fd());
+        }
         let born = spawn::spawn(&Launch {
             argv: &strings.argv,
             env: &strings.env,
@@ -89,6 +94,7 @@ impl Launcher {
             items: ends.items.map(|pipe| ItemPipe::new(pipe.read, pipe.write)),
             replies: ends.replies.map(|pipe| ReplyPipe::new(pipe.read)),
             exit: ends.exit.map(|pipe| pipe.write),
+            ready: ends.ready.map(|(_, pipe)| pipe.read),
             items_registered: false,
         };
         Ok(Started { proc, stdout: ends.stdout.map(|pipe| pipe.read) })
@@ -134,6 +140,8 @@ struct Ends {
     replies: Option<Pipe>,
     exit: Option<Pipe>,
     stdout: Option<Pipe>,
+    /// And the number that the child knows it by.
+    ready: Option<(usize, Pipe)>,
 }
 
 impl Ends {
@@ -154,7 +162,20 @@ impl Ends {
             let exit = ends.exit.insert(fds::pipe()?);
             fds::set_nonblocking(exit.write.as_fd())?;
         }
+        if let Some(number) = ready_descriptor(plan, instance) {
+            let (_, pipe) = ends.ready.insert((usize::from(number), fds::pipe()?));
+            fds::set_nonblocking(pipe.read.as_fd())?;
+        }
         Ok(ends)
+    }
+}
+
+/// Where a worker tells that it is ready, if it does so by a line feed.
+fn ready_descriptor(plan: &Plan, instance: InstanceId) -> Option<u8> {
+    let Role::Worker { worker, .. } = plan.role(instance) else { return None };
+    match plan.worker(worker).ready {
+        Some(Ready::Fd(number)) => Some(number),
+        Some(Ready::Notify | Ready::Probe(_) | Ready::Delay(_)) | None => None,
     }
 }
 
@@ -205,6 +226,9 @@ impl Environment {
         }
         if consumer.is_some() || program.has_event_rung() {
             environment.set("EXEUNT_EXIT_FD", "5");
+        }
+        if let Some(number) = ready_descriptor(plan, instance) {
+            environment.set("EXEUNT_READY_FD", &number.to_string());
         }
         program.env.iter().for_each(|(name, value)| environment.set(name, value));
         environment

@@ -2,10 +2,11 @@
 
 use super::lane::{Lane, write_all};
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use mio::Waker;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Log records are dropped, and counted, while so many bytes wait for a stderr that is not read.
@@ -33,10 +34,15 @@ impl Messages {
         self.must(text);
     }
 
-    /// Data that must not be dropped; what waits is bounded by the queues' own limits.
+    /// Data that must not be dropped. What waits is bounded, since no source is read while it is [much](Self::is_choked).
     pub fn must(&self, text: Vec<u8>) {
         let bytes = text.len();
         self.lane.push(text, bytes);
+    }
+
+    /// Whether so much waits that no further item should be read, for each may end here. `waker` is woken when that is over.
+    pub fn is_choked(&self, waker: &Arc<Waker>) -> bool {
+        self.lane.is_choked(waker)
     }
 
     /// Blocks until all is written, or for `limit`. Answers whether all is.

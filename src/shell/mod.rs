@@ -13,6 +13,7 @@ mod messages;
 mod notes;
 mod perform;
 mod pipes;
+mod ready;
 mod report;
 mod results;
 mod sources;
@@ -22,7 +23,7 @@ mod turn;
 use crate::machine::Report;
 use crate::model::plan::{Feed, Plan};
 use crate::sys::init::Inherited;
-use crate::sys::members;
+use crate::sys::{members, memory};
 use log::{LevelFilter, error, warn};
 use messages::messages;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -77,6 +78,7 @@ pub fn run(plan: Rc<Plan>, options: RunOptions, inherited: Inherited) -> u8 {
             return FAULT;
         }
     };
+    memory::give_back();
     // The shell is not used as if whole after a panic: only its list of children is, to let nobody be left behind.
     match catch_unwind(AssertUnwindSafe(|| shell.turns())) {
         Ok(report) => close(&mut shell, &plan, &options, &report),
@@ -97,8 +99,9 @@ fn close(shell: &mut Shell, plan: &Plan, options: &RunOptions, report: &Report) 
     };
     let left = shell.disk.finish(whole);
     if left.iter().any(|left| left.path.is_none()) {
-        // These items are nowhere else.
-        messages().flush(None);
+        // These items are nowhere else. Only a budget says that they may wait no longer for somebody to read them.
+        let rest = plan.stop_budget.map(|budget| budget.saturating_sub(report.stop_took));
+        messages().flush(rest);
     }
     let text = match options.report {
         ReportFormat::Text => report::text(plan, report, &left),

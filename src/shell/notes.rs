@@ -105,6 +105,9 @@ fn level(plan: &Plan, note: &Note) -> Level {
         // A source that came to its end, a job that is done: as it should be.
         Note::Died { instance, status, .. } if plan.program(*instance).is_success(*status) => Level::Info,
         Note::Started { .. }
+        | Note::Ready { .. }
+        | Note::Said { .. }
+        | Note::Falls { .. }
         | Note::Left { .. }
         | Note::Restarting { .. }
         | Note::Stopping { .. }
@@ -112,6 +115,9 @@ fn level(plan: &Plan, note: &Note) -> Level {
         | Note::SourceEnded { .. }
         | Note::Hurried { .. } => Level::Info,
         Note::SpawnFailed { .. }
+        | Note::NotReady { .. }
+        | Note::Unhealthy { .. }
+        | Note::WatchdogExpired { .. }
         | Note::Died { .. }
         | Note::ItemTimedOut { .. }
         | Note::ProtocolError { .. }
@@ -140,6 +146,22 @@ fn words(plan: &Plan, note: &Note) -> String {
         Note::Started { instance, .. } => format!("{} started", name(instance)),
         Note::SpawnFailed { instance, error } => {
             format!("{} cannot be started: {}", name(instance), spawn_error(plan, Some(*instance), *error))
+        }
+        Note::Ready { instance, took } => format!("{} is ready after {}", name(instance), span(*took)),
+        Note::NotReady { instance, timeout } => {
+            format!("{} was not ready within {} and is stopped", name(instance), span(*timeout))
+        }
+        Note::Unhealthy { instance, failures } => {
+            let times = counted(u64::from(*failures), "time");
+            format!("{} was found unwell {times} in a row and is stopped", name(instance))
+        }
+        Note::WatchdogExpired { instance } => {
+            format!("{} did not tell its watchdog in time and is stopped", name(instance))
+        }
+        Note::Said { instance, status } => format!("{} says: {status}", name(instance)),
+        Note::Falls { instance, required } => {
+            let required = worker_name(plan, *required);
+            format!("{} is stopped, for it requires {required}, which is not ready any more", name(instance))
         }
         Note::Died { instance, status, ran, usage } => {
             format!("{} ended by itself after {} ({status}){}", name(instance), span(*ran), used(usage))
@@ -288,6 +310,7 @@ mod tests {
             on_give_up: OnGiveUp::Shutdown,
             after: vec![],
             level: 0,
+            ..WorkerPlan::plain("", Program::plain(vec![]))
         };
         Plan {
             name: "test".into(),

@@ -1,7 +1,7 @@
 //! The machine's orders, carried out in their order. What comes of them are new facts.
 
 use super::notes;
-use super::pipes::{DRAIN, Standing};
+use super::pipes::{Hearing, Standing};
 use super::table::{Life, Proc, Topic, What};
 use super::turn::Shell;
 use crate::machine::{Action, Event, Note};
@@ -58,6 +58,8 @@ impl Shell {
             }
             Action::Tell { proc, reason, next } => self.tell(proc, reason, next),
             Action::Kill { proc, signal, target } => self.kill(proc, signal, target, round),
+            // No file can ask for a probe yet; one that is not there is not answered by yes.
+            Action::Ask { proc, question, .. } => self.facts.push(Event::Answered { proc, question, yes: false }),
             Action::CheckMembers { proc } => _ = round.asked.insert(proc),
             Action::Forget { proc } => self.forget(proc),
             Action::Pause { source } => self.sources.pause(source, true),
@@ -132,6 +134,12 @@ impl Shell {
                 registry.register(&mut SourceFd(&pipe.read.as_raw_fd()), Topic::Words(id).token(), Interest::READABLE)
             }
             None => Ok(()),
+        }?;
+        match &proc.ready {
+            Some(pipe) => {
+                registry.register(&mut SourceFd(&pipe.as_raw_fd()), Topic::Ready(id).token(), Interest::READABLE)
+            }
+            None => Ok(()),
         }
     }
 
@@ -171,7 +179,7 @@ impl Shell {
     }
 
     fn forget(&mut self, id: ProcId) {
-        self.hear(id, DRAIN);
+        self.hear(id, Hearing::All);
         if let Some(proc) = self.table.remove(id)
             && let What::Source(source) = proc.what
         {
@@ -189,7 +197,7 @@ impl Shell {
 
     /// Writes every item pipe that has something, as far as it takes it.
     pub(super) fn write_items(&mut self) {
-        for id in std::mem::take(&mut self.items_due) {
+        for id in self.items_due.take() {
             let Some(proc) = self.table.get_mut(id) else { continue };
             let Some(items) = &mut proc.items else { continue };
             let (written, standing) = items.flush();

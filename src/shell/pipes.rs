@@ -25,6 +25,15 @@ pub enum Standing {
     Ended,
 }
 
+/// How much of a reply pipe is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hearing {
+    /// A part, for the worker lives and others wait for us.
+    Some,
+    /// What the dead left.
+    All,
+}
+
 /// Frames on their way into an item pipe. Knows which are begun, which are written, and which are not answered yet.
 /// Positions are counted in bytes from the pipe's beginning.
 #[derive(Debug, Default)]
@@ -60,10 +69,16 @@ impl Frames {
             self.open.pop_front();
             completed += 1;
         }
-        if self.pending().is_empty() {
+        let pending = self.pending().len();
+        if pending == 0 {
             self.cursor = 0;
             self.bytes.clear();
             self.bytes.shrink_to(KEPT_CAPACITY);
+        } else if self.cursor >= KEPT_CAPACITY.max(pending) {
+            // A worker that always lags behind must not make us keep all that it ever read. No byte is moved twice for
+            // less than one that was written.
+            self.bytes.drain(..self.cursor);
+            self.cursor = 0;
         }
         completed
     }
@@ -152,9 +167,13 @@ impl ItemPipe {
             let pending = self.frames.pending();
             match fds::write(pipe.as_fd(), pending.get(..budget).unwrap_or(pending)) {
                 Ok(length) => {
+                    let full = length < pending.len().min(budget);
                     budget = budget.saturating_sub(length);
                     written.frames += self.frames.advance(length);
                     written.progress = true;
+                    if full {
+                        return (written, Standing::Waiting);
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return (written, Standing::Waiting),
                 // Nobody can read it, for we hold a read end ourselves; still, a pipe that fails is of no use.
@@ -191,38 +210,56 @@ impl ReplyPipe {
         ReplyPipe { read, reader: ReplyReader::new() }
     }
 
-    /// Reads and tells replies until nothing is there or the budget is used up. An error is the end of all reading.
-    pub fn hear(
-        &mut self,
-        budget: usize,
-        scratch: &mut [u8],
-        mut tell: impl FnMut(Reply),
-    ) -> Result<Standing, Garbled> {
-        let mut left = budget;
+    /// One read, and the replies that end in it. An error is the end of all reading.
+    pub fn hear(&mut self, scratch: &mut [u8], tell: impl FnMut(Reply)) -> Result<Standing, Garbled> {
+        match fds::read(self.read.as_fd(), scratch) {
+            Ok(0) => Ok(Standing::Ended),
+            Ok(length) => {
+                self.reader.feed(scratch.get(..length).unwrap_or_default(), tell)?;
+                // A pipe that gives less than it was asked for is empty (epoll(7)): what comes later is told by `poll`. An
+                // end of file that came with these bytes shows when the members of its writers are gone.
+                Ok(if length < scratch.len() { Standing::Waiting } else { Standing::More })
+            }
+            Err(error) => cannot_read(error),
+        }
+    }
+
+    /// Reads and tells all that is left, bounded by what a pipe can hold: its writers are dead.
+    pub fn drain(&mut self, scratch: &mut [u8], mut tell: impl FnMut(Reply)) -> Result<Standing, Garbled> {
+        let mut left = DRAIN;
         while left > 0 {
             match fds::read(self.read.as_fd(), scratch) {
                 Ok(0) => return Ok(Standing::Ended),
                 Ok(length) => {
                     left = left.saturating_sub(length);
                     self.reader.feed(scratch.get(..length).unwrap_or_default(), &mut tell)?;
-                    // A pipe that gives less than it was asked for is empty (epoll(7)): what comes later is told by `poll`.
-                    // An end that came with these bytes shows when its writers' members are gone.
-                    if budget == BUDGET && length < scratch.len() {
-                        return Ok(Standing::Waiting);
-                    }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Standing::Waiting),
-                // Deaf to the worker, we would wait for ever for what it says.
-                Err(error) => return Err(Garbled(format!("(it cannot be read: {error})").into_bytes())),
+                Err(error) => return cannot_read(error),
             }
         }
         Ok(Standing::More)
     }
 }
 
+/// Deaf to a worker, we would wait for ever for what it says: it is stopped, as one that says nonsense.
+fn cannot_read(error: io::Error) -> Result<Standing, Garbled> {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => Ok(Standing::Waiting),
+        _ => Err(Garbled(format!("(it cannot be read: {error})").into_bytes())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reply_pipe_that_cannot_be_read_is_a_protocol_error() {
+        // The wrong end: EBADF.
+        let wrong = || ReplyPipe::new(fds::pipe().unwrap().write);
+        assert!(wrong().hear(&mut [0; 8], |_| ()).is_err());
+        assert!(wrong().drain(&mut [0; 8], |_| ()).is_err());
+    }
 
     fn token(seq: u64) -> Token {
         Token { seq, delivery: 1 }
@@ -244,6 +281,20 @@ mod tests {
         assert_eq!(frames.pending(), b"");
         frames.push(token(4), b"d");
         assert_eq!(frames.pending(), b"4.1 d\n");
+    }
+
+    #[test]
+    fn f70_what_a_lagging_worker_has_read_is_not_kept() {
+        let mut frames = Frames::default();
+        let payload = [b'x'; 1000];
+        (0..1000).for_each(|seq| frames.push(token(seq), &payload));
+        let behind = frames.pending().len();
+        for seq in 1000..100_000 {
+            frames.push(token(seq), &payload);
+            frames.settle(token(seq - 1000));
+            frames.advance(1003 + seq.to_string().len());
+            assert!(frames.bytes.len() <= 3 * behind, "{} bytes after {seq} items", frames.bytes.len());
+        }
     }
 
     #[test]

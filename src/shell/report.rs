@@ -23,6 +23,9 @@ pub fn text(plan: &Plan, report: &Report, left: &[Left]) -> Vec<u8> {
     lines.extend(report.sources.iter().map(|source| format!("  {}", source_line(plan, source))));
     lines.extend(report.queues.iter().map(|queue| format!("  {}", queue_line(plan, queue))));
     lines.extend(left.iter().map(|left| format!("  {}", left_line(plan, left))));
+    lines.extend(
+        report.queues.iter().filter(|queue| queue.dead > 0).map(|queue| format!("  {}", dead_line(plan, queue))),
+    );
     let extra = [
         (report.orphans_reaped, "orphan reaped", "orphans reaped"),
         (u64::from(report.strangers_left), "process left alive", "processes left alive"),
@@ -103,6 +106,12 @@ fn left_line(plan: &Plan, left: &Left) -> String {
         None => "are on stderr".into(),
     };
     format!("unfinished items of queue {} {place}: {}", queue_name(plan, left.queue), left.items)
+}
+
+fn dead_line(plan: &Plan, queue: &QueueReport) -> String {
+    let leftovers = plan.queues.get(queue.queue.index()).and_then(|queue| queue.leftovers.as_ref());
+    let place = leftovers.map_or("above".to_owned(), |path| format!("{}.dead", path.display()));
+    format!("dead letters of queue {}: {}, see {place}", queue_name(plan, queue.queue), queue.dead)
 }
 
 fn cause_json(plan: &Plan, cause: &StopCause) -> Value {
@@ -188,8 +197,8 @@ mod tests {
             queues: vec![QueueReport {
                 queue: QueueId(0),
                 accepted: 100,
-                done: 60,
-                dead: 0,
+                done: 59,
+                dead: 1,
                 handed_back: 40,
                 retried: 0,
                 crashed: 2,
@@ -228,8 +237,9 @@ mod tests {
 exeunt: stopped on INT; the stop took 1.2s, the run 12s; exit code 75
 exeunt:   instance 0 left on the event rung after 12ms (exit 0), 13 items, 1 restart
 exeunt:   source ?: 100 items, read to its end
-exeunt:   queue ?: 100 accepted, 60 done, 0 dead, 40 handed back, 2 crashed
+exeunt:   queue ?: 100 accepted, 59 done, 1 dead, 40 handed back, 2 crashed
 exeunt:   unfinished items of queue ? are in left.txt: 40
+exeunt:   dead letters of queue ?: 1, see above
 exeunt:   1 orphan reaped
 ";
         assert_eq!(text, expected);

@@ -1,6 +1,6 @@
 //! Results on their way to stdout or a file: written by a thread for each target, told back when they are written.
 
-use super::lane::{Lane, write_all};
+use super::lane::{HIGH, LOW, Lane, write_all};
 use crate::machine::Event;
 use crate::model::WorkerId;
 use crate::model::plan::{Plan, Results};
@@ -11,11 +11,6 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// Above so many unwritten bytes the replies that bring more are not read …
-const HIGH: usize = 1024 * 1024;
-/// … until it is below so many.
-const LOW: usize = 512 * 1024;
 
 /// All the targets of results.
 pub struct Sinks {

@@ -13,17 +13,37 @@ use mio::{Interest, Registry};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+/// Of items that are shorter than this less is read at once, so that they stay in the cache until they are given out.
+const SHORT: usize = 128;
+const SHORT_CHUNK: usize = 16 * 1024;
+/// So many items are submitted at once: a list of them is a small block to the allocator. (A large one would make glibc's
+/// merge all small blocks that are free, which are just what the next items need.)
+const AT_ONCE: usize = 60;
+
 pub struct Sources(Vec<Source>);
+
+/// Where items that were given up or left undone wait to be written, and too many do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Glut {
+    pub disk: bool,
+    pub stderr: bool,
+}
 
 struct Source {
     id: SourceId,
     inlet: Inlet,
     splitter: Splitter,
+    /// What becomes of its items ends in files, for their queue has leftovers; else on stderr.
+    has_file: bool,
+    /// The last chunk was one of short items.
+    short_items: bool,
     paused: bool,
     /// An unterminated last item does not count.
     distrusted: bool,
     /// All that could write to it are gone. Until then nobody knows whether a torn item's source ended by itself.
     bereft: bool,
+    /// A file in a stop: it ends by itself, and what is not read of it is in no leftovers.
+    to_its_end: bool,
     ended: bool,
 }
 
@@ -50,8 +70,19 @@ impl Sources {
                 Feed::Stdin => Inlet::Stdin { kind: StdinKind::Pollable, ready: false },
                 Feed::Command(_) => Inlet::Idle,
             };
-            let splitter = Splitter::new(source.framing, plan.queue(source.queue).max_item);
-            Source { id: SourceId(id), inlet, splitter, paused: false, distrusted: false, bereft: false, ended: false }
+            let queue = plan.queue(source.queue);
+            Source {
+                id: SourceId(id),
+                inlet,
+                splitter: Splitter::new(source.framing, queue.max_item),
+                has_file: queue.leftovers.is_some(),
+                short_items: false,
+                paused: false,
+                distrusted: false,
+                bereft: false,
+                to_its_end: false,
+                ended: false,
+            }
         };
         Sources((0u32..).zip(&plan.sources).map(source).collect())
     }
@@ -116,15 +147,16 @@ impl Sources {
     }
 
     /// Reads one chunk from each source that may be read and has something.
-    pub fn gather(&mut self, scratch: &mut [u8], events: &mut Vec<Event>) {
-        for source in self.0.iter_mut().filter(|source| source.may_read()) {
-            source.read(scratch, events);
+    pub fn gather(&mut self, glut: Glut, scratch: &mut [u8], events: &mut Vec<Event>) {
+        for source in self.0.iter_mut().filter(|source| source.may_read(glut)) {
+            let chunk = if source.short_items { SHORT_CHUNK } else { scratch.len() };
+            source.read(scratch.get_mut(..chunk).unwrap_or_default(), events);
         }
     }
 
     /// Something can be read and nothing forbids it: come back without waiting.
-    pub fn wants_turn(&self) -> bool {
-        self.0.iter().any(Source::may_read)
+    pub fn wants_turn(&self, glut: Glut) -> bool {
+        self.0.iter().any(|source| source.may_read(glut))
     }
 
     /// The source is paused, it is not at its end, and nobody told it to stop.
@@ -162,8 +194,7 @@ impl Sources {
     pub fn distrust(&mut self, id: SourceId, registry: &Registry, events: &mut Vec<Event>) {
         let Some(source) = self.0.get_mut(id.index()) else { return };
         match source.inlet {
-            // A file ends by itself whatever happens to us.
-            Inlet::Stdin { kind: StdinKind::Regular, .. } => {}
+            Inlet::Stdin { kind: StdinKind::Regular, .. } => source.to_its_end = fds::stdin_is_file(),
             // Nobody goes on typing into a program that they told to stop, and no end of file would come.
             Inlet::Stdin { kind: StdinKind::Terminal, .. } => self.abandon(id, registry, events),
             Inlet::Stdin { kind: StdinKind::Pollable, .. } | Inlet::Idle | Inlet::Stdout { .. } => {
@@ -179,9 +210,12 @@ impl Sources {
         }
     }
 
-    /// Stops reading for good.
+    /// Stops reading for good. A file whose rest goes into the leftovers is read to its end all the same: were the leftovers
+    /// that very file, half of it would be done again, and else the other half be forgotten.
     pub fn abandon(&mut self, id: SourceId, registry: &Registry, events: &mut Vec<Event>) {
-        let Some(source) = self.0.get_mut(id.index()).filter(|source| !source.ended) else { return };
+        let Some(source) = self.0.get_mut(id.index()).filter(|source| !source.ended && !source.to_its_end) else {
+            return;
+        };
         if let Inlet::Stdin { kind: StdinKind::Pollable | StdinKind::Terminal, .. } = source.inlet {
             let _not_registered = registry.deregister(&mut SourceFd(&0));
         }
@@ -192,13 +226,14 @@ impl Sources {
 }
 
 impl Source {
-    fn may_read(&self) -> bool {
+    fn may_read(&self, glut: Glut) -> bool {
         let ready = match &self.inlet {
             Inlet::Stdin { ready, .. } => *ready,
             Inlet::Stdout { ready, born, .. } => *ready && *born,
             Inlet::Idle => false,
         };
-        ready && !self.paused && !self.ended
+        let held_up = if self.has_file { glut.disk } else { glut.stderr };
+        ready && !held_up && !self.paused && !self.ended
     }
 
     /// One read and what it gave, in one event where nothing odd was among it.
@@ -238,19 +273,25 @@ impl Source {
 
     fn submit(&mut self, bytes: &[u8], events: &mut Vec<Event>) {
         let source = self.id;
-        let mut items = Vec::new();
+        let (mut items, mut count) = (Vec::new(), 0);
         self.splitter.feed(bytes, |frame| match frame {
-            Frame::Item(payload) => items.push(payload),
-            Frame::Oversized { length, head } => {
-                if !items.is_empty() {
-                    events.push(Event::Submitted { source, items: std::mem::take(&mut items) });
+            Frame::Item(payload) => {
+                if items.is_empty() {
+                    items.reserve_exact(AT_ONCE);
                 }
+                items.push(payload);
+                count += 1;
+                if items.len() == AT_ONCE {
+                    submit(source, &mut items, events);
+                }
+            }
+            Frame::Oversized { length, head } => {
+                submit(source, &mut items, events);
                 events.push(Event::Oversized { source, length, head });
             }
         });
-        if !items.is_empty() {
-            events.push(Event::Submitted { source, items });
-        }
+        submit(source, &mut items, events);
+        self.short_items = bytes.len() / (count + 1) < SHORT;
     }
 
     /// End of file: an unterminated last item counts, unless its source was told to stop.
@@ -283,5 +324,11 @@ impl Source {
     fn torn(&self) -> Option<(u64, Payload)> {
         let length = self.splitter.tail_length();
         (length > 0).then(|| (length, self.splitter.tail_head()))
+    }
+}
+
+fn submit(source: SourceId, items: &mut Vec<Payload>, events: &mut Vec<Event>) {
+    if !items.is_empty() {
+        events.push(Event::Submitted { source, items: std::mem::take(items) });
     }
 }

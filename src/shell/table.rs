@@ -19,6 +19,8 @@ pub struct Proc {
     pub replies: Option<ReplyPipe>,
     /// Write end of the exit pipe, until the event is told.
     pub exit: Option<OwnedFd>,
+    /// Read end of the readiness pipe, until it said so or its writers closed it.
+    pub ready: Option<OwnedFd>,
     /// The item pipe was blocked once and is registered with `poll` since.
     pub items_registered: bool,
 }
@@ -99,6 +101,37 @@ impl Table {
     }
 }
 
+/// Incarnations that there is something to do on, each once, in ascending order. Mostly few, and told in order.
+#[derive(Debug, Default)]
+pub struct Due(Vec<ProcId>);
+
+impl Due {
+    pub fn insert(&mut self, id: ProcId) {
+        match self.0.last() {
+            Some(&last) if last == id => {}
+            Some(&last) if last > id => {
+                if let Err(at) = self.0.binary_search(&id) {
+                    self.0.insert(at, id);
+                }
+            }
+            Some(_) | None => self.0.push(id),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = ProcId> {
+        self.0.iter().copied()
+    }
+
+    /// Takes them all.
+    pub fn take(&mut self) -> Vec<ProcId> {
+        std::mem::take(&mut self.0)
+    }
+}
+
 /// What a readiness is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Topic {
@@ -111,6 +144,8 @@ pub enum Topic {
     Items(ProcId),
     /// The reply pipe, or a source's stdout.
     Words(ProcId),
+    /// The readiness pipe.
+    Ready(ProcId),
 }
 
 const FIRST_PROC: usize = 3;
@@ -118,7 +153,7 @@ const FIRST_PROC: usize = 3;
 impl Topic {
     /// Incarnations are never numbered twice, so a late readiness of an old one finds nothing.
     pub fn token(self) -> Token {
-        let of = |id: ProcId, kind: usize| Token(FIRST_PROC + id.0 as usize * 3 + kind);
+        let of = |id: ProcId, kind: usize| Token(FIRST_PROC + id.0 as usize * 4 + kind);
         match self {
             Topic::Signals => Token(0),
             Topic::News => Token(1),
@@ -126,6 +161,7 @@ impl Topic {
             Topic::Birth(id) => of(id, 0),
             Topic::Items(id) => of(id, 1),
             Topic::Words(id) => of(id, 2),
+            Topic::Ready(id) => of(id, 3),
         }
     }
 
@@ -133,11 +169,12 @@ impl Topic {
         let Some(number) = token.0.checked_sub(FIRST_PROC) else {
             return [Topic::Signals, Topic::News].get(token.0).copied().unwrap_or(Topic::Stdin);
         };
-        let id = ProcId((number / 3) as u64);
-        match number % 3 {
+        let id = ProcId((number / 4) as u64);
+        match number % 4 {
             0 => Topic::Birth(id),
             1 => Topic::Items(id),
-            _ => Topic::Words(id),
+            2 => Topic::Words(id),
+            _ => Topic::Ready(id),
         }
     }
 }
@@ -147,9 +184,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_is_due_is_told_once_and_in_order() {
+        let mut due = Due::default();
+        [3, 3, 9, 1, 9, 3, 2].into_iter().for_each(|id| due.insert(ProcId(id)));
+        assert_eq!(due.take(), [1, 2, 3, 9].map(ProcId));
+        assert!(due.is_empty());
+    }
+
+    #[test]
     fn every_topic_reads_back_from_its_token() {
         let procs = [ProcId(0), ProcId(1), ProcId(1_000_000_007)];
-        let of_procs = procs.into_iter().flat_map(|id| [Topic::Birth(id), Topic::Items(id), Topic::Words(id)]);
+        let of_procs =
+            procs.into_iter().flat_map(|id| [Topic::Birth(id), Topic::Items(id), Topic::Words(id), Topic::Ready(id)]);
         for topic in [Topic::Signals, Topic::News, Topic::Stdin].into_iter().chain(of_procs) {
             assert_eq!(Topic::of(topic.token()), topic);
         }

@@ -2,10 +2,11 @@
 
 use super::disk::Disk;
 use super::launch::Launcher;
-use super::pipes::{BUDGET, DRAIN, Standing};
+use super::messages::messages;
+use super::pipes::{BUDGET, Hearing, Standing};
 use super::results::Sinks;
-use super::sources::Sources;
-use super::table::{Life, Table, Topic, What};
+use super::sources::{Glut, Sources};
+use super::table::{Due, Life, Table, Topic, What};
 use crate::machine::{Action, Event, Machine, Meaning, Report};
 use crate::model::plan::Plan;
 use crate::model::{ExitStatus, ProcId, Reply, Signal, Time};
@@ -35,6 +36,8 @@ pub struct Shell {
     pub(super) inherited: Inherited,
     machine: Machine,
     pub(super) poll: Poll,
+    /// Ends a wait in `poll` from a writing thread.
+    waker: Arc<Waker>,
     readiness: Events,
     pub(super) signals: Signals,
     pub(super) launcher: Launcher,
@@ -51,9 +54,11 @@ pub struct Shell {
     /// There may be more dead than were reaped.
     pub(super) reap_due: bool,
     /// Error pipes, reply pipes and item pipes that there is something to do on.
-    pub(super) births_due: BTreeSet<ProcId>,
-    pub(super) words_due: BTreeSet<ProcId>,
-    pub(super) items_due: BTreeSet<ProcId>,
+    pub(super) births_due: Due,
+    pub(super) words_due: Due,
+    pub(super) items_due: Due,
+    /// Readiness pipes that somebody wrote to.
+    pub(super) ready_due: Due,
     /// Somebody died or a source ended: the dead may be gone.
     pub(super) look_due: bool,
     pub(super) outcome: Option<Box<Report>>,
@@ -78,20 +83,23 @@ impl Shell {
             table: Table::default(),
             sinks: Sinks::new(&plan, &waker),
             disk: Disk::new(&plan),
-            scratch: vec![0; BUDGET],
+            // Where nobody has items to give or words to say, nothing is read.
+            scratch: vec![0; if plan.queues.is_empty() { 0 } else { BUDGET }],
             facts: Vec::new(),
             told: Vec::new(),
             actions: Vec::new(),
             // A child from before our time may have died before our handler stood.
             reap_due: true,
-            births_due: BTreeSet::new(),
-            words_due: BTreeSet::new(),
-            items_due: BTreeSet::new(),
+            births_due: Due::default(),
+            words_due: Due::default(),
+            items_due: Due::default(),
+            ready_due: Due::default(),
             look_due: false,
             outcome: None,
             plan,
             inherited,
             poll,
+            waker,
             signals,
             sources,
         })
@@ -137,14 +145,18 @@ impl Shell {
                 Topic::Signals => signalled = true,
                 Topic::News => {}
                 Topic::Stdin => self.sources.stdin_ready(),
-                Topic::Birth(id) => _ = self.births_due.insert(id),
-                Topic::Items(id) => _ = self.items_due.insert(id),
+                Topic::Birth(id) => self.births_due.insert(id),
+                Topic::Ready(id) => {
+                    self.births_due.insert(id);
+                    self.ready_due.insert(id);
+                }
+                Topic::Items(id) => self.items_due.insert(id),
                 Topic::Words(id) => {
                     // Who speaks was born, even where the news of it did not fit into this poll.
                     self.births_due.insert(id);
                     match self.table.get(id).map(|proc| proc.what) {
                         Some(What::Source(source)) => self.sources.stdout_ready(source, id),
-                        Some(What::Worker(_)) => _ = self.words_due.insert(id),
+                        Some(What::Worker(_)) => self.words_due.insert(id),
                         None => {}
                     }
                 }
@@ -154,15 +166,22 @@ impl Shell {
     }
 
     fn busy(&mut self) -> bool {
+        let wants_turn = self.sources.wants_turn(self.glut());
         let Shell { table, sinks, words_due, .. } = self;
-        let mut audible = words_due.iter().filter_map(|&id| table.get(id)).map(|proc| proc.what);
+        let mut audible = words_due.iter().filter_map(|id| table.get(id)).map(|proc| proc.what);
         self.reap_due
             || self.look_due
             || !self.facts.is_empty()
             || !self.births_due.is_empty()
             || !self.items_due.is_empty()
+            || !self.ready_due.is_empty()
             || audible.any(|what| !is_choked(sinks, what))
-            || self.sources.wants_turn()
+            || wants_turn
+    }
+
+    /// Where so many dead letters and leftovers wait that no item is read that may become one more.
+    fn glut(&self) -> Glut {
+        Glut { disk: self.disk.is_choked(&self.waker), stderr: messages().is_choked(&self.waker) }
     }
 
     /// Finds out all that happened, in the order in which it is told.
@@ -172,10 +191,12 @@ impl Shell {
         // Before the signals: whoever runs by now is told to leave, not killed like one that has run nothing yet.
         self.hear_births(&dead);
         self.facts.extend(signals);
+        self.hear_readiness();
         self.write_items();
         self.hear_words(&dead);
         let told = self.facts.len();
-        self.sources.gather(&mut self.scratch, &mut self.facts);
+        let glut = self.glut();
+        self.sources.gather(glut, &mut self.scratch, &mut self.facts);
         let over = |fact: &Event| matches!(fact, Event::SourceEnded { .. });
         self.look_due |= self.facts.iter().skip(told).any(over);
         self.tell_deaths(&dead);
@@ -225,8 +246,8 @@ impl Shell {
     }
 
     fn hear_births(&mut self, dead: &[(Option<ProcId>, Reaped)]) {
-        self.births_due.extend(dead.iter().filter_map(|&(id, _)| id));
-        for id in std::mem::take(&mut self.births_due) {
+        dead.iter().filter_map(|&(id, _)| id).for_each(|id| self.births_due.insert(id));
+        for id in self.births_due.take() {
             let is_dead = || dead.iter().any(|&(other, _)| other == Some(id));
             let Some(proc) = self.table.get_mut(id) else { continue };
             let Life::Unborn { report } = &proc.life else { continue };
@@ -248,28 +269,32 @@ impl Shell {
 
     /// Reads reply pipes within the budget, those of the dead to the end.
     fn hear_words(&mut self, dead: &[(Option<ProcId>, Reaped)]) {
-        for id in std::mem::take(&mut self.words_due) {
+        for id in self.words_due.take() {
             if let Some(What::Worker(worker)) = self.table.get(id).map(|proc| proc.what) {
-                let more = self.sinks.choked(worker) || self.hear(id, BUDGET) == Standing::More;
+                let more = self.sinks.choked(worker) || self.hear(id, Hearing::Some) == Standing::More;
                 if more {
                     self.words_due.insert(id);
                 }
             }
         }
-        dead.iter().filter_map(|&(id, _)| id).for_each(|id| _ = self.hear(id, DRAIN));
+        dead.iter().filter_map(|&(id, _)| id).for_each(|id| _ = self.hear(id, Hearing::All));
     }
 
     /// Reads one reply pipe and takes down what it says.
-    pub(super) fn hear(&mut self, id: ProcId, budget: usize) -> Standing {
+    pub(super) fn hear(&mut self, id: ProcId, hearing: Hearing) -> Standing {
         let Some(proc) = self.table.get_mut(id) else { return Standing::Ended };
         let Some(replies) = &mut proc.replies else { return Standing::Ended };
         let (facts, items) = (&mut self.facts, &mut proc.items);
-        let heard = replies.hear(budget, &mut self.scratch, |reply| {
+        let tell = |reply| {
             if let (Reply::Settle { token, .. }, Some(items)) = (&reply, items.as_mut()) {
                 items.frames.settle(*token);
             }
             facts.push(Event::Replied { proc: id, reply });
-        });
+        };
+        let heard = match hearing {
+            Hearing::Some => replies.hear(&mut self.scratch, tell),
+            Hearing::All => replies.drain(&mut self.scratch, tell),
+        };
         let standing = heard.unwrap_or_else(|garbled| {
             facts.push(Event::Garbled { proc: id, seen: garbled.0 });
             Standing::Ended
@@ -283,6 +308,8 @@ impl Shell {
     fn tell_deaths(&mut self, dead: &[(Option<ProcId>, Reaped)]) {
         for &(id, reaped) in dead {
             let Some((id, proc)) = id.and_then(|id| Some((id, self.table.get_mut(id)?))) else {
+                // Its number may be a descendant's from now on.
+                self.inherited.children.retain(|&before| before != reaped.pid);
                 self.facts.push(Event::OrphanReaped);
                 continue;
             };
@@ -332,7 +359,7 @@ impl Shell {
     /// The session is empty: its last words are read, then our ends are closed. A source that left in peace may still be
     /// held back by a full queue: its bytes wait in the pipe as they would if it lived, unless somebody asks.
     pub(super) fn gone(&mut self, id: ProcId, asked: bool) {
-        self.hear(id, DRAIN);
+        self.hear(id, Hearing::All);
         let Some(proc) = self.table.get(id) else { return };
         let in_peace = matches!(proc.life, Life::Dead { told: None }) && !asked;
         if let What::Source(source) = proc.what {

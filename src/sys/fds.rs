@@ -104,6 +104,11 @@ pub fn stdin_kind() -> StdinKind {
     }
 }
 
+/// Whether standard input is a file in the narrow sense, which has an end.
+pub fn stdin_is_file() -> bool {
+    file_type(stdin()).is_ok_and(|kind| kind == libc::S_IFREG)
+}
+
 /// One read of standard input that does not block even when another process took the bytes in between: `preadv2` with
 /// `RWF_NOWAIT` where it is to be had, else `poll` with no wait and `read`. `WouldBlock` where nothing is there.
 /// A regular file is simply read: `RWF_NOWAIT` would refuse what is not cached, and nothing would ever tell when it is.

@@ -1,9 +1,11 @@
 //! Every system call, all `unsafe`, and the only clock. Speaks the model's types. Nothing here decides anything.
 
+pub mod aside;
 pub mod clock;
 pub mod fds;
 pub mod init;
 pub mod members;
+pub mod memory;
 pub mod reap;
 pub mod signals;
 pub mod spawn;

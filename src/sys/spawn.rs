@@ -7,8 +7,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 
-/// The most descriptors a child is given: 0, 1, 2 and the three of a queue worker.
-pub const MAX_DESCRIPTORS: usize = 6;
+/// The most descriptors a child is given: 0 to 9, for ours are 10 and higher.
+pub const MAX_DESCRIPTORS: usize = 10;
 /// Where programs are looked for when the child has no PATH.
 const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
 
@@ -22,7 +22,7 @@ pub struct Launch<'a> {
     pub directory: Option<&'a CStr>,
     pub ignore: SignalSet,
     pub block: SignalSet,
-    /// What becomes descriptor 0, 1, 2, … of the child; `None` is closed. At most 6. All else is closed.
+    /// What becomes descriptor 0, 1, 2, … of the child; `None` is closed. At most 10. All else is closed.
     pub descriptors: &'a [Option<BorrowedFd<'a>>],
 }
 

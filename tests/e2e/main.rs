@@ -1,17 +1,28 @@
 //! The real binary, real signals, real processes. Each test has a directory and a mark of its own, waits for words and
-//! never for time, and ends by making sure that nobody is left behind. Workers are POSIX sh and Python without libraries.
+//! never for time, and ends by making sure that nobody is left behind. Workers are POSIX sh and Python without libraries;
+//! those of `languages` are the examples.
 #![cfg(feature = "os")]
 
 mod boot;
 mod child_state;
 mod ctrl_c;
 mod exit_codes;
+mod faults_clock;
+mod faults_files;
+mod faults_kill;
+mod faults_rights;
+mod faults_shortage;
+mod faults_spawn;
+mod faults_stop;
+mod faults_terminal;
 mod idle;
 mod killed;
+mod languages;
 mod large_items;
 mod lease;
 mod members;
 mod misbehaviour;
+mod order;
 mod pid_one;
 mod queue;
 mod report;

@@ -1,6 +1,6 @@
 //! Everybody leaves: leaders, members, and those who went away into groups and sessions of their own.
 
-use crate::support::{Sandbox, children, send, state, until};
+use crate::support::{Need, Sandbox, children, has, send, state, until};
 use nix::sys::signal::Signal;
 use std::time::{Duration, Instant};
 
@@ -127,6 +127,31 @@ fn f5_children_of_the_shell_before_us_are_neither_signalled_nor_waited_for() {
     outcome.expect_code(0);
     let before: i32 = sandbox.read("before").trim().parse().unwrap();
     assert!(matches!(state(before), Some('S' | 'R')), "it was not ours to kill\n{outcome}");
+}
+
+/// A child from before our time has died, and a process that a worker started bears its number: that one is ours.
+#[test]
+fn f5_f17_the_number_of_a_child_from_before_us_protects_nobody_else() {
+    if !has(Need::PidNamespace) {
+        return;
+    }
+    let script = "before=$(cat before); while kill -0 $before 2>/dev/null; do sleep 0.02; done\n\
+        while :; do\n\
+        echo $((before - 1)) >/proc/sys/kernel/ns_last_pid || exit 9\n\
+        setsid sleep 1000 & [ $! = $before ] && break\n\
+        kill $!\n\
+        done; echo up >&2; exec sleep 1000\n";
+    let sandbox = service("stop = [\"TERM 5s\"]", script);
+    let outer = "sh -c 'sleep 0.1 & echo $! >before; exec \"$@\"' sh \"$@\" & wait $!\n\
+        kill -0 $(cat before) 2>/dev/null && echo left >left; exit 0";
+    let launcher = ["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", outer, "sh"];
+    let run = sandbox.launch().under(&launcher).start();
+    run.wait_for_line("up");
+    // The namespace's first process is the outer shell, the one below it is exeunt.
+    let exeunt = until("exeunt itself", || children(run.inner_pid()).first().copied());
+    send(exeunt, Signal::SIGTERM);
+    run.finish().expect_code(0);
+    assert!(!sandbox.exists("left"), "the worker's child outlived us");
 }
 
 #[test]

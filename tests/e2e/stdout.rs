@@ -1,6 +1,6 @@
 //! F56, F81, F82: our own output is full, closed, or read by somebody who has had enough.
 
-use crate::support::{Need, Outcome, Sandbox, has, numbered, pool, python, sorted, text};
+use crate::support::{Need, Outcome, Sandbox, has, numbered, pool, python, sorted, text, until};
 use nix::sys::signal::Signal;
 use std::io::{BufRead, BufReader, Read};
 
@@ -65,11 +65,8 @@ fn f81_a_full_stderr_does_not_hold_up_a_start_with_warnings() {
     full_stderr("stop = [\"TERM 2s\"]");
 }
 
-fn full_stderr(keys: &str) {
-    if !has(Need::Python) {
-        return;
-    }
-    let launcher = r#"
+/// Starts what follows it with a stderr that is a full pipe, held open by somebody who never reads.
+const FULL_STDERR: &str = r#"
 import os, sys
 reader, writer = os.pipe()
 os.set_blocking(writer, False)
@@ -87,15 +84,60 @@ if os.fork() == 0:
     os.execvp("sleep", ["sleep", "1000"])
 os.execv(sys.argv[1], sys.argv[1:])
 "#;
+
+fn full_stderr(keys: &str) {
+    if !has(Need::Python) {
+        return;
+    }
     let sandbox = Sandbox::new(&pool("", &format!("command = [\"sh\", \"w.sh\"]\nresults = \"stdout\"\n{keys}")));
     sandbox.file("w.sh", "while IFS= read -r line <&3; do echo \"ok ${line%% *} ${line#* }\" >&4; done\n");
-    let launch = sandbox.launch().under(&[python().unwrap(), "-c", launcher]);
+    let launch = sandbox.launch().under(&[python().unwrap(), "-c", FULL_STDERR]);
     let mut run = launch.arguments(&["run", "--log-level", "trace"]).stdin_pipe().start();
     std::io::Write::write_all(run.stdin.as_mut().unwrap(), b"a\nb\n").unwrap();
     assert!(run.wait_for_results(2));
     run.signal(Signal::SIGTERM);
     // The reader that does not read was there before us, and stays.
     run.finish_alone().expect_code(0);
+}
+
+/// Unfinished items that have no other place wait for somebody to read them, but no longer than the whole stop may take.
+#[test]
+fn f81_leftovers_for_a_full_stderr_hold_up_a_stop_no_longer_than_its_budget() {
+    if !has(Need::Python) {
+        return;
+    }
+    let config = "[supervisor]\nstop-budget = \"1s\"\n[queue.q]\n[source.in]\nqueue = \"q\"\nstdin = true\n\
+        [worker.w]\nqueue = \"q\"\ncommand = [\"sh\", \"-c\", \"read -r line <&3; echo $line >got; exec sleep 1000\"]\n";
+    let sandbox = Sandbox::new(config);
+    let run = sandbox.launch().under(&[python().unwrap(), "-c", FULL_STDERR]).stdin_items(&["a"]).start();
+    sandbox.wait_for_line("got", "a");
+    run.signal(Signal::SIGTERM);
+    run.finish_alone().expect_code(75);
+}
+
+/// Dead letters that nobody reads are not heaped up in our memory: their source is held up as by a full queue.
+#[test]
+fn f81_dead_letters_for_a_full_stderr_hold_up_their_source() {
+    if !has(Need::Python) {
+        return;
+    }
+    let config = "[queue.q]\nsize = 1\non-full = \"reject\"\n\
+        [source.in]\nqueue = \"q\"\ncommand = [\"sh\", \"in.sh\"]\n\
+        [worker.w]\nqueue = \"q\"\ncommand = [\"sleep\", \"1000\"]\n";
+    let sandbox = Sandbox::new(config);
+    let source = "line=$(printf '%010000d' 7); n=0\n\
+        while [ $n -lt 2000 ]; do n=$((n + 1)); echo \"$line\"; echo $n >>written; done\n";
+    sandbox.file("in.sh", source);
+    let run = sandbox.launch().under(&[python().unwrap(), "-c", FULL_STDERR]).start();
+    let written = || sandbox.lines("written").len();
+    until("the source to be held up", || {
+        let before = written();
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        (before > 100 && written() == before).then_some(())
+    });
+    // A megabyte of letters, a pipe and a read of ours.
+    assert!(written() < 400, "{} of 2000 items were read and none of their letters", written());
+    drop(run);
 }
 
 /// `exeunt run | head -1`: what cannot be written is a stop, and what was not written is a leftover.

@@ -1,6 +1,6 @@
 //! The stop: its order, its rungs, and what repeated signals do to it.
 
-use crate::support::{Need, QUICK_RESTART, Sandbox, has, pool, send, sorted, until};
+use crate::support::{Need, QUICK_RESTART, Sandbox, has, numbered, pool, send, sorted, text, until};
 use nix::sys::signal::Signal;
 use std::time::{Duration, Instant};
 
@@ -228,4 +228,22 @@ fn items_left_unread_in_the_pipe_are_handed_back() {
     outcome.expect_code(75);
     assert_eq!(outcome.results(), ["a"], "{outcome}");
     assert_eq!(sorted(&outcome.leftovers), ["b", "c", "d", "e", "f"], "{outcome}");
+}
+
+/// A stop that is out of time still reads a file to its end: it is its own leftovers here, and what was read of it and what was
+/// not would be in it twice.
+#[test]
+fn a_file_on_stdin_is_read_to_its_end_whatever_the_budget() {
+    const ITEMS: usize = 300_000;
+    let worker = "command = [\"sh\", \"w.sh\"]\nstop = [\"event 20s\"]";
+    let sandbox = Sandbox::new(&format!("[supervisor]\nstop-budget = \"1ms\"\n{}", pool("", worker)));
+    sandbox.file("w.sh", "read -r line <&3; echo holding >&2; exec sleep 1000\n");
+    sandbox.file("left.txt", &text(&numbered(ITEMS)));
+    let run = sandbox.launch().stdin_file("left.txt").start();
+    run.wait_for_line("holding");
+    run.signal(Signal::SIGTERM);
+    let outcome = run.finish();
+    outcome.expect_code(75);
+    assert_eq!(outcome.leftovers.len(), ITEMS, "each item once");
+    assert!(sorted(&outcome.leftovers) == sorted(numbered(ITEMS)), "each item once");
 }

@@ -63,7 +63,8 @@ fn keep(name: &str, input: &[u8]) -> String {
     let path = directory.join(format!("{name}-{:016x}", hasher.finish()));
     fs::create_dir_all(&directory).and_then(|()| fs::write(&path, input)).expect("the input can be kept");
     let path = path.strip_prefix(ROOT).unwrap_or(&path).display().to_string();
-    format!("again: EXEUNT_FUZZ_INPUT={path} cargo test --test fuzz -- --exact TEST  (the test that failed)")
+    let test = thread::current().name().unwrap_or("TEST").to_owned();
+    format!("again: EXEUNT_FUZZ_INPUT={path} cargo test --test fuzz {test}")
 }
 
 /// The words of a caught panic.

@@ -1,5 +1,5 @@
 //! Fuzz targets, their corpora, and a smoke run of all. Each target is a plain function of bytes that panics when a promise
-//! is broken; `fuzz/` gives the same functions to libFuzzer. See `docs/testing.md`.
+//! is broken. See `docs/testing.md`.
 //!
 //! `cargo test --test fuzz` replays `corpus/TARGET/*` and runs some thousand mutations of it from a fixed seed.
 //! `EXEUNT_FUZZ_SECONDS=600 cargo test --release --test fuzz -- --nocapture` goes on for that long, from a new seed.
@@ -9,7 +9,7 @@ mod harness;
 mod targets;
 
 #[test]
-fn f94_config_text() {
+fn f118_config_text() {
     harness::run("config", targets::config::target, &["tests/config/good", "tests/config/bad", "examples"]);
 }
 

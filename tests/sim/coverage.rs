@@ -33,7 +33,9 @@ const STATES: [&str; 12] = [
 const PHASES: [&str; 4] = ["running", "stopping", "sweeping", "over"];
 
 /// Events about one incarnation.
-const OF_ONE: [&str; 14] = [
+const OF_ONE: [&str; 16] = [
+    "notified",
+    "answered",
     "spawned",
     "spawn failed",
     "wrote",
@@ -165,6 +167,8 @@ pub fn about(event: &Event) -> Option<ProcId> {
         | Event::Wrote { proc, .. }
         | Event::Replied { proc, .. }
         | Event::Garbled { proc, .. }
+        | Event::Notified { proc, .. }
+        | Event::Answered { proc, .. }
         | Event::Exited { proc, .. }
         | Event::MembersLeft { proc, .. }
         | Event::MembersGone { proc } => Some(*proc),
@@ -199,6 +203,8 @@ fn name(event: &Event) -> &'static str {
         Event::Replied { reply: Reply::Touch(_), .. } => "touch",
         Event::Replied { reply: Reply::Prefetch(_), .. } => "prefetch",
         Event::Garbled { .. } => "garbled",
+        Event::Notified { .. } => "notified",
+        Event::Answered { .. } => "answered",
         Event::Exited { in_hand: false, .. } => "exited",
         Event::Exited { in_hand: true, .. } => "exited, item in hand",
         Event::MembersLeft { .. } => "members left",

@@ -219,6 +219,16 @@ impl Fake {
         dead
     }
 
+    /// Whoever signals us may have signalled one of ours in the same breath.
+    fn hits_another(&mut self, signal: Signal) {
+        let alive = self.sessions.iter().filter(|(_, session)| session.leader == Leader::Alive && !session.hung);
+        let alive: Vec<ProcId> = alive.map(|(&proc, _)| proc).collect();
+        if self.mood.faulty() && !alive.is_empty() && self.dice.percent(25) {
+            let proc = self.dice.pick(&alive);
+            self.dies(proc, ExitStatus::Signalled { signal, core: false });
+        }
+    }
+
     /// A late word about an incarnation that is over.
     pub fn ghost_story(&mut self) -> Option<Event> {
         if self.ghosts.is_empty() {
@@ -282,6 +292,7 @@ impl Fake {
                 if !self.facts.signals.iter().any(same) {
                     self.facts.signals.push(Event::Signalled { signal, meaning });
                 }
+                self.hits_another(signal);
             }
         }
     }

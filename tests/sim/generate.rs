@@ -140,6 +140,7 @@ fn worker(dice: &mut Dice, mood: Mood, i: u64, queue: Option<QueueId>, after: Ve
         on_give_up: if dice.percent(30) { OnGiveUp::Shutdown } else { OnGiveUp::Ignore },
         after,
         level,
+        ..WorkerPlan::plain("", Program::plain(vec![]))
     }
 }
 

@@ -62,8 +62,10 @@ fn laws_hold_over_seeds() {
     if let Some((seed, failure)) = broken.iter().min_by_key(|(_, failure)| failure.trace.len()) {
         panic!("{} of {seeds} seeds break a law\n{}", broken.len(), told(*seed, failure, 60));
     }
-    let surprises = coverage.surprises();
-    assert!(seeds < ENOUGH || surprises.is_empty(), "{}\n`never.rs` tells another story", surprises.join("\n"));
+    let surprises = coverage.surprises().join("\n");
+    // Other seeds than the first may not come upon the rarest pairs.
+    let looks = seeds >= ENOUGH && first == 0;
+    assert!(!looks || surprises.is_empty(), "{surprises}\n`never.rs` tells another story");
 }
 
 #[test]

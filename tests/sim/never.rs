@@ -20,9 +20,11 @@ const SHORT: &str = "rarely: nearly always it takes no time";
 const UNTOLD: &str = "only a source that we stopped reading ends like this, and that is done in a stop";
 const SWEPT: &str = "strangers are counted after the sweep was ordered";
 const FIRST: &str = "it is the first event of all";
+const NO_PROBES: &str = "the plans of the simulation know no readiness, health or watchdog yet: unit tests do";
 const DEAF: &str = "nothing is told after the turn in which the run ended";
 
 pub const NEVER: &[(&str, &str, &str)] = &[
+    ("*", "notified|answered", NO_PROBES),
     ("waiting|due|delayed|resting", "spawned|spawn failed|wrote|ok|retry|fail|release|touch|prefetch|garbled", NOBODY),
     ("waiting|due|delayed|resting", "exited|exited, item in hand|members left|members gone", NOBODY),
     ("starting|aborting", "wrote|ok|retry|fail|release|touch|prefetch|exited, item in hand", DUMB),

@@ -237,7 +237,7 @@ impl<'a> Linker<'a> {
         let path = names.collect::<Vec<_>>().join(" -> ");
         let first = cycle.first().and_then(|&node| named(&self.file.worker).get(node));
         let section = first.and_then(|first| first.section.as_ref());
-        let span = section.and_then(|section| section.after.span());
+        let span = section.and_then(|section| section.after.span().or(section.requires.span()));
         let message = match cycle.len() {
             2 => "a worker cannot be after itself".to_owned(),
             _ => format!("the workers wait for each other in a circle: {}", super::problem::shorten(&path, 300)),

@@ -6,8 +6,8 @@ use super::{Linker, backoff, named};
 use crate::config::problem::{Problem, quote};
 use crate::config::raw::Worker;
 use crate::config::read::{At, Field};
-use crate::config::value::{Names, OrOff, RestartDelayTable, StartLimitTable};
-use crate::model::plan::{Backoff, Consumer, OnGiveUp, Restart, Results, StartLimit, WorkerPlan};
+use crate::config::value::{Names, OrOff, ReadyTable, RestartDelayTable, StartLimitTable, Timespan};
+use crate::model::plan::{Backoff, Consumer, Kind, OnGiveUp, Ready, Restart, Results, StartLimit, WorkerPlan};
 use crate::model::{Framing, QueueId, WorkerId};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ const RESTART_DELAY: Backoff =
 const RESET_AFTER: Duration = Duration::from_secs(10);
 const BURST: u64 = 5;
 const INTERVAL: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Linker<'_> {
     /// One for each section, so that their indices are right.
@@ -32,8 +33,12 @@ impl Linker<'_> {
     }
 
     fn check_defaults(&mut self, defaults: &Worker) {
-        let own =
-            [("command", defaults.command.span()), ("queue", defaults.queue.span()), ("after", defaults.after.span())];
+        let own = [
+            ("command", defaults.command.span()),
+            ("queue", defaults.queue.span()),
+            ("after", defaults.after.span()),
+            ("requires", defaults.requires.span()),
+        ];
         for (key, span) in own {
             if let Some(span) = span {
                 self.error(span, format!("{key} has no default: every worker says its own"));
@@ -58,6 +63,12 @@ impl Linker<'_> {
         };
         let (restart_delay, restart_reset_after) =
             self.restart_delay(pick(&keys.restart_delay, &defaults.restart_delay));
+        let requires = self.names(&keys.requires, "requires");
+        let mut after = self.names(&keys.after, "after");
+        after.extend(requires.iter().copied().filter(|id| !after.contains(id)).collect::<Vec<_>>());
+        let kind = pick(&keys.r#type, &defaults.r#type).map_or(Kind::Service, |word| word.value.0);
+        let ready = self.ready(pick(&keys.ready, &defaults.ready), feeds);
+        self.check_oneshot(kind, keys, ready.is_some());
         WorkerPlan {
             name: name.value.clone(),
             program: self.program(&keys.into(), &defaults.into(), ladder),
@@ -68,8 +79,14 @@ impl Linker<'_> {
             restart_reset_after,
             start_limit: start_limit(pick(&keys.start_limit, &defaults.start_limit)),
             on_give_up: pick(&keys.on_give_up, &defaults.on_give_up).map_or(OnGiveUp::Shutdown, |word| word.value.0),
-            after: self.after(&keys.after),
+            after,
             level: 0,
+            requires,
+            kind,
+            start_timeout: start_timeout(pick(&keys.start_timeout, &defaults.start_timeout), ready.is_some()),
+            ready,
+            health: None,
+            watchdog: None,
         }
     }
 
@@ -117,14 +134,58 @@ impl Linker<'_> {
         (delays, keys.reset_after.value().map_or(RESET_AFTER, |span| span.0))
     }
 
-    fn after(&mut self, names: &Field<Names>) -> Vec<WorkerId> {
+    /// Exactly one way; not on the descriptors that a queue worker has for its items.
+    fn ready(&mut self, table: Option<&At<ReadyTable>>, feeds: bool) -> Option<Ready> {
+        let table = table?;
+        let ways = [table.value.fd.span(), table.value.delay.span()].into_iter().flatten().count();
+        // A key that is none was told already.
+        let misspelled = ways == 0 && self.text.get(table.span.start..table.span.end)?.contains('=');
+        if misspelled {
+            return None;
+        }
+        if ways != 1 {
+            let problem = Problem::error(table.span, format!("ready takes one way to tell, here are {ways}"));
+            self.problems.push(problem.help("ready = { fd = 3 } or ready = { delay = \"2s\" }"));
+            return None;
+        }
+        if let Some(fd) = table.value.fd.given().filter(|fd| feeds && (3..=5).contains(&fd.value.0)) {
+            let message = format!("descriptor {} of a queue worker is for its items and its exit event", fd.value.0);
+            self.problems.push(Problem::error(fd.span, message).help("take 6 or higher"));
+        }
+        let fd = table.value.fd.value().and_then(|fd| u8::try_from(fd.0).ok()).map(Ready::Fd);
+        fd.or_else(|| table.value.delay.value().map(|delay| Ready::Delay(delay.0)))
+    }
+
+    fn check_oneshot(&mut self, kind: Kind, keys: &Worker, has_ready: bool) {
+        if kind != Kind::Oneshot {
+            return;
+        }
+        let span = keys.r#type.span().or(keys.ready.span()).or(keys.queue.span());
+        let Some(span) = span else { return };
+        if !keys.queue.is_absent() {
+            self.error(span, "a oneshot has an end, and a worker with a queue waits for items");
+        }
+        if has_ready {
+            self.error(span, "a oneshot is ready when it has ended well, and ready says otherwise");
+        }
+    }
+
+    fn names(&mut self, names: &Field<Names>, key: &str) -> Vec<WorkerId> {
         let Some(names) = names.value() else { return Vec::new() };
         let mut ids = Vec::new();
         for name in &names.0 {
-            let id = self.worker_named(name, "after");
+            let id = self.worker_named(name, key);
             ids.extend(id.filter(|id| !ids.contains(id)));
         }
         ids
+    }
+}
+
+fn start_timeout(timeout: Option<&At<OrOff<Timespan<1>>>>, has_ready: bool) -> Option<Duration> {
+    match timeout.map(|at| &at.value) {
+        Some(OrOff::Off) => None,
+        Some(OrOff::On(time)) => Some(time.0),
+        None => has_ready.then_some(START_TIMEOUT),
     }
 }
 

@@ -68,9 +68,19 @@ section! {
 section! {
     /// How many failed starts within which time are allowed.
     pub struct StartLimitTable {
-        /// Failed starts that are allowed; one more and the worker is given up. Default 5.
+        /// At so many failed starts the worker is given up. Default 5.
         burst: Count<1, 1_000_000>,
         /// Default 60s.
         interval: Timespan<1>,
+    }
+}
+
+section! {
+    /// How a worker tells that it is ready: one of these.
+    pub struct ReadyTable {
+        /// It writes a line feed to this descriptor, 3 or higher; `EXEUNT_READY_FD` tells it the number.
+        fd: Count<3, 9>,
+        /// It is taken for ready so long after it runs.
+        delay: Timespan<0>,
     }
 }

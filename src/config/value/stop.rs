@@ -95,7 +95,14 @@ fn rung(text: &str, span: Span) -> Result<Rung, Problem> {
     if word.is_empty() {
         return Err(Problem::error(span, "an empty rung").help(RUNG_HELP));
     }
-    let step = if word.eq_ignore_ascii_case("event") { Step::Event } else { Step::Signal(signal(word, span)?) };
+    let step = match signal(word, span) {
+        _ if word.eq_ignore_ascii_case("event") => Step::Event,
+        // Its own help names a signal where one is near.
+        Err(problem) if nearest(&word.to_ascii_lowercase(), &["event"]).is_some() => {
+            return Err(problem.help("did you mean \"event\"?"));
+        }
+        signal => Step::Signal(signal?),
+    };
     if wait.trim().is_empty() {
         let message = format!("the rung {} does not say how long to wait", quote(text));
         return Err(Problem::error(span, message).help(format!("write {}", quote(&format!("{word} 5s")))));
@@ -123,6 +130,12 @@ mod tests {
         {
             assert!(rung(text, SPAN).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_misspelled_event_is_not_taken_for_a_signal() {
+        let problem = Problem::error(SPAN, "unknown signal \"evnt\"").help("did you mean \"event\"?");
+        assert_eq!(rung("evnt 20s", SPAN), Err(problem));
     }
 
     #[test]

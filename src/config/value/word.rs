@@ -3,7 +3,7 @@
 use crate::config::problem::{Problems, nearest, quote};
 use crate::config::read::{Read, Value};
 use crate::model::Framing;
-use crate::model::plan::{End, KillMode, Log, OnFull, OnGiveUp, Restart};
+use crate::model::plan::{End, KillMode, Kind, Log, OnFull, OnGiveUp, Restart};
 
 /// A word out of a few, each for a value of the model.
 pub trait Choice: Copy + 'static {
@@ -71,6 +71,10 @@ impl Choice for OnFull {
 impl Choice for KillMode {
     const WORDS: &'static [(&'static str, KillMode)] =
         &[("mixed", KillMode::Mixed), ("group", KillMode::Group), ("process", KillMode::Process)];
+}
+
+impl Choice for Kind {
+    const WORDS: &'static [(&'static str, Kind)] = &[("service", Kind::Service), ("oneshot", Kind::Oneshot)];
 }
 
 impl Choice for Log {

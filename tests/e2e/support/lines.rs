@@ -65,6 +65,15 @@ impl Lines {
         })
     }
 
+    /// Until `count` whole lines hold `words`.
+    pub fn wait_for_words(&self, words: &str, count: usize, deadline: Instant) -> Result<(), Silence> {
+        self.wait_until(deadline, |heard| {
+            let text = String::from_utf8_lossy(&heard.bytes);
+            let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            (whole.filter(|line| line.contains(words)).count() >= count).then_some(())
+        })
+    }
+
     pub fn wait_for_count(&self, count: usize, deadline: Instant) -> Result<(), Silence> {
         self.wait_until(deadline, |heard| (heard.line_feeds >= count).then_some(()))
     }

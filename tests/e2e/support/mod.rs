@@ -8,13 +8,15 @@ mod pty;
 mod run;
 mod sandbox;
 
+pub use lines::Lines;
 pub use outcome::Outcome;
 pub use processes::{children, context_switches, marked, send, state};
 pub use run::Run;
 pub use sandbox::Sandbox;
 
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for a word before it fails. Generous: only failing tests ever wait that long.
@@ -48,6 +50,14 @@ pub fn has(what: Need) -> bool {
     let (found, reason) = match what {
         Need::Python => (python().is_some(), "python3 is not there"),
         Need::PidNamespace => (pid_namespace(), "unshare --pid is not allowed here"),
+        Need::Root => (runs(&["sh", "-c", "[ $(id -u) = 0 ]"]), "this is not root"),
+        Need::Strace => {
+            (runs(&["strace", "-qq", "-o", "/dev/null", "true"]), "strace is not there, or not allowed here")
+        }
+        Need::TimeNamespace => (runs(&["unshare", "--time", "--fork", "true"]), "unshare --time is not allowed here"),
+        Need::Node => (runs(&["node", "--version"]), "node is not there"),
+        Need::CCompiler => (runs(&["cc", "--version"]), "cc is not there"),
+        Need::RustCompiler => (runs(&["rustc", "--version"]), "rustc is not there"),
     };
     if !found {
         assert!(std::env::var_os("CI").is_none(), "nothing is skipped in CI, but {reason}");
@@ -60,11 +70,22 @@ pub fn has(what: Need) -> bool {
 pub enum Need {
     Python,
     PidNamespace,
+    Root,
+    Strace,
+    TimeNamespace,
+    Node,
+    CCompiler,
+    RustCompiler,
 }
 
 fn pid_namespace() -> bool {
-    let mut probe = Command::new("unshare");
-    probe.args(["--pid", "--fork", "--mount-proc", "true"]).stderr(Stdio::null());
+    runs(&["unshare", "--pid", "--fork", "--mount-proc", "true"])
+}
+
+/// Whether the command ends well.
+pub fn runs(command: &[&str]) -> bool {
+    let mut probe = Command::new(command[0]);
+    probe.args(&command[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     probe.status().is_ok_and(|status| status.success())
 }
 
@@ -77,6 +98,22 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         }
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(3));
+    }
+}
+
+/// Set when it is dropped, by a panic too: what ends the threads of a test that go on until they are told.
+#[derive(Default)]
+pub struct Over(Arc<AtomicBool>);
+
+impl Over {
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        self.0.clone()
+    }
+}
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -53,7 +53,8 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "--- code {}\n--- stdout\n{}", self.code, tail(&self.stdout))?;
         writeln!(f, "--- stderr\n{}", tail(&self.stderr))?;
-        writeln!(f, "--- {} leftovers, dead {:#?}", self.leftovers.len(), self.dead)
+        let dead: Vec<String> = self.dead.iter().map(Value::to_string).collect();
+        writeln!(f, "--- {} leftovers, {} dead\n{}", self.leftovers.len(), dead.len(), tail(&dead.join("\n")))
     }
 }
 

@@ -165,6 +165,13 @@ impl Run<'_> {
         found.unwrap_or_else(|silence| self.vain(&format!("{count} x {word:?}"), &silence))
     }
 
+    /// Until `count` lines on stderr hold `words`: for what exeunt itself says.
+    #[track_caller]
+    pub fn wait_for_words(&self, words: &str, count: usize) {
+        let found = self.stderr.wait_for_words(words, count, Instant::now() + PATIENCE);
+        found.unwrap_or_else(|silence| self.vain(&format!("{count} x {words:?}"), &silence));
+    }
+
     /// Until so many results are on stdout. False if it ended before.
     pub fn wait_for_results(&self, count: usize) -> bool {
         match self.stdout.wait_for_count(count, Instant::now() + PATIENCE) {
@@ -176,6 +183,12 @@ impl Run<'_> {
 
     pub fn result_count(&self) -> usize {
         self.stdout.count()
+    }
+
+    /// Writes items to stdin, which is a pipe.
+    pub fn feed<S: AsRef<str>>(&mut self, items: &[S]) {
+        let pipe = self.stdin.as_mut().expect("stdin is a pipe that is open");
+        pipe.write_all(super::text(items).as_bytes()).expect("stdin is read");
     }
 
     pub fn type_keys(&mut self, keys: &[u8]) {

@@ -4,7 +4,9 @@ use super::run::Launch;
 use super::{marked, send, until};
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
+use std::fs::Permissions;
 use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -35,6 +37,23 @@ impl Sandbox {
 
     pub fn file(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).expect("the temporary directory can be written");
+    }
+
+    /// A file that may be executed.
+    pub fn program(&self, name: &str, text: &str) {
+        self.file(name, text);
+        self.executable(name);
+    }
+
+    pub fn executable(&self, name: &str) {
+        fs::set_permissions(self.path(name), Permissions::from_mode(0o755)).expect("the file is there");
+    }
+
+    /// For a run as another user: the directory, and a copy of exeunt in it, for the original may be where nobody else
+    /// gets. `sh -c 'shift; exec ./exeunt "$@"' sh` as the last launcher starts that one.
+    pub fn open_to_all(&self) {
+        fs::set_permissions(self.directory(), Permissions::from_mode(0o777)).expect("the directory is ours");
+        fs::copy(env!("CARGO_BIN_EXE_exeunt"), self.path("exeunt")).expect("there is room for a copy");
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

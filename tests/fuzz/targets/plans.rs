@@ -126,5 +126,6 @@ fn worker(at: usize, queues: usize, before: &[WorkerPlan], choices: &mut Choices
         on_give_up: if choices.flag() { OnGiveUp::Ignore } else { OnGiveUp::Shutdown },
         after,
         level,
+        ..WorkerPlan::plain("", Program::plain(vec![]))
     }
 }

@@ -230,7 +230,8 @@ impl Laws {
             Action::Forget { proc } => self.forgets(now, *proc),
             Action::Sweep { signal } => self.sweeps(now, *signal),
             Action::Note(note) => self.notes(now, note),
-            Action::Pause { .. }
+            Action::Ask { .. }
+            | Action::Pause { .. }
             | Action::Resume { .. }
             | Action::Abandon { .. }
             | Action::Distrust { .. }

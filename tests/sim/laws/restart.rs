@@ -121,6 +121,7 @@ impl Restarts {
             _ if self.crews[worker.index()].gave_up => Next::Rests,
             Some(StopReason::Timeout | StopReason::MaxItems) => Next::AtOnce,
             None if !wanted => Next::Rests,
+            Some(_) if plan.restart == Restart::Never => Next::Rests,
             _ if how.counts && self.reaches_the_limit(worker, now) => Next::GivesUp,
             _ => self.later(id),
         };

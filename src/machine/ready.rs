@@ -1,0 +1,259 @@
+//! When a worker is ready, whether it is well, and what becomes of those that require it.
+//!
+//! ```text
+//!  Up, not ready ──told, asked, waited, or nothing to wait for──▶ Up, ready ──▶ (health, watchdog) ──▶ Leaving
+//! ```
+//!
+//! A worker is *ready* while at least one replica is, and from the start only when all have been; a oneshot is when it ended
+//! well. Those `after` it start once it has begun, whatever comes later. Those that *require* it run only while it is ready:
+//! when it falls they are stopped, and started when it is ready again; when it rests for good, so do they.
+//! Only an instance that is ready is given items. Always: `Key::Start` runs from the start until ready, `Key::Probe`
+//! while something is to be asked or waited for, `Key::Watch` only while ready.
+
+use super::Machine;
+use super::action::{Action, Actions, Note};
+use super::event::{Notice, Question};
+use super::instance::{Purpose, State};
+use super::shutdown::Phase;
+use super::timers::Key;
+use crate::model::plan::{Kind, Ready, Restart};
+use crate::model::{InstanceId, ProcId, StopReason, WorkerId};
+use std::time::Duration;
+
+/// Between two questions whether a worker is ready.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// Within this time whether it is ready must be answered.
+const READY_ANSWER: Duration = Duration::from_secs(5);
+
+impl Machine {
+    /// Exec was reported: what is there to wait for?
+    pub(super) fn await_readiness(&mut self, id: InstanceId, out: &mut Actions) {
+        let plan = self.plan.clone();
+        let Some(worker) = self.worker_of(id).map(|worker| plan.worker(worker)) else {
+            return self.became_ready(id, out);
+        };
+        match (&worker.ready, worker.kind) {
+            (None, Kind::Service) => self.became_ready(id, out),
+            (None, Kind::Oneshot) | (Some(Ready::Fd(_) | Ready::Notify), _) => {}
+            (Some(Ready::Delay(delay)), _) => self.timers.set(Key::Probe(id), self.now + *delay),
+            (Some(Ready::Probe(_)), _) => self.ask(id, out),
+        }
+    }
+
+    pub(super) fn became_ready(&mut self, id: InstanceId, out: &mut Actions) {
+        let plan = self.plan.clone();
+        let State::Up(life) = &mut self.instances[id.index()].state else { return };
+        if std::mem::replace(&mut life.ready, true) {
+            return;
+        }
+        let took = self.now.since(life.since);
+        self.timers.cancel(Key::Start(id));
+        self.timers.cancel(Key::Probe(id));
+        if let Some(worker) = self.worker_of(id).map(|worker| plan.worker(worker)) {
+            if worker.ready.is_some() {
+                out.push(Action::Note(Note::Ready { instance: id, took }));
+            }
+            if let Some(health) = &worker.health {
+                self.timers.set(Key::Probe(id), self.now + health.interval);
+            }
+            if let Some(watchdog) = worker.watchdog {
+                self.timers.set(Key::Watch(id), self.now + watchdog);
+            }
+        }
+        self.has_begun(id);
+        self.wake_waiting();
+        self.enlist(id, out);
+    }
+
+    /// A line feed or a datagram came from this incarnation.
+    pub(super) fn notified(&mut self, proc: ProcId, notice: Notice, out: &mut Actions) {
+        let Some(id) = self.slot(proc) else { return };
+        let plan = self.plan.clone();
+        let Some(worker) = self.worker_of(id).map(|worker| plan.worker(worker)) else { return };
+        let state = &self.instances[id.index()].state;
+        let (up, ready) = match state {
+            State::Up(life) => (true, life.ready),
+            State::Leaving(..)
+            | State::Remains(..)
+            | State::Starting { .. }
+            | State::Aborting { .. }
+            | State::Waiting
+            | State::Due
+            | State::Delayed
+            | State::Resting(_) => (false, false),
+        };
+        match notice {
+            Notice::Ready if up && matches!(worker.ready, Some(Ready::Fd(_) | Ready::Notify)) => {
+                self.became_ready(id, out);
+            }
+            Notice::Watchdog if ready => {
+                if let Some(watchdog) = worker.watchdog {
+                    self.timers.set(Key::Watch(id), self.now + watchdog);
+                }
+            }
+            Notice::Trigger if up => self.watchdog_expired(id, out),
+            Notice::Extend(time) => self.extend(id, time),
+            Notice::Status(status) => out.push(Action::Note(Note::Said { instance: id, status })),
+            Notice::Stopping => out.push(Action::Note(Note::Said { instance: id, status: "stopping".to_owned() })),
+            Notice::Ready | Notice::Watchdog | Notice::Trigger => {}
+        }
+    }
+
+    /// Whatever is waited for has at least so long from now. The deadline of the whole stop is not moved.
+    fn extend(&mut self, id: InstanceId, time: Duration) {
+        let leaving = matches!(self.instances[id.index()].state, State::Leaving(..));
+        let key = if leaving { Key::Slot(id) } else { Key::Start(id) };
+        if let Some(at) = self.timers.get(key) {
+            self.timers.set(key, at.max(self.now + time));
+        }
+    }
+
+    fn ask(&mut self, id: InstanceId, out: &mut Actions) {
+        let plan = self.plan.clone();
+        let Some(worker) = self.worker_of(id).map(|worker| plan.worker(worker)) else { return };
+        let State::Up(life) = &self.instances[id.index()].state else { return };
+        let proc = life.proc;
+        match (life.ready, &worker.health) {
+            (false, _) => out.push(Action::Ask { proc, question: Question::Ready, timeout: READY_ANSWER }),
+            (true, Some(health)) => {
+                out.push(Action::Ask { proc, question: Question::Health, timeout: health.timeout });
+            }
+            (true, None) => {}
+        }
+    }
+
+    pub(super) fn answered(&mut self, proc: ProcId, question: Question, yes: bool, out: &mut Actions) {
+        let Some(id) = self.slot(proc) else { return };
+        let plan = self.plan.clone();
+        let Some(worker) = self.worker_of(id).map(|worker| plan.worker(worker)) else { return };
+        let State::Up(life) = &mut self.instances[id.index()].state else { return };
+        match (question, yes, &worker.health) {
+            (Question::Ready, _, _) if life.ready => {}
+            (Question::Ready, true, _) => self.became_ready(id, out),
+            (Question::Ready, false, _) => self.timers.set(Key::Probe(id), self.now + ASK_AGAIN),
+            (Question::Health, yes, Some(health)) => {
+                life.refusals = if yes { 0 } else { life.refusals + 1 };
+                if life.refusals >= health.failures {
+                    out.push(Action::Note(Note::Unhealthy { instance: id, failures: health.failures }));
+                    self.ask_to_leave(id, StopReason::Restart, Purpose::Unwell, out);
+                } else {
+                    self.timers.set(Key::Probe(id), self.now + health.interval);
+                }
+            }
+            (Question::Health, _, None) => self.bug(format!("{proc} was asked for its health and has no probe"), out),
+        }
+    }
+
+    /// `Key::Probe`: a delay is over, or the next question is due.
+    pub(super) fn probe_is_due(&mut self, id: InstanceId, out: &mut Actions) {
+        let ready = self.worker_of(id).and_then(|worker| self.plan.worker(worker).ready.clone());
+        let waits = matches!(&self.instances[id.index()].state, State::Up(life) if !life.ready);
+        if waits && matches!(ready, Some(Ready::Delay(_))) {
+            self.became_ready(id, out);
+        } else {
+            self.ask(id, out);
+        }
+    }
+
+    /// `Key::Start`: not ready in time.
+    pub(super) fn start_timed_out(&mut self, id: InstanceId, out: &mut Actions) {
+        let timeout = self.worker_of(id).and_then(|worker| self.plan.worker(worker).start_timeout);
+        out.push(Action::Note(Note::NotReady { instance: id, timeout: timeout.unwrap_or_default() }));
+        match self.instances[id.index()].state {
+            State::Starting { proc } => self.abort_start(id, proc, Purpose::Unwell, out),
+            State::Up(_) => self.ask_to_leave(id, StopReason::Restart, Purpose::Unwell, out),
+            State::Waiting
+            | State::Due
+            | State::Delayed
+            | State::Aborting { .. }
+            | State::Leaving(..)
+            | State::Remains(..)
+            | State::Resting(_) => {
+                self.bug(format!("instance {} was late to be ready and was not starting", id.0), out);
+            }
+        }
+    }
+
+    /// `Key::Watch`: it was silent for too long.
+    pub(super) fn watchdog_expired(&mut self, id: InstanceId, out: &mut Actions) {
+        out.push(Action::Note(Note::WatchdogExpired { instance: id }));
+        self.ask_to_leave(id, StopReason::Restart, Purpose::Unwell, out);
+    }
+
+    /// It runs no more, or is on its way out: nothing more is expected of it.
+    pub(super) fn stop_watching(&mut self, id: InstanceId) {
+        for key in [Key::Start(id), Key::Probe(id), Key::Watch(id), Key::Clock(id)] {
+            self.timers.cancel(key);
+        }
+    }
+
+    /// Whether those that require this worker may run.
+    pub(super) fn is_ready(&self, worker: WorkerId) -> bool {
+        let oneshot = self.plan.worker(worker).kind == Kind::Oneshot;
+        let mut replicas = self.replicas(worker).into_iter().map(|id| &self.instances[id.index()]);
+        match oneshot {
+            true => replicas.all(|instance| instance.completed),
+            false => replicas.any(|instance| matches!(&instance.state, State::Up(life) if life.ready)),
+        }
+    }
+
+    /// Somebody became ready: who waited for it may start.
+    pub(super) fn wake_waiting(&mut self) {
+        if !self.has_order {
+            return;
+        }
+        for id in self.instance_ids() {
+            self.start_if_its_turn(id);
+        }
+    }
+
+    /// A replica of this worker is not ready any more, or never will be. Those that require it fall if it was the last.
+    pub(super) fn check_dependents(&mut self, worker: WorkerId, out: &mut Actions) {
+        if !self.has_order || !matches!(self.phase, Phase::Running) || self.is_ready(worker) {
+            return;
+        }
+        let for_good = self.replicas(worker).iter().all(|id| self.instances[id.index()].is_resting());
+        let plan = self.plan.clone();
+        for id in self.instance_ids() {
+            let requires = |other: WorkerId| plan.worker(other).requires.contains(&worker);
+            if self.worker_of(id).is_some_and(requires) {
+                self.falls(id, worker, for_good, out);
+            }
+        }
+    }
+
+    fn falls(&mut self, id: InstanceId, required: WorkerId, for_good: bool, out: &mut Actions) {
+        let purpose = if for_good { Purpose::Rest } else { Purpose::Await };
+        match self.instances[id.index()].state {
+            State::Waiting | State::Due | State::Delayed if for_good => self.rest_unstarted(id, out),
+            State::Due | State::Delayed => {
+                self.timers.cancel(Key::Slot(id));
+                self.instances[id.index()].state = State::Waiting;
+            }
+            State::Starting { proc } => self.abort_start(id, proc, purpose, out),
+            State::Up(_) => {
+                out.push(Action::Note(Note::Falls { instance: id, required }));
+                self.ask_to_leave(id, StopReason::Restart, purpose, out);
+            }
+            State::Waiting | State::Aborting { .. } | State::Leaving(..) | State::Remains(..) | State::Resting(_) => {}
+        }
+    }
+
+    /// Due when all it waits for is there; else it waits on. What it requires may have been given up meanwhile.
+    pub(super) fn due_or_waiting(&mut self, id: InstanceId, out: &mut Actions) {
+        self.instances[id.index()].state = State::Waiting;
+        let requires = self.worker_of(id).map(|worker| self.plan.worker(worker).requires.clone()).unwrap_or_default();
+        let lost = |worker: &WorkerId| {
+            !self.is_ready(*worker) && self.replicas(*worker).iter().all(|id| self.instances[id.index()].is_resting())
+        };
+        if requires.iter().any(lost) {
+            return self.rest_unstarted(id, out);
+        }
+        self.start_if_its_turn(id);
+    }
+
+    /// Whether a worker that was found unwell is started again.
+    pub(super) fn tries_again(&self, worker: WorkerId) -> bool {
+        self.plan.worker(worker).restart != Restart::Never
+    }
+}
