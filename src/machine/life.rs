@@ -320,7 +320,7 @@ impl Machine {
                 self.rest(id, fate, out);
                 self.wake_waiting();
             }
-            Some(Purpose::Unwell) if !self.tries_again(worker) => {
+            Some(Purpose::Unwell | Purpose::Garbled) if !self.tries_again(worker) => {
                 self.workers[worker.index()].failed = true;
                 self.rest(id, fate, out);
             }

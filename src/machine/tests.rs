@@ -735,3 +735,23 @@ fn more_time_is_given_to_who_asks_for_it() {
     assert_eq!(stand.after(59_999), []);
     assert!(told_term(&stand.after(1), db));
 }
+
+#[test]
+fn nonsense_does_not_bring_back_a_worker_that_is_never_restarted() {
+    let mut both = pool(1);
+    (both.workers[0].replicas, both.workers[0].restart) = (2, Restart::Never);
+    (both.queues[0].max_crashes, both.instances) = (3, Plan::roles(&both.sources, &both.workers));
+    let mut stand = Stand::new(both);
+    let procs = spawns(&stand.out);
+    procs.iter().for_each(|&proc| _ = stand.tell(Event::Spawned { proc }));
+    assert_eq!(delivered(&stand.give(&["a"])), [token(1, 1)]);
+    stand.dies(procs[0], ExitStatus::Exited(1), true);
+    let mut orders = vec![];
+    while delivered(&orders).is_empty() {
+        orders = stand.after(500);
+    }
+    stand.tell(Event::Garbled { proc: procs[1], seen: b"?".to_vec() });
+    // The item has been blamed before, so this death counts for nothing: it still is the last one.
+    let orders = stand.dies(procs[1], ExitStatus::Exited(1), true);
+    assert!(spawns(&orders).is_empty(), "{orders:?}");
+}
