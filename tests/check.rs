@@ -207,6 +207,9 @@ fn the_schema_takes_good_files_and_refuses_bad_ones() {
         "value-words",
         "source-with-both",
         "source-without-feed",
+        "who-limits",
+        "who-names",
+        "who-numbers",
     ] {
         assert!(!fits(&bad.join(name).with_extension("toml")), "{name}");
     }
@@ -227,6 +230,64 @@ fn every_example_is_good_and_names_its_schema() {
             assert!(fits(&path), "{}", path.display());
             let content = std::fs::read_to_string(&path).expect("it is there");
             assert!(content.starts_with("#:schema "), "{} does not name its schema", path.display());
+        }
+    }
+}
+
+/// The accounts of a plan are shown; whether we may change to them depends on who runs the tests.
+#[test]
+fn accounts_are_shown_by_name_and_number() {
+    let made = tempfile::tempdir().expect("there is room");
+    let file = "[worker.w]\ncommand = ['true']\nuser = 'root:12345'\nsupplementary-groups = ['23456', '12345']\n\
+        [worker.v]\ncommand = ['true']\nuser = '12345'\n";
+    std::fs::write(made.path().join("exeunt.toml"), file).expect("it can be written");
+    let output = check(made.path(), "exeunt.toml");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let told = text(&output.stdout);
+    assert!(told.contains("  as        user root (0), group 12345, also in 23456\n"), "{told}");
+    assert!(told.contains("  as        user 12345, group 12345, no other group\n"), "{told}");
+}
+
+/// What would fail at the start is told beforehand: F104.
+#[test]
+fn what_exeunt_may_not_give_is_warned_of() {
+    let made = tempfile::tempdir().expect("there is room");
+    let shut = made.path().join("shut");
+    std::fs::create_dir(&shut).expect("it can be made");
+    let set = |path: &Path, mode| std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode));
+    set(made.path(), 0o755).expect("it is ours");
+    set(&shut, 0o700).expect("it is ours");
+    let file = "[worker.a]\ncommand = ['true']\nuser = '12345'\nworking-directory = 'shut'\n\
+        [worker.b]\ncommand = ['true']\nenv-from-file = { TOKEN = 'missing' }\n\
+        [worker.c]\ncommand = ['true']\noom-score-adjust = -999\nnice = -20\nlimits = { nofile = 1073741825 }\n";
+    std::fs::write(made.path().join("exeunt.toml"), file).expect("it can be written");
+    let warned = |launcher: &[&str]| {
+        let mut command = Command::new(launcher[0]);
+        command.args(&launcher[1..]).arg(env!("CARGO_BIN_EXE_exeunt")).args(["check", "exeunt.toml"]);
+        let output = command.current_dir(made.path()).output().expect("it starts");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        text(&output.stderr)
+    };
+    let told = warned(&["env"]);
+    assert!(told.contains("\"missing\", which holds TOKEN, cannot be read: no such file or directory"), "{told}");
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|it| std::os::unix::fs::MetadataExt::uid(&it) == 0);
+    if is_root {
+        assert!(told.contains("user 12345 may not enter \"shut\""), "{told}");
+        // The program itself must be within reach of the user that checks.
+        let copy = made.path().join("exeunt");
+        std::fs::copy(env!("CARGO_BIN_EXE_exeunt"), &copy).expect("it can be copied");
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=54321", "--regid=54321", "--clear-groups"]).arg(copy).args(["check", "exeunt.toml"]);
+        let told = text(&command.current_dir(made.path()).output().expect("it starts").stderr);
+        let us = "but exeunt runs as user 54321 without that right";
+        for what in [
+            "it is to run as user 12345",
+            "it is to run as group 12345",
+            "oom-score-adjust is to be lowered to -999",
+            "nice is to be lowered to -20",
+            "the hard limit of nofile is to be raised",
+        ] {
+            assert!(told.contains(&format!("{what}, {us}")), "{what}: {told}");
         }
     }
 }

@@ -46,6 +46,25 @@ fn the_checksums_are_those_of_sha256sum() {
     assert!(!example.path().join("left.txt").exists(), "nothing is left");
 }
 
+/// What `examples/least/README.md` shows. For root alone.
+#[test]
+fn the_least_is_what_the_file_says() {
+    if shell("id -u") != b"0\n" {
+        println!("SKIP: only root can become another user");
+        return;
+    }
+    let example = copy_of("least");
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(example.path(), open).expect("it is ours");
+    let output =
+        exeunt(["run".as_ref(), example.path().join("exeunt.toml").as_os_str()]).output().expect("the binary runs");
+    assert!(output.status.success(), "{}", told(&output));
+    let readme = fs::read_to_string(root().join("examples/least/README.md")).expect("it is there");
+    let shown = readme.split("```").nth(1).and_then(|block| block.strip_prefix("text\n")).expect("it shows the output");
+    assert_eq!(sorted(&output.stdout), sorted(shown.as_bytes()), "{}", told(&output));
+    assert!(!told(&output).contains("not-so-secret"), "{}", told(&output));
+}
+
 /// A name that cannot be read is a dead letter, and harms no other.
 #[test]
 fn a_missing_file_has_no_checksum() {

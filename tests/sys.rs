@@ -6,11 +6,13 @@
 #[path = "support/alone.rs"]
 mod support;
 
-use exeunt::model::{ExitStatus, Signal, SignalSet, SpawnError, Stage};
+use exeunt::model::identity::{Account, Bound, Limit, Resource};
+use exeunt::model::{ExitStatus, Identity, Signal, SignalSet, SpawnError, Stage};
 use exeunt::sys::aside::aside;
 use exeunt::sys::init::{Inherited, first_steps};
 use exeunt::sys::members::{self, Member};
 use exeunt::sys::reap::{Reaped, reap_one};
+use exeunt::sys::secret::FileVariable;
 use exeunt::sys::signals::Signals;
 use exeunt::sys::spawn::{Birth, Born, Launch, birth, candidates, spawn};
 use exeunt::sys::{Pid, fds};
@@ -41,6 +43,8 @@ const OPEN: &str = r#"i=0; while [ $i -lt 300 ]; do [ -e /proc/$$/fd/$i ] && ech
 struct Want<'a> {
     ignore: SignalSet,
     block: SignalSet,
+    secrets: Vec<FileVariable>,
+    identity: Identity,
     directory: Option<&'a CStr>,
     env: Vec<CString>,
     /// Descriptors 3 and up.
@@ -61,9 +65,15 @@ fn start(argv: &[&str], want: &Want) -> Result<(Born, File), SpawnError> {
         directory: want.directory,
         ignore: want.ignore,
         block: want.block,
+        secrets: &want.secrets,
+        identity: &want.identity,
         descriptors: &descriptors,
     })?;
     Ok((born, File::from(pipe.read)))
+}
+
+fn account(id: u32) -> Account {
+    Account { id, name: id.to_string() }
 }
 
 /// Waits for the word of the error pipe.
@@ -286,6 +296,145 @@ alone! {
         assert_eq!(failure(&["true"], &want), (Stage::Directory, libc::ENOTDIR));
     }
 
+    a_child_takes_on_all_that_is_said_of_it, HERE, as_it_is, {
+        let (soft, hard) = (Bound::At(777), Bound::At(1000));
+        let identity = Identity {
+            user: Some(account(12345)),
+            group: Some(account(23456)),
+            groups: Some(vec![account(34567), account(23456), account(5)]),
+            umask: Some(0o027),
+            nice: Some(7),
+            oom_score_adjust: Some(500),
+            limits: vec![
+                Limit { resource: Resource::Nofile, soft, hard },
+                Limit { resource: Resource::Core, soft: Bound::At(0), hard: Bound::At(0) },
+                Limit { resource: Resource::Fsize, soft: Bound::At(4096), hard: Bound::Inherited },
+            ],
+            no_new_privileges: true,
+            parent_death: Some(Signal::KILL),
+        };
+        let script = "cat /proc/self/status /proc/self/limits; cat /proc/self/oom_score_adj; nice; umask";
+        let told = output(&["sh", "-c", script], &Want { identity, ..Want::default() });
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
+        let lines = told.lines().map(words).collect::<Vec<_>>();
+        for expected in [
+            "Uid: 12345 12345 12345 12345",
+            "Gid: 23456 23456 23456 23456",
+            "Groups: 5 23456 34567",
+            "NoNewPrivs: 1",
+            "CapEff: 0000000000000000",
+            "Max open files 777 1000 files",
+            "Max core file size 0 0 bytes",
+            "Max file size 4096 unlimited bytes",
+        ] {
+            assert!(lines.iter().any(|line| line == expected), "{expected}\n{told}");
+        }
+        assert!(told.ends_with("500\n7\n0027\n"), "{told}");
+    }
+
+    f112_without_a_word_a_child_has_what_we_were_started_with,
+    ["prlimit", "--nofile=777:888", "nice", "-n", "3", "setpriv", "--groups=5,6", "choom", "-n", "300", "--"], as_it_is, {
+        let script = "grep -E 'Groups|NoNew' /proc/self/status; ulimit -Sn; ulimit -Hn; nice; cat /proc/self/oom_score_adj";
+        let told = output(&["sh", "-c", script], &Want::default());
+        assert_eq!(told, "Groups:\t5 6 \nNoNewPrivs:\t0\n777\n888\n3\n300\n");
+    }
+
+    a_soft_limit_is_never_left_over_a_hard_one, ["prlimit", "--nofile=777:888"], as_it_is, {
+        let limited = |soft, hard| {
+            let limits = vec![Limit { resource: Resource::Nofile, soft, hard }];
+            let identity = Identity { limits, ..Identity::default() };
+            output(&["sh", "-c", "echo $(ulimit -Sn) $(ulimit -Hn)"], &Want { identity, ..Want::default() })
+        };
+        assert_eq!(limited(Bound::Inherited, Bound::At(100)), "100 100\n");
+        assert_eq!(limited(Bound::At(100), Bound::Inherited), "100 888\n");
+        assert_eq!(limited(Bound::At(888), Bound::At(888)), "888 888\n");
+    }
+
+    every_limit_is_the_one_of_its_name, HERE, as_it_is, {
+        // In the order of /proc/self/limits, whose lines have other names: cpu, fsize, data, …
+        use Resource::*;
+        let rows = [Cpu, Fsize, Data, Stack, Core, Rss, Nproc, Nofile, Memlock, As, Locks, Sigpending, Msgqueue, Nice, Rtprio, Rttime];
+        for (row, resource) in rows.into_iter().enumerate() {
+            // Low enough to be allowed, high enough to live with.
+            let number = if matches!(resource, Nice | Rtprio) { 0 } else { 8_000_000_000 };
+            let number = if matches!(resource, Nofile | Nproc | Sigpending | Msgqueue | Memlock) { 300 } else { number };
+            let (soft, hard) = (Bound::At(number), Bound::At(number));
+            let identity = Identity { limits: vec![Limit { resource, soft, hard }], ..Identity::default() };
+            let told = output(&["cat", "/proc/self/limits"], &Want { identity, ..Want::default() });
+            let line = told.lines().nth(row + 1).unwrap();
+            let numbers = line.split("  ").map(str::trim).filter(|word| !word.is_empty()).skip(1).take(2);
+            assert_eq!(numbers.collect::<Vec<_>>(), [number.to_string(), number.to_string()], "{resource:?}: {line}");
+        }
+    }
+
+    f104_what_a_plain_user_may_not_is_told_by_its_step,
+    ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", "prlimit", "--nofile=777:888"], as_it_is, {
+        let refused = |identity: Identity| failure(&["true"], &Want { identity, ..Want::default() });
+        let none = Identity::default;
+        let high = Bound::At(889);
+        let limits = vec![Limit { resource: Resource::Nofile, soft: high, hard: high }];
+        assert_eq!(refused(Identity { user: Some(account(5)), ..none() }), (Stage::User, libc::EPERM));
+        assert_eq!(refused(Identity { group: Some(account(5)), ..none() }), (Stage::Group, libc::EPERM));
+        assert_eq!(refused(Identity { groups: Some(vec![account(5)]), ..none() }), (Stage::Groups, libc::EPERM));
+        assert_eq!(refused(Identity { nice: Some(-5), ..none() }), (Stage::Nice, libc::EACCES));
+        assert_eq!(refused(Identity { oom_score_adjust: Some(-5), ..none() }), (Stage::OomScore, libc::EACCES));
+        assert_eq!(refused(Identity { limits, ..none() }), (Stage::Limit(Resource::Nofile), libc::EPERM));
+        // To be what one is already takes no right.
+        let (user, group) = (Some(account(12345)), Some(account(12345)));
+        for groups in [vec![], vec![account(12345)]] {
+            let identity = Identity { user: user.clone(), group: group.clone(), groups: Some(groups), ..none() };
+            assert_eq!(output(&["id", "-u"], &Want { identity, ..Want::default() }), "12345\n");
+        }
+    }
+
+    f91_a_user_with_too_many_processes_is_a_shortage, HERE, as_it_is, {
+        let limits = vec![Limit { resource: Resource::Nproc, soft: Bound::At(0), hard: Bound::At(0) }];
+        let identity = Identity { user: Some(account(12346)), ..Identity::default() };
+        let (first, _pipe) = start(&["sleep", "1000"], &Want { identity: identity.clone(), ..Want::default() }).unwrap();
+        assert_eq!(awaited(&first), Birth::Executed);
+        let want = Want { identity: Identity { limits, ..identity }, ..Want::default() };
+        assert_eq!(failure(&["true"], &want), (Stage::Exec, libc::EAGAIN));
+        members::signal_child(first.pid, first.pidfd.as_ref().map(AsFd::as_fd), Signal::KILL).unwrap();
+        reaped(first.pid);
+    }
+
+    a_secret_is_read_with_our_rights_and_told_by_its_number, HERE, as_it_is, {
+        let made = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &[u8]| {
+            let path = made.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o400)).unwrap();
+            c_string(path.to_str().unwrap())
+        };
+        let secret = |name: &str, path: &CString| FileVariable { name: c_string(name), path: path.clone() };
+        let (short, long) = (file("short", b"one two\n"), file("long", &[b'x'; 100_000]));
+        let (empty, missing) = (file("empty", b""), c_string(made.path().join("missing").to_str().unwrap()));
+        let want = |secrets: Vec<FileVariable>| {
+            let identity = Identity { user: Some(account(12345)), ..Identity::default() };
+            Want { secrets, identity, env: vec![c_string("A=1")], ..Want::default() }
+        };
+        let secrets = vec![secret("S", &short), secret("L", &long), secret("E", &empty)];
+        let told = output(&["env"], &want(secrets));
+        assert_eq!(told, format!("A=1\nS=one two\nL={}\nE=\n", "x".repeat(100_000)));
+        let secrets = vec![secret("S", &short), secret("M", &missing)];
+        assert_eq!(failure(&["env"], &want(secrets)), (Stage::Secret(1), libc::ENOENT));
+    }
+
+    the_directory_is_entered_as_the_user, HERE, as_it_is, {
+        let shut = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(shut.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+        let directory = c_string(shut.path().to_str().unwrap());
+        let identity = Identity { user: Some(account(12345)), ..Identity::default() };
+        let want = Want { directory: Some(&directory), identity, ..Want::default() };
+        assert_eq!(failure(&["true"], &want), (Stage::Directory, libc::EACCES));
+    }
+
+    without_proc_the_oom_score_is_a_step_that_fails, ["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /proc && exec \"$@\"", "sh"],
+    as_it_is, {
+        let identity = Identity { oom_score_adjust: Some(5), ..Identity::default() };
+        assert_eq!(failure(&["true"], &Want { identity, ..Want::default() }), (Stage::OomScore, libc::ENOENT));
+    }
+
     what_is_wrong_before_the_fork_is_told_at_once, HERE, as_it_is, {
         let more = vec![None; 4];
         let told = start(&["true"], &Want { more, ..Want::default() }).map(drop);
@@ -318,6 +467,8 @@ alone! {
             directory: None,
             ignore: SignalSet::EMPTY,
             block: SignalSet::EMPTY,
+            secrets: &[],
+            identity: &Identity::default(),
             descriptors: &[],
         };
         let born = spawn(&launch).unwrap();
@@ -613,6 +764,8 @@ fn start_without_files() -> Result<(), SpawnError> {
         directory: None,
         ignore: SignalSet::EMPTY,
         block: SignalSet::EMPTY,
+        secrets: &[],
+        identity: &Identity::default(),
         descriptors: &[],
     };
     spawn(&launch).map(drop)

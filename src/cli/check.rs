@@ -1,10 +1,11 @@
 //! `exeunt check`.
 
-use super::{WRONG_FILE, describe, executable, file, print};
+use super::{WRONG_FILE, describe, executable, file, print, rights};
 use crate::config::{Place, Problem, Severity, Span, quote};
 use crate::model::plan::{Feed, Program};
 use crate::sys::Pid;
 use crate::sys::aside::{Aside, aside};
+use crate::sys::identity::Own;
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,8 +20,9 @@ pub fn check(path: Option<&Path>) -> u8 {
 /// The compiler's warnings, and those that need a look at the system, in order of place.
 fn warnings(loaded: &file::Loaded) -> Vec<Problem> {
     let suspects = suspects(loaded);
-    let told = |suspect: &Suspect| Some(suspect.problem(&executable::obstacle(suspect.program)?));
-    all_warnings(loaded, suspects.iter().filter_map(told).collect())
+    let own = Own::now();
+    let told = |suspect: &Suspect| suspect.obstacles(&own).iter().map(|it| suspect.problem(it)).collect::<Vec<_>>();
+    all_warnings(loaded, suspects.iter().flat_map(told).collect())
 }
 
 /// The same for who cannot wait: a look at a file system that does not answer would hang for ever, so a copy of this process takes
@@ -33,9 +35,7 @@ pub fn warnings_within(loaded: &file::Loaded, patience: Duration) -> (Vec<Proble
         Ok(answer) => {
             let text = String::from_utf8_lossy(&answer).into_owned();
             let told = suspects.iter().zip(text.split('\0'));
-            told.filter(|(_, obstacle)| !obstacle.is_empty())
-                .map(|(suspect, obstacle)| suspect.problem(obstacle))
-                .collect()
+            told.flat_map(|(suspect, obstacles)| obstacles.lines().map(|it| suspect.problem(it))).collect()
         }
         Err(error) => {
             // A warning beforehand is a kindness; whether a program can be started is found out by starting it.
@@ -46,9 +46,11 @@ pub fn warnings_within(loaded: &file::Loaded, patience: Duration) -> (Vec<Proble
     (all_warnings(loaded, found), left)
 }
 
-/// For each program what is in its way, or nothing, with a NUL between.
+/// For each program what is in its way, each thing on a line of its own, with a NUL between. What comes from the file or
+/// the system is quoted and has neither in it.
 fn obstacles(suspects: &[Suspect]) -> String {
-    let told = suspects.iter().map(|suspect| executable::obstacle(suspect.program).unwrap_or_default());
+    let own = Own::now();
+    let told = suspects.iter().map(|suspect| suspect.obstacles(&own).join("\n"));
     told.collect::<Vec<_>>().join("\0")
 }
 
@@ -72,11 +74,22 @@ fn all_warnings(loaded: &file::Loaded, found: Vec<Problem>) -> Vec<Problem> {
 struct Suspect<'a> {
     kind: &'static str,
     name: &'a str,
+    /// The name of the first instance.
+    instance: String,
     program: &'a Program,
     place: Option<Span>,
 }
 
 impl Suspect<'_> {
+    /// All that stands in the way of the first instance.
+    fn obstacles(&self, own: &Own) -> Vec<String> {
+        let words = self.program.words(&self.instance);
+        let mut obstacles = rights::refusals(&self.program.identity, own);
+        obstacles.extend(rights::missing_secrets(&words));
+        obstacles.extend(executable::obstacle(self.program, &words));
+        obstacles
+    }
+
     fn problem(&self, obstacle: &str) -> Problem {
         let message = format!("the {} {} cannot be started: {obstacle}", self.kind, quote(self.name));
         Problem::new(Severity::Warning, self.place.map_or(Place::File, Place::Span), message)
@@ -87,11 +100,16 @@ fn suspects(loaded: &file::Loaded) -> Vec<Suspect<'_>> {
     let compiled = &loaded.compiled;
     let sources = compiled.plan.sources.iter().zip(&compiled.source_commands);
     let sources = sources.filter_map(|(source, &place)| match &source.feed {
-        Feed::Command(program) => Some(Suspect { kind: "source", name: &source.name, program, place }),
+        Feed::Command(program) => {
+            let (name, instance) = (&source.name, source.name.clone());
+            Some(Suspect { kind: "source", name, instance, program, place })
+        }
         Feed::Stdin => None,
     });
     let workers = compiled.plan.workers.iter().zip(&compiled.worker_commands);
-    let workers =
-        workers.map(|(worker, &place)| Suspect { kind: "worker", name: &worker.name, program: &worker.program, place });
+    let workers = workers.map(|(worker, &place)| {
+        let (name, instance) = (&worker.name, format!("{}.0", worker.name));
+        Suspect { kind: "worker", name, instance, program: &worker.program, place }
+    });
     sources.chain(workers).collect()
 }

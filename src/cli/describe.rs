@@ -1,10 +1,12 @@
 //! A plan as a person reads it.
 
+mod identity;
+
 use crate::config::{quote, show, show_size};
 use crate::model::SignalSet;
 use crate::model::plan::{
     Backoff, Consumer, End, Feed, KillMode, Kind, Log, OnFull, OnGiveUp, Plan, Program, QueuePlan, Ready, Restart,
-    Results, Role, SourcePlan, Step, WorkerPlan,
+    Results, Role, SourcePlan, Step, Words, WorkerPlan,
 };
 use crate::model::{Framing, InstanceId};
 use std::fmt::Write as _;
@@ -68,7 +70,7 @@ fn source_text(plan: &Plan, source: &SourcePlan) -> String {
         Feed::Stdin => line(&mut text, "reads", &format!("stdin; {framing}")),
         Feed::Command(program) => {
             line(&mut text, "reads", &format!("the output of its command; {framing}"));
-            program_text(&mut text, program);
+            program_text(&mut text, program, &source.name);
         }
     }
     text
@@ -83,7 +85,11 @@ fn worker_text(plan: &Plan, worker: &WorkerPlan) -> String {
         1 => writeln!(text),
         replicas => writeln!(text, ", {replicas} replicas"),
     };
-    program_text(&mut text, &worker.program);
+    let first = format!("{}.0", worker.name);
+    program_text(&mut text, &worker.program, &first);
+    if worker.replicas > 1 && worker.program.differs_by_instance() {
+        line(&mut text, "instances", &format!("each with its own name where {first} stands"));
+    }
     if let Some(consumer) = &worker.consumer {
         line(&mut text, "works", &consumer_words(consumer));
     }
@@ -155,19 +161,16 @@ fn give_up_words(worker: &WorkerPlan) -> String {
     }
 }
 
-fn program_text(text: &mut String, program: &Program) {
-    let command = program.command.iter().map(|word| shell_word(word)).collect::<Vec<_>>();
+/// As the instance of this name is told.
+fn program_text(text: &mut String, program: &Program, instance: &str) {
+    let words = program.words(instance);
+    let command = words.command.iter().map(|word| shell_word(word)).collect::<Vec<_>>();
     line(text, "command", &command.join(" "));
-    if let Some(directory) = &program.working_directory {
+    if let Some(directory) = &words.working_directory {
         line(text, "in", &directory.display().to_string());
     }
-    let names = program.env.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>();
-    match (program.env_clear, names.is_empty()) {
-        (false, true) => {}
-        (false, false) => line(text, "env", &format!("ours and {}", names.join(", "))),
-        (true, true) => line(text, "env", "none"),
-        (true, false) => line(text, "env", &format!("only {}", names.join(", "))),
-    }
+    environment_text(text, program.env_clear, &words);
+    identity::lines(&program.identity).into_iter().for_each(|(what, words)| line(text, what, &words));
     let shields = [("ignores", program.ignore_signals), ("blocks", program.block_signals)];
     shields.into_iter().filter(|(_, set)| !set.is_empty()).for_each(|(what, set)| line(text, what, &signals(set)));
     if program.log == Log::Null {
@@ -178,6 +181,19 @@ fn program_text(text: &mut String, program: &Program) {
         line(text, "success", &format!("exit {}", codes.join(", ")));
     }
     line(text, "stop", &format!("{}, KILL {}", ladder_words(program), kill_mode_words(program.kill_mode)));
+}
+
+/// The names alone: a value may be nobody's business.
+fn environment_text(text: &mut String, clear: bool, words: &Words) {
+    let mut names = words.env.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    names.retain(|name| words.secrets.iter().all(|secret| secret.name != *name));
+    names.extend(words.secrets.iter().map(|secret| format!("{} (from {})", secret.name, secret.path.display())));
+    match (clear, names.is_empty()) {
+        (false, true) => {}
+        (false, false) => line(text, "env", &format!("ours and {}", names.join(", "))),
+        (true, true) => line(text, "env", "none"),
+        (true, false) => line(text, "env", &format!("only {}", names.join(", "))),
+    }
 }
 
 fn kill_mode_words(mode: KillMode) -> &'static str {

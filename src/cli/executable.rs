@@ -1,7 +1,9 @@
 //! Whether a program can probably be started: a look beforehand, for a warning. The truth is what exec says.
 
+use super::rights;
 use crate::config::quote;
-use crate::model::plan::Program;
+use crate::model::Identity;
+use crate::model::plan::{Program, Words};
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -10,18 +12,22 @@ use std::path::{Path, PathBuf};
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// Why the program could not be started as things are now, if so.
-pub fn obstacle(program: &Program) -> Option<String> {
-    let directory = program.working_directory.as_deref().unwrap_or(Path::new(""));
-    if program.working_directory.is_some() && !directory.is_dir() {
+pub fn obstacle(program: &Program, words: &Words) -> Option<String> {
+    let directory = words.working_directory.as_deref().unwrap_or(Path::new(""));
+    if words.working_directory.is_some() && !directory.is_dir() {
         return Some(format!("there is no directory {} to start in", quote(&directory.display().to_string())));
     }
-    let name = program.command.first()?;
-    if name.contains('/') {
-        return file_obstacle(&directory.join(name));
+    let who = &program.identity;
+    if let Some(closed) = rights::closed(directory, who) {
+        return Some(format!("user {} may not enter {}", user(who), quote(&closed.display().to_string())));
     }
-    let path = search_path(program);
+    let name = words.command.first()?;
+    if name.contains('/') {
+        return file_obstacle(&directory.join(name), who);
+    }
+    let path = search_path(program, words);
     let candidates = std::env::split_paths(&path).map(|entry| directory.join(entry).join(name));
-    let mut obstacles = candidates.map(|candidate| file_obstacle(&candidate)).collect::<Vec<_>>();
+    let mut obstacles = candidates.map(|candidate| file_obstacle(&candidate, who)).collect::<Vec<_>>();
     if obstacles.iter().any(Option::is_none) {
         return None;
     }
@@ -32,19 +38,26 @@ pub fn obstacle(program: &Program) -> Option<String> {
 
 const NOT_THERE: &str = "there is no";
 
-fn file_obstacle(path: &Path) -> Option<String> {
+fn user(who: &Identity) -> &str {
+    who.user.as_ref().map_or("?", |user| &user.name)
+}
+
+fn file_obstacle(path: &Path, who: &Identity) -> Option<String> {
     let shown = quote(&path.display().to_string());
     match std::fs::metadata(path) {
         Err(_) => Some(format!("{NOT_THERE} file {shown}")),
         Ok(metadata) if metadata.is_dir() => Some(format!("{shown} is a directory")),
         Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => Some(format!("{shown} is not executable")),
-        Ok(_) => None,
+        Ok(_) => {
+            let closed = quote(&rights::closed(path, who)?.display().to_string());
+            Some(format!("user {} may not enter or execute {closed}", user(who)))
+        }
     }
 }
 
 /// The child's PATH, not ours.
-fn search_path(program: &Program) -> OsString {
-    let own = program.env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.into());
+fn search_path(program: &Program, words: &Words) -> OsString {
+    let own = words.env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.into());
     let inherited = || std::env::var_os("PATH").filter(|_| !program.env_clear);
     own.or_else(inherited).unwrap_or_else(|| DEFAULT_PATH.into())
 }

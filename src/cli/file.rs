@@ -1,7 +1,7 @@
 //! Finding, opening and compiling the file.
 
-use super::print;
-use crate::config::{self, Compiled, Context, LARGEST_FILE, Problem, quote, render};
+use super::{dotenv, print};
+use crate::config::{self, Compiled, Context, Files, LARGEST_FILE, Problem, quote, render};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
@@ -45,7 +45,8 @@ pub fn load(file: Option<&Path>) -> Option<Loaded> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let environment = |name: &str| std::env::var(name);
     let directory = path.parent().unwrap_or(Path::new(""));
-    let context = Context { directory, stem: &stem, environment: &environment };
+    let files = Files { text: &text, variables: &dotenv::variables };
+    let context = Context { directory, stem: &stem, environment: &environment, files };
     match config::compile(&bytes, &context) {
         Ok(compiled) => Some(Loaded { compiled, name, bytes }),
         Err(problems) => {
@@ -53,6 +54,11 @@ pub fn load(file: Option<&Path>) -> Option<Loaded> {
             None
         }
     }
+}
+
+/// Of a file of the system, whose odd bytes are somebody else's.
+fn text(path: &Path) -> Result<String, String> {
+    read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn default_file() -> PathBuf {
@@ -63,7 +69,7 @@ fn default_file() -> PathBuf {
 
 /// Opens once and reads from that descriptor, so that what was looked at is what is read. O_NONBLOCK keeps a FIFO from
 /// holding us up; it means nothing to a regular file.
-fn read(path: &Path) -> Result<Vec<u8>, String> {
+pub fn read(path: &Path) -> Result<Vec<u8>, String> {
     let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let file = opened.map_err(|error| match error.kind() {
         ErrorKind::NotFound => "there is no such file".to_owned(),

@@ -3,9 +3,11 @@
 mod args;
 mod check;
 mod describe;
+mod dotenv;
 mod executable;
 mod file;
 mod print;
+mod rights;
 mod run;
 
 use args::{Arguments, Command};

@@ -7,12 +7,14 @@
 //! raw      the sections: every key there is     as written
 //! value    how each value is written
 //! expand   ${VAR}
+//! accounts users and groups                  what /etc/passwd and /etc/group hold
 //! compile  sections -> plan                     as meant: defaults, references, limits
 //! graph    levels of `after`
 //! warn     what is allowed, but will surprise
 //! problem  facts with a place, and their words
 //! ```
 
+mod accounts;
 mod compile;
 mod expand;
 mod graph;
@@ -28,7 +30,7 @@ mod warn;
 pub use expand::Lookup;
 pub use problem::{Place, Problem, Severity, Span, quote, render};
 pub use text::{LARGEST_FILE, decode};
-pub use value::{show, show_size};
+pub use value::{show, show_bound, show_size};
 
 use crate::model::plan::Plan;
 use problem::Problems;
@@ -44,6 +46,33 @@ pub struct Context<'a> {
     pub stem: &'a str,
     /// Looks up a variable of our own environment, as [`std::env::var`] does.
     pub environment: Lookup<'a>,
+    pub files: Files<'a>,
+}
+
+/// Other files that a file may refer to. Each is asked for when it is needed, and answers in words why it cannot be read.
+#[derive(Clone, Copy)]
+pub struct Files<'a> {
+    /// The text of `/etc/passwd` or `/etc/group`.
+    pub text: &'a dyn Fn(&Path) -> Result<String, String>,
+    /// The variables of an env-file in dotenv format, in order. The words of an error never hold a part of the file, which
+    /// may be secret.
+    pub variables: &'a dyn Fn(&Path) -> Result<Variables, String>,
+}
+
+/// Names and values.
+pub type Variables = Vec<(String, String)>;
+
+impl Files<'static> {
+    /// A system without files.
+    pub const NONE: Files<'static> = Files { text: &no_text, variables: &no_variables };
+}
+
+fn no_text(_path: &Path) -> Result<String, String> {
+    Err("there is no such file".to_owned())
+}
+
+fn no_variables(_path: &Path) -> Result<Variables, String> {
+    Err("there is no such file".to_owned())
 }
 
 /// A good file.

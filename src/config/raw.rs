@@ -3,8 +3,9 @@
 
 use super::read::{Named, section};
 use super::value::{
-    BackoffTable, Command, Count, Environment, ExitCodes, Flag, Ladder, Mode, Names, OrOff, PathText, ReadyTable,
-    RestartDelayTable, ResultsText, SignalList, SignalName, Size, StartLimitTable, Text, Timespan, Word, WorkerFraming,
+    AccountNames, AccountText, BackoffTable, Command, Count, DeathSignal, Environment, ExitCodes, Flag, Ladder, Limits,
+    Mode, Names, OneOrMore, OrOff, PathText, ReadyTable, RestartDelayTable, ResultsText, SignalList, SignalName, Size,
+    StartLimitTable, Text, Timespan, Umask, UserText, Whole, Word, WorkerFraming,
 };
 use crate::model::Framing;
 use crate::model::plan::{End, KillMode, Kind, Log, OnFull, OnGiveUp, Restart};
@@ -86,6 +87,29 @@ section! {
         env: Environment,
         /// Start from an empty environment instead of our own. Default false.
         env_clear: Flag,
+        /// Files of variables in dotenv format, set for the program before `env` and known to ${VAR} here. Read when this
+        /// file is.
+        env_file: OneOrMore,
+        /// Variables whose values are the contents of files, for secrets: read at each start and never shown.
+        env_from_file: Environment,
+        /// The user it runs as, by name or number; "user:group" says its group too. Default: our own.
+        user: UserText,
+        /// The group it runs as, by name or number. Default: that of the user; a bare number has the group of its number.
+        group: AccountText,
+        /// All its supplementary groups. Default: those of the named user, none for a bare number.
+        supplementary_groups: AccountNames,
+        /// Permissions that its new files do not get, in octal digits.
+        umask: Umask,
+        /// Its scheduling priority: -20 for the most of the processor, 19 for the least.
+        nice: Whole<-20, 19>,
+        /// How gladly the kernel kills it when memory is short: -1000 for never, 1000 for first.
+        oom_score_adjust: Whole<-1000, 1000>,
+        /// What it may use of each resource: a number or "unlimited" for both limits, or { soft = …, hard = … }.
+        limits: Limits,
+        /// Nothing it executes may give it more rights, such as set-user-ID programs. Default false.
+        no_new_privileges: Flag,
+        /// The signal that the kernel sends it if exeunt is killed. Default off.
+        parent_death_signal: DeathSignal,
         /// Signals that the program starts with ignored.
         ignore_signals: SignalList,
         /// Signals that the program starts with blocked.
@@ -166,6 +190,29 @@ section! {
         env: Environment,
         /// Start from an empty environment instead of our own. Default false.
         env_clear: Flag,
+        /// Files of variables in dotenv format, set for the program before `env` and known to ${VAR} here. Read when this
+        /// file is.
+        env_file: OneOrMore,
+        /// Variables whose values are the contents of files, for secrets: read at each start and never shown.
+        env_from_file: Environment,
+        /// The user it runs as, by name or number; "user:group" says its group too. Default: our own.
+        user: UserText,
+        /// The group it runs as, by name or number. Default: that of the user; a bare number has the group of its number.
+        group: AccountText,
+        /// All its supplementary groups. Default: those of the named user, none for a bare number.
+        supplementary_groups: AccountNames,
+        /// Permissions that its new files do not get, in octal digits.
+        umask: Umask,
+        /// Its scheduling priority: -20 for the most of the processor, 19 for the least.
+        nice: Whole<-20, 19>,
+        /// How gladly the kernel kills it when memory is short: -1000 for never, 1000 for first.
+        oom_score_adjust: Whole<-1000, 1000>,
+        /// What it may use of each resource: a number or "unlimited" for both limits, or { soft = …, hard = … }.
+        limits: Limits,
+        /// Nothing it executes may give it more rights, such as set-user-ID programs. Default false.
+        no_new_privileges: Flag,
+        /// The signal that the kernel sends it if exeunt is killed. Default off.
+        parent_death_signal: DeathSignal,
         /// An instance that has worked on this many items is asked to leave and replaced. Default: never.
         max_items: Count<1, { 1 << 53 }>,
         /// Where the program's stdout and stderr go. Default inherit.

@@ -6,9 +6,10 @@ use super::read::{Field, Named};
 use super::value::stop::RungText;
 use super::value::word::Choice;
 use super::value::{
-    Command, Count, Environment, Flag, Ladder, List, OrOff, PathText, Ratio, ResultsText, SignalName, Size, Text,
-    Timespan, Word,
+    AccountText, Command, Count, DeathSignal, Environment, Flag, Ladder, Limits, List, OneOrMore, OrOff, PathText,
+    Ratio, ResultsText, SignalName, Size, Text, Timespan, Umask, UserText, Whole, Word,
 };
+use crate::model::Resource;
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -77,6 +78,34 @@ inline_schema!(impl Command, |_generator| json_schema!({
 inline_schema!(impl Environment, |_generator| json_schema!({
     "type": "object", "additionalProperties": { "type": "string" },
 }));
+inline_schema!(impl UserText, |_generator| json_schema!({
+    "type": "string", "pattern": "^[^:]+(:[^:]+)?$", "examples": ["www-data", "1000:1000"],
+}));
+inline_schema!(impl AccountText, |_generator| json_schema!({ "type": "string", "minLength": 1 }));
+inline_schema!(impl Umask, |_generator| json_schema!({
+    "type": "string", "pattern": "^0?[0-7]{1,3}$", "examples": ["027"],
+}));
+inline_schema!(for [const MIN: i32, const MAX: i32] impl Whole<MIN, MAX>, |_generator| json_schema!({
+    "type": "integer", "minimum": MIN, "maximum": MAX,
+}));
+inline_schema!(impl DeathSignal, |_generator| json_schema!({ "type": "string", "examples": ["off", "KILL", "TERM"] }));
+inline_schema!(impl OneOrMore, |_generator| json_schema!({
+    "anyOf": [{ "type": "string", "minLength": 1 }, { "type": "array", "items": { "type": "string", "minLength": 1 } }],
+}));
+inline_schema!(impl Limits, |_generator| {
+    let one = |resource: Resource| match resource.is_bytes() {
+        true => json!([{ "type": "integer", "minimum": 0 }, { "type": "string" }]),
+        false => json!([{ "type": "integer", "minimum": 0 }, { "const": "unlimited" }]),
+    };
+    let limit = |resource: Resource| {
+        let bound = json!({ "anyOf": one(resource) });
+        let both =
+            json!({ "type": "object", "properties": { "soft": bound, "hard": bound }, "additionalProperties": false });
+        (resource.name().to_owned(), json!({ "anyOf": [bound, both] }))
+    };
+    let limits = Resource::ALL.into_iter().map(limit).collect::<serde_json::Map<_, _>>();
+    json_schema!({ "type": "object", "properties": limits, "additionalProperties": false })
+});
 inline_schema!(for [T: Choice] impl Word<T>, |_generator| {
     let words = T::WORDS.iter().map(|&(word, _)| word).collect::<Vec<_>>();
     json_schema!({ "type": "string", "enum": words })

@@ -1,4 +1,6 @@
 use super::*;
+use crate::model::identity::{Account, Bound, Identity, Limit, Resource};
+use crate::model::plan::WorkerPlan;
 use std::env::VarError;
 
 fn compile_text(text: &str) -> Result<Compiled, String> {
@@ -6,8 +8,27 @@ fn compile_text(text: &str) -> Result<Compiled, String> {
         "PORT" => Ok("80".to_owned()),
         _ => Err(VarError::NotPresent),
     };
-    let context = Context { directory: Path::new("/etc/shop"), stem: "shop", environment: &environment };
+    let files = Files { text: &system_file, variables: &env_file };
+    let context = Context { directory: Path::new("/etc/shop"), stem: "shop", environment: &environment, files };
     compile(text.as_bytes(), &context).map_err(|problems| render(&problems, "shop.toml", Some(text), false))
+}
+
+fn system_file(path: &Path) -> Result<String, String> {
+    match path.to_str() {
+        Some("/etc/passwd") => Ok("root:x:0:0::/:\nwww-data:x:33:33::/:\nanna:x:1000:100::/:\nanna:x:0:0::/:\n".into()),
+        Some("/etc/group") => Ok("www-data:x:33:\nvideo:x:44:bob,anna\naudio:x:29:anna\nusers:x:100:anna\n".into()),
+        _ => Err("there is no such file".into()),
+    }
+}
+
+fn env_file(path: &Path) -> Result<Variables, String> {
+    let pairs: &[(&str, &str)] = match path.to_str() {
+        Some("/etc/shop/one.env") => &[("PORT", "1"), ("A", "first"), ("A", "one")],
+        Some("/etc/shop/two.env") => &[("B", "two"), ("A", "two")],
+        Some("/etc/shop/nul.env") => &[("A", "a\0b")],
+        _ => return Err("there is no such file".into()),
+    };
+    Ok(pairs.iter().map(|&(name, value)| (name.into(), value.into())).collect())
 }
 
 #[test]
@@ -98,7 +119,8 @@ proptest::proptest! {
 
 /// Every answer is one of the two promised, and every problem can be told.
 fn try_bytes(bytes: &[u8]) {
-    let context = Context { directory: Path::new(""), stem: "", environment: &|_| Err(VarError::NotPresent) };
+    let context =
+        Context { directory: Path::new(""), stem: "", environment: &|_| Err(VarError::NotPresent), files: Files::NONE };
     let problems = match compile(bytes, &context) {
         Ok(compiled) => compiled.warnings,
         Err(problems) => {
@@ -129,4 +151,125 @@ fn defaults_are_for_those_that_they_mean_something_to() {
     assert_eq!(service.program.ladder_time(), std::time::Duration::from_secs(4));
     let source = plan.program(crate::model::InstanceId(0));
     assert!(source.env.is_empty() && !source.has_event_rung(), "defaults are for workers");
+}
+
+/// The identities of the workers `w0`, `w1`, …, each with these keys.
+fn identities(workers: &[&str]) -> Vec<Identity> {
+    let sections = workers.iter().enumerate().map(|(i, keys)| format!("[worker.w{i}]\ncommand = ['x']\n{keys}\n"));
+    let compiled = compile_text(&sections.collect::<String>()).unwrap_or_else(|problems| panic!("{problems}"));
+    compiled.plan.workers.into_iter().map(|worker| worker.program.identity).collect()
+}
+
+fn account(id: u32, name: &str) -> Account {
+    Account { id, name: name.to_owned() }
+}
+
+#[test]
+fn names_and_numbers_become_accounts() {
+    let (anna, users) = (account(1000, "anna"), account(100, "users"));
+    let (video, audio) = (account(44, "video"), account(29, "audio"));
+    let who = |user: &Account, group: &Account, groups: &[&Account]| Identity {
+        user: Some(user.clone()),
+        group: Some(group.clone()),
+        groups: Some(groups.iter().map(|&group| group.clone()).collect()),
+        ..Identity::default()
+    };
+    let (number, other) = (account(1000, "1000"), account(5, "5"));
+    let got = identities(&[
+        "user = 'anna'",
+        "user = 'anna:video'",
+        "user = 'anna'\ngroup = '5'",
+        "user = '1000'",
+        "user = '1000:audio'",
+        "user = 'anna'\nsupplementary-groups = ['5', 'audio']",
+        "user = 'anna'\nsupplementary-groups = []",
+    ]);
+    let expected = [
+        who(&anna, &users, &[&users, &video, &audio]),
+        who(&anna, &video, &[&video, &audio, &users]),
+        who(&anna, &other, &[&other, &video, &audio, &users]),
+        who(&number, &number, &[]),
+        who(&number, &audio, &[]),
+        who(&anna, &users, &[&other, &audio]),
+        who(&anna, &users, &[]),
+    ];
+    assert_eq!(got, expected);
+    let got = identities(&["group = 'video'", "supplementary-groups = ['video']", ""]);
+    assert_eq!(got[0], Identity { group: Some(video.clone()), ..Identity::default() });
+    assert_eq!(got[1], Identity { groups: Some(vec![video]), ..Identity::default() });
+    assert_eq!(got[2], Identity::default());
+}
+
+#[test]
+fn what_a_worker_says_of_its_group_goes_over_the_defaults() {
+    let file = "[defaults]\nuser = 'anna:video'\nlimits = { nofile = 5, core = 0 }\n\
+        [worker.a]\ncommand = ['x']\n[worker.b]\ncommand = ['x']\nuser = '7'\n\
+        [worker.c]\ncommand = ['x']\ngroup = '8'\nlimits = { nofile = 'unlimited' }\n";
+    let plan = compile_text(file).unwrap_or_else(|problems| panic!("{problems}")).plan;
+    let ids = |worker: &WorkerPlan| (worker.program.identity.uid(), worker.program.identity.gid());
+    let ids = plan.workers.iter().map(ids).collect::<Vec<_>>();
+    assert_eq!(ids, [(Some(1000), Some(44)), (Some(7), Some(7)), (Some(1000), Some(8))]);
+    let limits = &plan.workers[2].program.identity.limits;
+    let limit = |resource, bound| Limit { resource, soft: bound, hard: bound };
+    assert_eq!(limits[..], [limit(Resource::Core, Bound::At(0)), limit(Resource::Nofile, Bound::Unlimited)]);
+}
+
+#[test]
+fn unknown_accounts_are_told_with_the_nearest() {
+    for (keys, message, help) in [
+        ("user = 'www-dat'", "unknown user \"www-dat\"", "did you mean \"www-data\"?"),
+        ("user = '5:viedo'", "unknown group \"viedo\"", "did you mean \"video\"?"),
+        ("group = 'x'", "unknown group \"x\"", "numbers work without being known"),
+        ("supplementary-groups = ['auido']", "unknown group \"auido\"", "did you mean \"audio\"?"),
+    ] {
+        let problems = compile_text(&format!("[worker.w]\ncommand = ['x']\n{keys}\n")).unwrap_err();
+        assert!(problems.contains(message) && problems.contains(help), "{problems}");
+        assert_eq!(problems.matches("error:").count(), 1, "{problems}");
+    }
+}
+
+/// F104: names need the two files, numbers do not.
+#[test]
+fn f104_without_passwd_numbers_work_and_names_say_why_they_do_not() {
+    let environment = |_: &str| Err(VarError::NotPresent);
+    let context = Context { directory: Path::new(""), stem: "", environment: &environment, files: Files::NONE };
+    let compiled = |keys: &str| compile(format!("[worker.w]\ncommand = ['x']\n{keys}\n").as_bytes(), &context);
+    assert!(compiled("user = '12345:23456'\nsupplementary-groups = ['1']").is_ok());
+    for (keys, path) in [("user = 'anna'", "/etc/passwd"), ("group = 'anna'", "/etc/group")] {
+        let problems = compiled(keys).unwrap_err();
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].message.contains(&format!("{path}: there is no such file")), "{problems:?}");
+    }
+}
+
+#[test]
+fn env_files_are_under_env_and_serve_expansion() {
+    let file = "[defaults]\nenv = { D = '${B:-none}' }\nenv-file = 'one.env'\n\
+        [worker.a]\ncommand = ['${A}', '${PORT}']\nenv = { A = 'own' }\n\
+        [worker.b]\ncommand = ['${A}', '${PORT}']\nenv-file = ['one.env', 'two.env']\n";
+    let plan = compile_text(file).unwrap_or_else(|problems| panic!("{problems}")).plan;
+    let pairs = |pairs: &[(&str, &str)]| {
+        pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect::<Vec<_>>()
+    };
+    let (a, b) = (&plan.workers[0].program, &plan.workers[1].program);
+    assert_eq!(a.command, ["one", "1"], "over our own environment, and the last of equal names");
+    assert_eq!(a.env, pairs(&[("PORT", "1"), ("D", "none"), ("A", "own")]));
+    assert_eq!(b.command, ["two", "1"]);
+    assert_eq!(b.env, pairs(&[("A", "two"), ("B", "two"), ("PORT", "1"), ("D", "two")]));
+    let problems = compile_text("[worker.w]\ncommand = ['x']\nenv-file = 'nul.env'\n").unwrap_err();
+    assert!(problems.contains("NUL"), "{problems}");
+}
+
+#[test]
+fn each_instance_is_told_its_own_name() {
+    let file = "[worker.w]\nreplicas = 2\ncommand = ['${EXEUNT_WORKER}', '$${EXEUNT_INSTANCE}', '${EXEUNT_INSTANCE:-x}']\n\
+        working-directory = 'at/${EXEUNT_INSTANCE}'\nenv = { A = '<${EXEUNT_INSTANCE}>' }\n\
+        env-from-file = { S = '/run/${EXEUNT_INSTANCE}' }\n[worker.v]\ncommand = ['x']\n";
+    let plan = compile_text(file).unwrap_or_else(|problems| panic!("{problems}")).plan;
+    let words = plan.words(crate::model::InstanceId(1));
+    assert_eq!(words.command, ["w", "${EXEUNT_INSTANCE}", "w.1"]);
+    assert_eq!(words.working_directory.as_deref(), Some(Path::new("/etc/shop/at/w.1")));
+    assert_eq!(words.env, [("A".to_owned(), "<w.1>".to_owned())]);
+    assert_eq!(words.secrets[0].path, Path::new("/run/w.1"));
+    assert!(plan.workers[0].program.differs_by_instance() && !plan.workers[1].program.differs_by_instance());
 }

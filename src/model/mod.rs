@@ -1,6 +1,7 @@
 //! The words every other room speaks. Depends on nothing but std.
 
 pub mod id;
+pub mod identity;
 pub mod item;
 pub mod plan;
 pub mod process;
@@ -8,6 +9,7 @@ pub mod signal;
 pub mod time;
 
 pub use id::{InstanceId, ProcId, QueueId, SourceId, WorkerId};
+pub use identity::{Identity, Resource};
 pub use item::{Framing, Payload, Reply, Token, Verdict};
 pub use process::{ExitStatus, SpawnError, Stage, StopReason, Target};
 pub use signal::{Signal, SignalSet};

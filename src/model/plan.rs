@@ -1,10 +1,11 @@
 //! The plan: the configuration as meant. Every default is filled in, every name resolved, every limit a number.
 
 use super::id::{InstanceId, QueueId, SourceId, WorkerId};
+use super::identity::Identity;
 use super::item::Framing;
 use super::process::ExitStatus;
 use super::signal::{Signal, SignalSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -102,13 +103,16 @@ pub enum Feed {
 /// How a process is started, watched and stopped: what a worker and a command source have in common.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Program {
-    /// Never empty; variables are expanded.
+    /// Never empty; variables are expanded, but for the instance's name: see [`INSTANCE_MARK`].
     pub command: Vec<String>,
     pub working_directory: Option<PathBuf>,
     /// Set in the child, in this order; the last of equal names wins.
     pub env: Vec<(String, String)>,
     /// Start from an empty environment instead of exeunt's own.
     pub env_clear: bool,
+    /// Variables whose values are read from files at each start; set after `env`.
+    pub secrets: Vec<Secret>,
+    pub identity: Identity,
     /// SIG_IGN in the child, kept over exec.
     pub ignore_signals: SignalSet,
     /// In the child's signal mask, kept over exec.
@@ -118,6 +122,27 @@ pub struct Program {
     pub kill_mode: KillMode,
     /// Exit codes that count as success; holds 0 unless the file says otherwise.
     pub success_exit_status: Vec<u8>,
+}
+
+/// A variable whose value nobody but the program shall see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secret {
+    pub name: String,
+    /// Holds the value and at most one line feed at its end; joined to the file's directory by the compiler.
+    pub path: PathBuf,
+}
+
+/// Stands for the instance's name in the words of a program. No string of a file, of the environment or of the kernel can hold
+/// it, so that it means nothing else.
+pub const INSTANCE_MARK: char = '\0';
+
+/// What a program is told, with the name of one instance in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Words {
+    pub command: Vec<String>,
+    pub working_directory: Option<PathBuf>,
+    pub env: Vec<(String, String)>,
+    pub secrets: Vec<Secret>,
 }
 
 /// One rung of a stop ladder. KILL always follows the last and is not in the list.
@@ -325,6 +350,11 @@ impl Plan {
         }
     }
 
+    /// The program's words for a process slot.
+    pub fn words(&self, id: InstanceId) -> Words {
+        self.program(id).words(&self.instance_name(id))
+    }
+
     /// The queue side of a process slot, if it consumes.
     pub fn consumer(&self, id: InstanceId) -> Option<&Consumer> {
         match self.role(id) {
@@ -374,6 +404,8 @@ impl Program {
             working_directory: None,
             env: Vec::new(),
             env_clear: false,
+            secrets: Vec::new(),
+            identity: Identity::default(),
             ignore_signals: SignalSet::EMPTY,
             block_signals: SignalSet::EMPTY,
             log: Log::Inherit,
@@ -381,6 +413,24 @@ impl Program {
             kill_mode: KillMode::Mixed,
             success_exit_status: vec![0],
         }
+    }
+
+    /// What the instance of this name is told.
+    pub fn words(&self, instance: &str) -> Words {
+        let text = |text: &String| text.replace(INSTANCE_MARK, instance);
+        let path = |path: &PathBuf| named_path(path, instance);
+        let secret = |secret: &Secret| Secret { name: secret.name.clone(), path: path(&secret.path) };
+        Words {
+            command: self.command.iter().map(text).collect(),
+            working_directory: self.working_directory.as_ref().map(path),
+            env: self.env.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
+            secrets: self.secrets.iter().map(secret).collect(),
+        }
+    }
+
+    /// Whether each instance is told something of its own.
+    pub fn differs_by_instance(&self) -> bool {
+        self.words("") != self.words("x")
     }
 
     /// Whether a program that ended by itself like this ended well.
@@ -401,5 +451,19 @@ impl Program {
     pub fn last_signal_wait(&self) -> Duration {
         let mut signals = self.ladder.iter().rev().filter(|rung| rung.step != Step::Event);
         signals.next().map_or(Duration::from_secs(3), |rung| rung.wait)
+    }
+}
+
+fn named_path(path: &Path, instance: &str) -> PathBuf {
+    match path.to_str() {
+        Some(text) => PathBuf::from(text.replace(INSTANCE_MARK, instance)),
+        // The part that is no text came from the file's own directory, and each component is text or is not.
+        None => path
+            .iter()
+            .map(|part| match part.to_str() {
+                Some(text) => text.replace(INSTANCE_MARK, instance).into(),
+                None => part.to_owned(),
+            })
+            .collect(),
     }
 }

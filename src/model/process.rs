@@ -1,5 +1,6 @@
 //! Processes as the machine sees them.
 
+use super::identity::Resource;
 use super::signal::Signal;
 use std::fmt;
 use std::time::Duration;
@@ -37,7 +38,6 @@ impl fmt::Display for ExitStatus {
 
 /// The step of a spawn, in the order they are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
 pub enum Stage {
     /// In the parent: pipes, /dev/null.
     Prepare,
@@ -45,23 +45,68 @@ pub enum Stage {
     Session,
     Descriptors,
     Signals,
+    /// Reading this one of the program's secrets, counted from 0.
+    Secret(u16),
+    OomScore,
+    Nice,
+    Limit(Resource),
+    Groups,
+    Group,
+    User,
+    /// Forbidding new privileges.
+    Privileges,
     Directory,
+    ParentDeath,
     Exec,
 }
 
 impl Stage {
-    pub const ALL: [Stage; 7] = [
+    /// Those that are one step and not many.
+    const PLAIN: [Stage; 14] = [
         Stage::Prepare,
         Stage::Fork,
         Stage::Session,
         Stage::Descriptors,
         Stage::Signals,
+        Stage::OomScore,
+        Stage::Nice,
+        Stage::Groups,
+        Stage::Group,
+        Stage::User,
+        Stage::Privileges,
         Stage::Directory,
+        Stage::ParentDeath,
         Stage::Exec,
     ];
+    /// Where the numbers of limits and of secrets begin.
+    const LIMITS: u32 = 100;
+    const SECRETS: u32 = 1000;
 
-    pub fn from_number(number: u8) -> Option<Stage> {
-        Stage::ALL.into_iter().find(|&stage| stage as u8 == number)
+    /// Every step; two secrets stand for all.
+    pub fn all() -> Vec<Stage> {
+        let limits = Resource::ALL.into_iter().map(Stage::Limit);
+        Stage::PLAIN.into_iter().chain(limits).chain([0, 300].map(Stage::Secret)).collect()
+    }
+
+    /// The number under which a child tells the step. Allocates nothing and cannot panic.
+    pub fn number(self) -> u32 {
+        let small = |at: Option<usize>| at.and_then(|at| u32::try_from(at).ok()).unwrap_or(0);
+        match self {
+            Stage::Secret(number) => Stage::SECRETS + u32::from(number),
+            Stage::Limit(limited) => Stage::LIMITS + small(Resource::ALL.iter().position(|&it| it == limited)),
+            plain => small(Stage::PLAIN.iter().position(|&it| it == plain)),
+        }
+    }
+
+    pub fn from_number(number: u32) -> Option<Stage> {
+        if let Some(secret) = number.checked_sub(Stage::SECRETS) {
+            return u16::try_from(secret).ok().map(Stage::Secret);
+        }
+        let index = |number: u32| usize::try_from(number).ok();
+        match number.checked_sub(Stage::LIMITS) {
+            Some(limit) => Resource::ALL.get(index(limit)?).copied().map(Stage::Limit),
+            None => Stage::PLAIN.get(index(number)?).copied(),
+        }
     }
 }
 
@@ -121,4 +166,17 @@ pub struct Usage {
     pub user: Duration,
     pub system: Duration,
     pub max_rss_kib: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_step_of_a_child_is_found_by_its_number() {
+        for stage in Stage::all() {
+            assert_eq!(Stage::from_number(stage.number()), Some(stage));
+        }
+        assert_eq!([14, 99, 116, 999, 1000 + 65_536].map(Stage::from_number), [None; 5]);
+    }
 }

@@ -105,6 +105,11 @@ impl Disk {
         }
     }
 
+    /// Whether anything waits for a thread that cannot be had; tries again to have it.
+    pub fn is_stranded(&self) -> bool {
+        self.lane.is_stranded()
+    }
+
     /// Puts the leftovers in place; blocks until that is done, since nothing else is left to do. `whole`: the queue's
     /// stdin source was read to its end.
     pub fn finish(&mut self, whole: impl Fn(QueueId) -> bool) -> Vec<Left> {

@@ -7,6 +7,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub struct Lane<J> {
     shared: Arc<Shared<J>>,
     /// Until the thread is started.
     work: Mutex<Option<Work<J>>>,
+    /// A thread was wanted and none was to be had.
+    stranded: AtomicBool,
 }
 
 struct Shared<J> {
@@ -48,7 +51,12 @@ impl<J: Send + 'static> Lane<J> {
     pub fn new(name: &'static str, work: impl FnMut(J) + Send + 'static) -> Lane<J> {
         let state = State { jobs: VecDeque::new(), bytes: 0, busy: false, broken: false, waiting: None };
         let shared = Shared { state: Mutex::new(state), came: Condvar::new(), done: Condvar::new() };
-        Lane { name, shared: Arc::new(shared), work: Mutex::new(Some(Box::new(work))) }
+        Lane {
+            name,
+            shared: Arc::new(shared),
+            work: Mutex::new(Some(Box::new(work))),
+            stranded: AtomicBool::new(false),
+        }
     }
 
     /// Never blocks. `bytes` is what the job counts for in [`Lane::waiting_bytes`].
@@ -67,6 +75,12 @@ impl<J: Send + 'static> Lane<J> {
 
     pub fn waiting_bytes(&self) -> usize {
         self.shared.lock().bytes
+    }
+
+    /// Whether jobs wait for a thread that cannot be had. Tries again to have it: until then nobody else may, and who waits for a
+    /// job to be done would wait for ever.
+    pub fn is_stranded(&self) -> bool {
+        self.stranded.load(Ordering::Relaxed) && !self.start()
     }
 
     /// Whether so much waits that nothing should be read that brings more. Where it does, `waker` is woken when that is over.
@@ -96,7 +110,8 @@ impl<J: Send + 'static> Lane<J> {
         !state.broken
     }
 
-    /// Answers whether there is a thread, or no need of one. Where none is to be had now, the next job tries again.
+    /// Answers whether there is a thread, or no need of one. Where none is to be had now, the next job or
+    /// [`Lane::is_stranded`] tries again.
     fn start(&self) -> bool {
         let mut slot = self.work.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(work) = slot.take() else { return true };
@@ -112,6 +127,7 @@ impl<J: Send + 'static> Lane<J> {
         if thread.is_err() {
             *slot = parcel.lock().unwrap_or_else(PoisonError::into_inner).take();
         }
+        self.stranded.store(thread.is_err(), Ordering::Relaxed);
         thread.is_ok()
     }
 

@@ -2,10 +2,11 @@
 
 use super::pipes::{ItemPipe, ReplyPipe};
 use super::table::{Life, Proc, What};
-use crate::model::plan::{Consumer, Log, Plan, Program, Ready, Results, Role};
+use crate::model::plan::{Consumer, Log, Plan, Ready, Results, Role, Secret, Words};
 use crate::model::{InstanceId, SpawnError, Stage};
 use crate::sys::fds::{self, Pipe};
 use crate::sys::permit;
+use crate::sys::secret::FileVariable;
 use crate::sys::spawn::{self, Launch};
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::OpenOptions;
@@ -59,8 +60,9 @@ impl Launcher {
     pub fn start(&self, plan: &Plan, instance: InstanceId) -> Result<Started, SpawnError> {
         let ends = Ends::for_role(plan, instance).map_err(prepare)?;
         let program = plan.program(instance);
-        let environment = self.environment.for_child(plan, instance);
-        let strings = Strings::new(program, &environment)?;
+        let words = plan.words(instance);
+        let environment = self.environment.for_child(plan, instance, &words);
+        let strings = Strings::new(&words, &environment)?;
         let (standard_out, standard_err) = self.log(program.log);
         let stdout = ends.stdout.as_ref().map_or(standard_out.as_fd(), |pipe| pipe.write.as_fd());
         let (out, err) = (stdout, standard_err.as_fd());
@@ -75,10 +77,12 @@ impl Launcher {
         let born = spawn::spawn(&Launch {
             argv: &strings.argv,
             env: &strings.env,
+            secrets: &strings.secrets,
             candidates: &strings.candidates,
             directory: strings.directory.as_deref(),
             ignore: program.ignore_signals,
             block: program.block_signals,
+            identity: &program.identity,
             descriptors: &descriptors,
         })?;
         let what = match plan.role(instance) {
@@ -183,18 +187,23 @@ fn ready_descriptor(plan: &Plan, instance: InstanceId) -> Option<u8> {
 struct Strings {
     argv: Vec<CString>,
     env: Vec<CString>,
+    secrets: Vec<FileVariable>,
     candidates: Vec<CString>,
     directory: Option<CString>,
 }
 
 impl Strings {
-    fn new(program: &Program, environment: &Environment) -> Result<Strings, SpawnError> {
-        let argv =
-            program.command.iter().map(|argument| c_string(argument.as_bytes())).collect::<Result<Vec<_>, _>>()?;
+    fn new(words: &Words, environment: &Environment) -> Result<Strings, SpawnError> {
+        let argv = words.command.iter().map(|argument| c_string(argument.as_bytes())).collect::<Result<Vec<_>, _>>()?;
         let name = argv.first().ok_or(SpawnError { stage: Stage::Prepare, errno: EINVAL })?;
         let candidates = spawn::candidates(name, environment.get("PATH").map(OsStr::as_bytes));
-        let directory = program.working_directory.as_ref().map(|path| c_string(path.as_os_str().as_bytes()));
-        Ok(Strings { env: environment.to_strings()?, candidates, directory: directory.transpose()?, argv })
+        let directory = words.working_directory.as_ref().map(|path| c_string(path.as_os_str().as_bytes()));
+        let secret = |secret: &Secret| {
+            let (name, path) = (c_string(secret.name.as_bytes())?, c_string(secret.path.as_os_str().as_bytes())?);
+            Ok(FileVariable { name, path })
+        };
+        let secrets = words.secrets.iter().map(secret).collect::<Result<Vec<_>, SpawnError>>()?;
+        Ok(Strings { env: environment.to_strings()?, secrets, candidates, directory: directory.transpose()?, argv })
     }
 }
 
@@ -208,12 +217,13 @@ impl Environment {
         Environment(std::env::vars_os().filter(|(name, _)| !foreign(name)).collect())
     }
 
-    /// Ours where the file does not clear it, then what we tell the child, then what the file says.
-    fn for_child(&self, plan: &Plan, instance: InstanceId) -> Environment {
+    /// Ours where the file does not clear it, then what we tell the child, then what the file says. Secrets are for the child
+    /// to read.
+    fn for_child(&self, plan: &Plan, instance: InstanceId, words: &Words) -> Environment {
         let program = plan.program(instance);
         let mut environment = if program.env_clear { Environment::default() } else { self.clone() };
         environment.set("PYTHONUNBUFFERED", "1");
-        environment.set("EXEUNT_INSTANCE", &plan.instance_name(instance));
+        environment.set("EXEUNT_INSTANCE", plan.instance_name(instance));
         if let Role::Worker { worker, .. } = plan.role(instance) {
             environment.set("EXEUNT_WORKER", &plan.worker(worker).name);
         }
@@ -222,19 +232,21 @@ impl Environment {
             environment.set("EXEUNT_ITEM_FD", "3");
             environment.set("EXEUNT_REPLY_FD", "4");
             environment.set("EXEUNT_QUEUE", &plan.queue(consumer.queue).name);
-            environment.set("EXEUNT_PREFETCH", &consumer.prefetch.to_string());
+            environment.set("EXEUNT_PREFETCH", consumer.prefetch.to_string());
         }
         if consumer.is_some() || program.has_event_rung() {
             environment.set("EXEUNT_EXIT_FD", "5");
         }
         if let Some(number) = ready_descriptor(plan, instance) {
-            environment.set("EXEUNT_READY_FD", &number.to_string());
+            environment.set("EXEUNT_READY_FD", number.to_string());
         }
-        program.env.iter().for_each(|(name, value)| environment.set(name, value));
+        words.env.iter().for_each(|(name, value)| environment.set(name, value));
+        words.secrets.iter().for_each(|secret| environment.0.retain(|(name, _)| *name != *secret.name));
         environment
     }
 
-    fn set(&mut self, name: &str, value: &str) {
+    fn set(&mut self, name: &str, value: impl AsRef<OsStr>) {
+        let value = value.as_ref();
         match self.0.iter_mut().find(|(known, _)| known == name) {
             Some((_, old)) => *old = value.into(),
             None => self.0.push((name.into(), value.into())),

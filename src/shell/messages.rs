@@ -40,6 +40,11 @@ impl Messages {
         self.lane.push(text, bytes);
     }
 
+    /// Whether messages wait for a thread that cannot be had; tries again to have it.
+    pub fn are_stranded(&self) -> bool {
+        self.lane.is_stranded()
+    }
+
     /// Whether so much waits that no further item should be read, for each may end here. `waker` is woken when that is over.
     pub fn is_choked(&self, waker: &Arc<Waker>) -> bool {
         self.lane.is_choked(waker)

@@ -2,7 +2,8 @@
 
 use super::letters;
 use crate::machine::{DeadLetter, LadderStep, Note, StopCause};
-use crate::model::plan::{Plan, Role};
+use crate::model::identity::{Account, Bound, Limit};
+use crate::model::plan::{Plan, Program, Role, Words};
 use crate::model::process::Usage;
 use crate::model::{ExitStatus, InstanceId, QueueId, SourceId, SpawnError, Stage, WorkerId};
 use log::Level;
@@ -73,23 +74,58 @@ pub fn worker_name(plan: &Plan, id: WorkerId) -> &str {
 
 /// `changing directory to /srv: No such file or directory`.
 pub fn spawn_error(plan: &Plan, instance: Option<InstanceId>, error: SpawnError) -> String {
-    let program = instance.filter(|id| id.index() < plan.instances.len()).map(|id| plan.program(id));
-    let step = match error.stage {
+    let instance = instance.filter(|id| id.index() < plan.instances.len());
+    let step = match instance {
+        Some(id) => step(error.stage, plan.program(id), &plan.words(id)),
+        None => step(error.stage, &Program::plain(vec![]), &Program::plain(vec![]).words("")),
+    };
+    format!("{step}: {}", errno(error.errno))
+}
+
+fn step(stage: Stage, program: &Program, words: &Words) -> String {
+    let who = &program.identity;
+    let account = |account: &Option<Account>| account.as_ref().map_or(String::new(), |it| format!(" {}", it.name));
+    let number = |number: Option<i32>| number.map_or(String::new(), |number| format!(" to {number}"));
+    match stage {
+        Stage::Secret(index) => match words.secrets.get(usize::from(index)) {
+            Some(secret) => format!("reading {} for {}", secret.path.display(), secret.name),
+            None => "reading a secret".into(),
+        },
         Stage::Prepare => "preparing the start".into(),
         Stage::Fork => "forking".into(),
         Stage::Session => "making a session".into(),
         Stage::Descriptors => "setting up descriptors".into(),
         Stage::Signals => "setting up signals".into(),
-        Stage::Directory => match program.and_then(|program| program.working_directory.as_ref()) {
+        Stage::OomScore => format!("setting oom-score-adjust{}", number(who.oom_score_adjust)),
+        Stage::Nice => format!("setting nice{}", number(who.nice)),
+        Stage::Limit(resource) => format!("setting the limit {}{}", resource.name(), limit(who.limit(resource))),
+        Stage::Groups => "setting the supplementary groups".into(),
+        Stage::Group => format!("changing to group{}", account(&who.group)),
+        Stage::User => format!("changing to user{}", account(&who.user)),
+        Stage::Privileges => "forbidding new privileges".into(),
+        Stage::Directory => match &words.working_directory {
             Some(directory) => format!("changing directory to {}", directory.display()),
             None => "changing directory".into(),
         },
-        Stage::Exec => match program.and_then(|program| program.command.first()) {
+        Stage::ParentDeath => "setting the parent-death signal".into(),
+        Stage::Exec => match words.command.first() {
             Some(command) => format!("executing {command}"),
             None => "executing the program".into(),
         },
+    }
+}
+
+fn limit(limit: Option<Limit>) -> String {
+    let number = |bound: Bound| match bound {
+        Bound::Inherited => "as it is".to_owned(),
+        Bound::At(number) => number.to_string(),
+        Bound::Unlimited => "unlimited".to_owned(),
     };
-    format!("{step}: {}", errno(error.errno))
+    match limit {
+        Some(limit) if limit.soft == limit.hard => format!(" to {}", number(limit.hard)),
+        Some(limit) => format!(" to {} (hard: {})", number(limit.soft), number(limit.hard)),
+        None => String::new(),
+    }
 }
 
 /// The text of an error number, without the number that std adds.
@@ -284,7 +320,7 @@ pub fn counted(count: u64, what: &str) -> String {
 mod tests {
     use super::*;
     use crate::model::plan::{Backoff, OnGiveUp};
-    use crate::model::plan::{End, KillMode, Program, Restart, WorkerPlan};
+    use crate::model::plan::{End, KillMode, Restart, WorkerPlan};
 
     fn backoff() -> Backoff {
         Backoff { delay: Duration::ZERO, factor: 1.0, max: Duration::ZERO, jitter: 0.0 }

@@ -87,6 +87,11 @@ impl Sinks {
         }
     }
 
+    /// Whether results wait for a thread that cannot be had; tries again to have it.
+    pub fn are_stranded(&self) -> bool {
+        self.sinks.iter().any(|sink| sink.lane.is_stranded())
+    }
+
     /// What was written and what was closed since the last call.
     pub fn news(&mut self, events: &mut Vec<Event>) {
         for sink in &mut self.sinks {

@@ -27,6 +27,8 @@ use std::time::Duration;
 const REAPED_A_TURN: usize = 512;
 /// Rounds of telling and performing in one turn at most.
 const ROUNDS_A_TURN: usize = 64;
+/// A thread that could not be had is asked for again after this long.
+const THREADS_AGAIN: Duration = Duration::from_millis(100);
 /// Room for so many facts and orders is kept from turn to turn.
 const KEPT: usize = 512;
 
@@ -134,6 +136,9 @@ impl Shell {
             let now = clock::now();
             self.machine.deadline().map(|deadline| deadline.since(now))
         };
+        let stranded = self.sinks.are_stranded() || self.disk.is_stranded() || messages().are_stranded();
+        let timeout =
+            if stranded { Some(timeout.map_or(THREADS_AGAIN, |span| span.min(THREADS_AGAIN))) } else { timeout };
         match self.poll.poll(&mut self.readiness, timeout) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

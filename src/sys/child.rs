@@ -1,14 +1,15 @@
 //! What a forked child does until it becomes another program. Only system calls on what was prepared before the fork: the
 //! child has one thread of a process that may have had several, so a lock or the allocator may be held for ever.
 
-use super::raw;
+use super::secret::{self, Slot};
 use super::spawn::MAX_DESCRIPTORS;
+use super::{identity, raw};
 use crate::model::{SignalSet, SpawnError, Stage};
 use std::ffi::{CStr, CString, c_char};
 use std::io;
 use std::os::fd::RawFd;
 
-/// Size of what the error pipe carries: the stage, three zeros, the errno in native order.
+/// Size of what the error pipe carries: the number of the stage and the errno, both in native order.
 pub const REPORT_BYTES: usize = 8;
 /// The exit code of a child that could not become its program.
 const NOT_STARTED: i32 = 127;
@@ -18,10 +19,13 @@ pub struct Child<'a> {
     /// Null-terminated, as execve wants it.
     pub argv: Vec<*const c_char>,
     pub env: Vec<*const c_char>,
+    /// What the last pointers of `env` point to.
+    pub secrets: Vec<Slot<'a>>,
     pub candidates: &'a [CString],
     pub directory: Option<&'a CStr>,
     pub ignore: SignalSet,
     pub block: SignalSet,
+    pub who: identity::Prepared,
     /// What becomes 0, 1, …, each number 10 or higher; -1 is closed. Those from `given` on are not looked at.
     pub descriptors: [RawFd; MAX_DESCRIPTORS],
     pub given: usize,
@@ -32,7 +36,7 @@ pub struct Child<'a> {
 }
 
 /// Becomes the program, or tells why not and leaves. To be called in a forked child with all signals blocked.
-pub fn run(child: &Child) -> ! {
+pub fn run(child: &mut Child) -> ! {
     let report = encode(attempt(child));
     // Eight bytes go whole or not at all; if they do not, the exit code still says it.
     // SAFETY: a live buffer of that length; a wrong descriptor is only an error.
@@ -41,22 +45,25 @@ pub fn run(child: &Child) -> ! {
     unsafe { libc::_exit(NOT_STARTED) }
 }
 
-fn attempt(child: &Child) -> SpawnError {
-    type Step = fn(&Child) -> io::Result<()>;
-    let steps: [(Stage, Step); 4] = [
-        (Stage::Session, |_| own_session()),
-        (Stage::Descriptors, descriptors),
-        (Stage::Signals, dispositions),
-        (Stage::Directory, directory),
-    ];
-    for (stage, step) in steps {
-        if let Err(error) = step(child) {
-            return SpawnError { stage, errno: raw::errno_of(&error) };
-        }
+fn attempt(child: &mut Child) -> SpawnError {
+    if let Err((stage, error)) = prepare(child) {
+        return SpawnError { stage, errno: raw::errno_of(&error) };
     }
     // Last, when every disposition is what the program shall find: what waited for us strikes here.
     raw::set_mask(child.block.bits());
     SpawnError { stage: Stage::Exec, errno: exec(child) }
+}
+
+fn prepare(child: &mut Child) -> Result<(), (Stage, io::Error)> {
+    let at = |stage: Stage| move |error: io::Error| (stage, error);
+    own_session().map_err(at(Stage::Session))?;
+    descriptors(child).map_err(at(Stage::Descriptors))?;
+    dispositions(child).map_err(at(Stage::Signals))?;
+    // With our own rights still: the program need not be able to read them again.
+    secret::fill(&mut child.secrets)?;
+    identity::take_on(&child.who)?;
+    directory(child).map_err(at(Stage::Directory))?;
+    identity::die_with_parent(&child.who).map_err(at(Stage::ParentDeath))
 }
 
 fn own_session() -> io::Result<()> {
@@ -157,14 +164,15 @@ fn exec(child: &Child) -> i32 {
 }
 
 fn encode(error: SpawnError) -> [u8; REPORT_BYTES] {
+    let [s, t, u, v] = error.stage.number().to_ne_bytes();
     let [a, b, c, d] = error.errno.to_ne_bytes();
-    [error.stage as u8, 0, 0, 0, a, b, c, d]
+    [s, t, u, v, a, b, c, d]
 }
 
 /// What [`run`] wrote.
 pub fn decode(report: [u8; REPORT_BYTES]) -> SpawnError {
-    let [stage, _, _, _, a, b, c, d] = report;
-    let stage = Stage::from_number(stage).unwrap_or(Stage::Prepare);
+    let [s, t, u, v, a, b, c, d] = report;
+    let stage = Stage::from_number(u32::from_ne_bytes([s, t, u, v])).unwrap_or(Stage::Prepare);
     SpawnError { stage, errno: i32::from_ne_bytes([a, b, c, d]) }
 }
 
@@ -174,7 +182,7 @@ mod tests {
 
     #[test]
     fn every_stage_and_errno_comes_back_as_it_was_told() {
-        for stage in Stage::ALL {
+        for stage in Stage::all() {
             for errno in [libc::ENOENT, libc::E2BIG, 4095] {
                 let error = SpawnError { stage, errno };
                 assert_eq!(decode(encode(error)), error);

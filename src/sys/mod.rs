@@ -3,10 +3,12 @@
 pub mod aside;
 pub mod clock;
 pub mod fds;
+pub mod identity;
 pub mod init;
 pub mod members;
 pub mod memory;
 pub mod reap;
+pub mod secret;
 pub mod signals;
 pub mod spawn;
 pub mod threads;

@@ -7,7 +7,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
-const BUFFER: usize = 32 * 1024;
+/// Some hundred names of a directory, or any one small file. No larger, for it is kept.
+const BUFFER: usize = 8 * 1024;
 
 static KEPT: Mutex<Option<Proc>> = Mutex::new(None);
 

@@ -1,7 +1,8 @@
 use super::child::{Child, REPORT_BYTES};
 use super::raw::errno_of;
-use super::{Pid, child, fds, raw};
-use crate::model::{SignalSet, SpawnError, Stage};
+use super::secret::{FileVariable, Slot};
+use super::{Pid, child, fds, identity, raw};
+use crate::model::{Identity, SignalSet, SpawnError, Stage};
 use std::ffi::{CStr, CString, c_char};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -17,11 +18,14 @@ pub struct Launch<'a> {
     pub argv: &'a [CString],
     /// `NAME=VALUE`.
     pub env: &'a [CString],
+    /// Come after those of `env`; the child reads their values.
+    pub secrets: &'a [FileVariable],
     /// Paths to try in order, as execvp does (ENOENT and ENOTDIR go on, EACCES goes on and is remembered).
     pub candidates: &'a [CString],
     pub directory: Option<&'a CStr>,
     pub ignore: SignalSet,
     pub block: SignalSet,
+    pub identity: &'a Identity,
     /// What becomes descriptor 0, 1, 2, … of the child; `None` is closed. At most 10. All else is closed.
     pub descriptors: &'a [Option<BorrowedFd<'a>>],
 }
@@ -47,17 +51,17 @@ pub enum Birth {
 }
 
 /// Forks. All signals are blocked around it, so that none is swallowed by our handlers running in the child. The child makes only
-/// async-signal-safe calls: session, descriptors, dispositions, directory, mask, exec. Never waits for the child: a hanging chdir
+/// async-signal-safe calls: session, descriptors, dispositions, secrets, limits and ids, directory, mask, exec. Never waits for the child: a hanging chdir
 /// or exec keeps nobody but itself.
 pub fn spawn(launch: &Launch) -> Result<Born, SpawnError> {
     let at = |stage| move |error: io::Error| SpawnError { stage, errno: errno_of(&error) };
-    let prepared = Prepared::new(launch).map_err(at(Stage::Prepare))?;
+    let mut prepared = Prepared::new(launch).map_err(at(Stage::Prepare))?;
     let before = raw::set_mask(SignalSet::FULL.bits());
     // SAFETY: the child calls nothing but `child::run`, which makes only async-signal-safe calls on what was prepared
     // here and never returns.
     let forked = raw::call(|| unsafe { libc::fork() });
     if let Ok(0) = forked {
-        child::run(&prepared.child);
+        child::run(&mut prepared.child);
     }
     raw::set_mask(before);
     let pid = forked.map_err(at(Stage::Fork))?;
@@ -120,13 +124,19 @@ impl<'a> Prepared<'a> {
         }
         let error = fds::pipe()?;
         fds::set_nonblocking(error.read.as_fd())?;
+        let secrets = launch.secrets.iter().map(Slot::new).collect::<io::Result<Vec<_>>>()?;
+        let mut env = pointers(launch.env);
+        let end = env.pop();
+        env.extend(secrets.iter().map(Slot::pointer).chain(end));
         let child = Child {
             argv: pointers(launch.argv),
-            env: pointers(launch.env),
+            env,
+            secrets,
             candidates: launch.candidates,
             directory: launch.directory,
             ignore: launch.ignore,
             block: launch.block,
+            who: identity::Prepared::new(launch.identity)?,
             descriptors: numbers,
             given: launch.descriptors.len(),
             error: error.write.as_raw_fd(),

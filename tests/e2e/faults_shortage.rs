@@ -101,6 +101,23 @@ fn f91_workers_beyond_the_process_limit_start_when_it_is_raised() {
     run.finish().expect_code(0);
 }
 
+/// No thread can be had for a while, for messages nor for results: both come when one can, and the run ends by itself.
+#[test]
+fn f91_without_a_thread_for_a_while_results_are_only_late() {
+    if !has(Need::Strace) {
+        return;
+    }
+    let sandbox = Sandbox::new(&pool("", "command = [\"sh\", \"w.sh\"]\nresults = \"stdout\""));
+    sandbox.file("w.sh", "while IFS= read -r line <&3; do echo \"ok ${line%% *} ${line#* }\" >&4; done\n");
+    let rule = "inject=clone3:error=EAGAIN:when=1..12";
+    let outcome = sandbox.launch().under(&injecting(rule, &[])).stdin_items(&numbered(2)).finish();
+    outcome.expect_code(0);
+    assert_eq!(outcome.results(), numbered(2), "{outcome}");
+    let refused = sandbox.read("strace.out").matches("(INJECTED)").count();
+    assert!(refused == 12, "{refused} threads were refused");
+    assert!(outcome.stderr.contains("w.0 started"), "no message is lost\n{outcome}");
+}
+
 /// Four descriptors are short: some workers wait, those that die are reaped and started again all the same.
 #[test]
 fn f92_workers_for_whom_no_descriptor_is_left_start_when_the_limit_is_raised() {

@@ -15,6 +15,7 @@ mod faults_shortage;
 mod faults_spawn;
 mod faults_stop;
 mod faults_terminal;
+mod identity;
 mod idle;
 mod killed;
 mod languages;

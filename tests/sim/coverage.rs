@@ -101,7 +101,7 @@ impl Coverage {
         let (of_states, all) = (events_of_states(), all_events());
         let states = pairs(&STATES, &of_states).map(|pair| (pair, self.states.contains_key(&pair)));
         let phases = pairs(&PHASES, &all).map(|pair| (pair, self.phases.contains_key(&pair)));
-        let stages = Stage::ALL.iter().filter(|stage| !self.stages.contains_key(stage));
+        let stages = Stage::all().into_iter().filter(|stage| !self.stages.contains_key(stage));
         let stages = stages.map(|stage| format!("no start failed at {stage:?}"));
         states
             .chain(phases)

@@ -20,7 +20,6 @@ use std::time::Duration;
 pub struct Fake {
     pub plan: Rc<Plan>,
     pub mood: Mood,
-    pub began: Time,
     pub now: Time,
     pub dice: Dice,
     pub agenda: BTreeMap<(Time, u64), Happening>,
@@ -145,12 +144,10 @@ pub struct Items {
 
 impl Fake {
     pub fn new(plan: Rc<Plan>, mood: Mood, mut dice: Dice) -> Fake {
-        let began = beginning(&mut dice);
         let few = u32::try_from(plan.instances.len()).unwrap() + 2;
         let mut fake = Fake {
             mood,
-            began,
-            now: began,
+            now: beginning(&mut dice),
             dice,
             agenda: BTreeMap::new(),
             order: 0,

@@ -68,7 +68,8 @@ impl Fake {
 
     pub fn birth_fails(&mut self, proc: ProcId, error: SpawnError) {
         let Some(session) = self.sessions.get_mut(&proc) else { return };
-        if session.leader != Leader::Unborn {
+        // Who hangs after KILL runs no more code, not even that which tells the failed step.
+        if session.leader != Leader::Unborn || session.hung {
             return;
         }
         session.leader = Leader::Dead(ExitStatus::Exited(127));

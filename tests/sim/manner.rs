@@ -150,12 +150,25 @@ fn obedient(dice: &mut Dice) -> Manner {
 const ERRNOS: [i32; 13] = [1, 2, 5, 7, 8, 11, 12, 13, 20, 22, 24, 26, 40];
 
 fn birth(dice: &mut Dice) -> BirthFate {
-    let stage = dice.pick(&Stage::ALL);
+    let stage = dice.pick(&Stage::all());
     let errno = dice.pick(&ERRNOS);
     let error = SpawnError { stage, errno };
     match stage {
         Stage::Prepare | Stage::Fork => BirthFate::NoFork { error },
-        Stage::Session | Stage::Descriptors | Stage::Signals | Stage::Directory | Stage::Exec => {
+        Stage::Session
+        | Stage::Descriptors
+        | Stage::Signals
+        | Stage::Secret(_)
+        | Stage::OomScore
+        | Stage::Nice
+        | Stage::Limit(_)
+        | Stage::Groups
+        | Stage::Group
+        | Stage::User
+        | Stage::Privileges
+        | Stage::Directory
+        | Stage::ParentDeath
+        | Stage::Exec => {
             let after = dice.millis(0, 3000);
             if dice.percent(50) { BirthFate::Executes { after } } else { BirthFate::Fails { after, error } }
         }

@@ -10,7 +10,6 @@ const ONCE: &str = "a birth and a death are told once";
 const DUMB: &str = "it never was given an item, nor runs it code that could say a word";
 const BORN_FIRST: &str = "its birth is told before its death, and aborting is left by the way of both";
 const NO_STATE: &str = "it is no instance that could hear what all hear";
-const LEFT: &str = "strangers are swept when no process of ours is left, and nothing is started then";
 const READ: &str = "strangers are swept when every source has ended";
 const READ_AFTER_ALL: &str =
     "rarely: a source that KILL did not remove is forgotten, and what is in its pipe is read then";

@@ -45,6 +45,7 @@ pub enum Sabotage {
     IgnoresWrites,
     IgnoresNonsense,
     KeepsLatenessToItself,
+    LiesInItsCode,
     TakesBirthsForGranted,
     /// These run another plan than the laws know.
     ClimbsEarly,
@@ -112,6 +113,7 @@ pub const ALL: &[(Sabotage, &str)] = &[
     (IgnoresWrites, "clock"),
     (IgnoresNonsense, "protocol"),
     (KeepsLatenessToItself, "late"),
+    (LiesInItsCode, "code"),
     (TakesBirthsForGranted, "L5"),
     (BuriesLate, "L4"),
     (BuriesAfterACrash, "L4"),
@@ -193,6 +195,13 @@ impl Sabotage {
                     (0..actions.len()).filter(|&at| matches!(actions[at], Action::Deliver { .. })).collect();
                 if let [first, .., last] = at[..] {
                     actions.swap(first, last);
+                }
+            }
+            LiesInItsCode => {
+                for action in actions {
+                    if let Action::Quit(report) = action {
+                        report.exit_code = 0;
+                    }
                 }
             }
             KeepsLatenessToItself => actions.retain(|action| !matches!(action, Action::Note(Note::Late { .. }))),

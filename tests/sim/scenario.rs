@@ -2,7 +2,7 @@
 //! command is one turn of facts, and time passes only where it is written. `EXEUNT_BLESS=1` writes what was ordered.
 
 use crate::told::order;
-use exeunt::config::{Context, compile};
+use exeunt::config::{Context, Files, compile};
 use exeunt::machine::{Action, Actions, Event, Machine, Meaning, SourceEnd};
 use exeunt::model::plan::{Plan, Role};
 use exeunt::model::process::Usage;
@@ -82,7 +82,8 @@ struct Theatre {
 impl Theatre {
     fn new(toml: &str) -> Theatre {
         let environment = |_: &str| Err(std::env::VarError::NotPresent);
-        let context = Context { directory: Path::new("/"), stem: "scenario", environment: &environment };
+        let context =
+            Context { directory: Path::new("/"), stem: "scenario", environment: &environment, files: Files::NONE };
         let plan = Rc::new(compile(toml.as_bytes(), &context).unwrap_or_else(|problems| panic!("{problems:?}")).plan);
         let machine = Machine::new(plan.clone(), 1);
         Theatre { plan, machine, now: Time::ZERO, procs: BTreeMap::new(), names: BTreeMap::new() }

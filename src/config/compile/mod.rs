@@ -1,20 +1,23 @@
 //! From the sections as written to the plan as meant: defaults filled in, names resolved, limits counted.
 
+mod identity;
 mod program;
 mod queue;
 mod source;
 mod worker;
 
-use super::Context;
-use super::expand::expand;
+use super::accounts::Accounts;
+use super::expand::{Lookup, expand};
 use super::graph;
 use super::problem::{Place, Problem, Problems, Severity, Span, quote};
 use super::raw::{File, Worker};
 use super::read::{At, Field, NamedSection};
 use super::value::{PathText, Text};
-use crate::model::plan::{Backoff, End, Feed, Plan, SourcePlan, WorkerPlan};
+use super::{Context, Variables};
+use crate::model::plan::{Backoff, End, Feed, INSTANCE_MARK, Plan, SourcePlan, WorkerPlan};
 use crate::model::{QueueId, WorkerId};
 use std::collections::BTreeMap;
+use std::env::VarError;
 use std::path::{Component, PathBuf};
 use std::time::Duration;
 
@@ -60,6 +63,33 @@ struct Linker<'a> {
     worker_ids: BTreeMap<&'a str, WorkerId>,
     /// Stands in where a file has no `[defaults]`.
     defaults: Worker,
+    accounts: Accounts<'a>,
+    scope: Scope,
+}
+
+/// What variables can be expanded besides those of our own environment.
+#[derive(Debug, Default)]
+struct Scope {
+    /// What is written is for one instance: `${EXEUNT_INSTANCE}` becomes [`INSTANCE_MARK`].
+    instance: bool,
+    /// `${EXEUNT_WORKER}`.
+    worker: Option<String>,
+    /// From the env-files, in order of their names. They go over our own, as they do in the program's environment.
+    file: Variables,
+}
+
+impl Scope {
+    fn lookup(&self, name: &str, environment: Lookup<'_>) -> Result<String, VarError> {
+        match name {
+            // Those of an exeunt above us mean nothing here.
+            "EXEUNT_INSTANCE" => self.instance.then(|| INSTANCE_MARK.to_string()).ok_or(VarError::NotPresent),
+            "EXEUNT_WORKER" => self.worker.clone().ok_or(VarError::NotPresent),
+            _ => match self.file.binary_search_by(|(known, _)| known.as_str().cmp(name)) {
+                Ok(at) => self.file.get(at).map(|(_, value)| value.clone()).ok_or(VarError::NotPresent),
+                Err(_) => environment(name),
+            },
+        }
+    }
 }
 
 fn named<T>(field: &Field<super::read::Named<T>>) -> &[NamedSection<T>] {
@@ -80,6 +110,8 @@ impl<'a> Linker<'a> {
             queue_ids: ids(&file.queue, QueueId),
             worker_ids: ids(&file.worker, WorkerId),
             defaults: file.defaults.value().cloned().unwrap_or_default(),
+            accounts: Accounts::new(context.files),
+            scope: Scope::default(),
         }
     }
 
@@ -189,7 +221,7 @@ impl<'a> Linker<'a> {
 
     /// Expands the variables of a string; its own words where that fails.
     fn expand(&mut self, text: &str, span: Span) -> String {
-        match expand(text, self.context.environment) {
+        match expand(text, &|name| self.scope.lookup(name, self.context.environment)) {
             Ok(expanded) => expanded,
             Err(error) => {
                 // The offset is only right in a string that is written without escapes.
@@ -199,6 +231,9 @@ impl<'a> Linker<'a> {
                 let part = Span { start: start + error.range.start, end: start + error.range.end };
                 let problem = Problem::error(if plain { part } else { span }, error.message);
                 self.problems.push(match error.help {
+                    Some(_) if text.contains("${EXEUNT_INSTANCE") && !self.scope.instance => problem.help(
+                        "it is known where one instance is meant: command, env, env-from-file, working-directory",
+                    ),
                     Some(help) => problem.help(help),
                     None => problem,
                 });

@@ -1,19 +1,25 @@
 //! What a worker and a command source have in common: how a process is started and stopped.
 
-use super::Linker;
-use crate::config::problem::{Problem, Span};
+use super::identity::WhoKeys;
+use super::{Linker, Scope};
+use crate::config::problem::{Problem, Span, quote};
 use crate::config::raw::{Source, Worker};
 use crate::config::read::{At, Field};
 use crate::config::value::{
-    Command, Environment, ExitCodes, Flag, Ladder, PathText, SignalList, SignalName, Timespan, Word,
+    Command, Environment, ExitCodes, Flag, Ladder, OneOrMore, PathText, SignalList, SignalName, Text, Timespan, Word,
 };
 use crate::model::SignalSet;
-use crate::model::plan::{KillMode, Log, Program, Rung, Step};
+use crate::model::plan::{KillMode, Log, Program, Rung, Secret, Step};
 use crate::model::signal::Signal;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The wait of a ladder of one signal that does not say how long.
 const SIGNAL_WAIT: Duration = Duration::from_secs(8);
+/// Variables that the env-files of one program may have together.
+const MOST_VARIABLES: usize = 4096;
+/// `MAX_ARG_STRLEN` of the kernel: name, equals sign, value and the closing NUL.
+const LONGEST_VARIABLE: usize = 128 * 1024 - 2;
 
 /// The ladder of a plain service and of a command source.
 pub(super) const SERVICE_LADDER: [Rung; 1] = [Rung { step: Step::Signal(Signal::TERM), wait: SIGNAL_WAIT }];
@@ -29,6 +35,9 @@ pub(super) struct ProgramKeys<'a> {
     working_directory: &'a Field<PathText>,
     env: &'a Field<Environment>,
     env_clear: &'a Field<Flag>,
+    env_file: &'a Field<OneOrMore>,
+    env_from_file: &'a Field<Environment>,
+    pub(super) who: WhoKeys<'a>,
     ignore_signals: &'a Field<SignalList>,
     block_signals: &'a Field<SignalList>,
     stop: &'a Field<Ladder>,
@@ -48,6 +57,19 @@ macro_rules! program_keys {
                     working_directory: &$section.working_directory,
                     env: &$section.env,
                     env_clear: &$section.env_clear,
+                    env_file: &$section.env_file,
+                    env_from_file: &$section.env_from_file,
+                    who: WhoKeys {
+                        user: &$section.user,
+                        group: &$section.group,
+                        supplementary_groups: &$section.supplementary_groups,
+                        umask: &$section.umask,
+                        nice: &$section.nice,
+                        oom_score_adjust: &$section.oom_score_adjust,
+                        limits: &$section.limits,
+                        no_new_privileges: &$section.no_new_privileges,
+                        parent_death_signal: &$section.parent_death_signal,
+                    },
                     ignore_signals: &$section.ignore_signals,
                     block_signals: &$section.block_signals,
                     stop: &$section.stop,
@@ -80,6 +102,8 @@ impl ProgramKeys<'_> {
             ("working-directory", self.working_directory.span()),
             ("env", self.env.span()),
             ("env-clear", self.env_clear.span()),
+            ("env-file", self.env_file.span()),
+            ("env-from-file", self.env_from_file.span()),
             ("ignore-signals", self.ignore_signals.span()),
             ("block-signals", self.block_signals.span()),
             ("stop", self.stop.span()),
@@ -89,7 +113,7 @@ impl ProgramKeys<'_> {
             ("success-exit-status", self.success_exit_status.span()),
             ("log", self.log.span()),
         ];
-        all.into_iter().filter_map(|(key, span)| span.map(|span| (key, span))).collect()
+        all.into_iter().chain(self.who.all()).filter_map(|(key, span)| span.map(|span| (key, span))).collect()
     }
 
     /// The ladder that these keys give, a missing half of the shorthand taken from `others`.
@@ -111,16 +135,27 @@ fn signal_set(list: Option<&At<SignalList>>) -> SignalSet {
 }
 
 impl Linker<'_> {
-    pub(super) fn program(&mut self, own: &ProgramKeys<'_>, defaults: &ProgramKeys<'_>, ladder: &[Rung]) -> Program {
+    /// `worker` is its name, if it is one.
+    pub(super) fn program(
+        &mut self,
+        own: &ProgramKeys<'_>,
+        defaults: &ProgramKeys<'_>,
+        ladder: &[Rung],
+        worker: Option<&str>,
+    ) -> Program {
         self.check_one_way_to_stop(own);
+        let file = self.variables(pick(own.env_file, defaults.env_file));
+        self.scope = Scope { instance: true, worker: worker.map(str::to_owned), file };
         let ladder = own.ladder(defaults).or_else(|| defaults.ladder(own)).unwrap_or_else(|| ladder.to_vec());
         let codes = pick(own.success_exit_status, defaults.success_exit_status);
         let code = |code: &At<crate::config::value::Count<0, 255>>| u8::try_from(code.value.0).ok();
-        Program {
+        let program = Program {
             command: self.command(own.command),
             working_directory: self.path_of(pick(own.working_directory, defaults.working_directory)),
             env: self.environment(defaults.env, own.env),
             env_clear: pick(own.env_clear, defaults.env_clear).is_some_and(|flag| flag.value.0),
+            secrets: self.secrets(own, defaults),
+            identity: self.identity(&own.who, &defaults.who),
             ignore_signals: signal_set(pick(own.ignore_signals, defaults.ignore_signals)),
             block_signals: signal_set(pick(own.block_signals, defaults.block_signals)),
             log: pick(own.log, defaults.log).map_or(Log::Inherit, |word| word.value.0),
@@ -128,7 +163,9 @@ impl Linker<'_> {
             kill_mode: pick(own.kill_mode, defaults.kill_mode).map_or(KillMode::Mixed, |word| word.value.0),
             success_exit_status: codes
                 .map_or_else(|| vec![0], |list| list.value.0.iter().filter_map(code).collect::<Vec<_>>()),
-        }
+        };
+        self.scope = Scope::default();
+        program
     }
 
     pub(super) fn check_one_way_to_stop(&mut self, keys: &ProgramKeys<'_>) {
@@ -150,12 +187,70 @@ impl Linker<'_> {
         expanded
     }
 
-    /// The defaults' variables first, then the section's own, which win.
+    /// Those of the env-files first, then the defaults', then the section's own. The later one of equal names is kept.
     fn environment(&mut self, defaults: &Field<Environment>, own: &Field<Environment>) -> Vec<(String, String)> {
         let own = own.value().map_or(&[][..], |env| &env.0);
         let defaults = defaults.value().map_or(&[][..], |env| &env.0);
         let kept = defaults.iter().filter(|(name, _)| own.iter().all(|(other, _)| other != name));
         let chosen = kept.chain(own).collect::<Vec<_>>();
-        chosen.into_iter().map(|(name, value)| (name.clone(), self.expand(&value.value.0, value.span))).collect()
+        let mut all = self.scope.file.clone();
+        all.retain(|(name, _)| chosen.iter().all(|(other, _)| other != name));
+        all.extend(chosen.into_iter().map(|(name, value)| (name.clone(), self.expand(&value.value.0, value.span))));
+        all
+    }
+
+    /// The variables of the env-files; the later one of equal names is kept.
+    fn variables(&mut self, paths: Option<&At<OneOrMore>>) -> Vec<(String, String)> {
+        let mut variables = BTreeMap::new();
+        for path in paths.map_or(&[][..], |paths| &paths.value.0) {
+            let before = self.problems.iter().count();
+            let file = self.path(&path.value.0, path.span);
+            if self.problems.iter().count() > before {
+                continue;
+            }
+            match (self.context.files.variables)(&file) {
+                Ok(found) => {
+                    self.check_strings(&found, path.span);
+                    variables.extend(found);
+                }
+                Err(why) => {
+                    let shown = quote(&file.display().to_string());
+                    self.error(path.span, format!("the env-file {shown} cannot be read: {why}"));
+                }
+            }
+        }
+        if variables.len() > MOST_VARIABLES {
+            let span = paths.map_or(Span { start: 0, end: 0 }, |paths| paths.span);
+            let message = format!("{} variables, at most {MOST_VARIABLES} are allowed", variables.len());
+            self.error(span, message);
+            variables.clear();
+        }
+        variables.into_iter().collect()
+    }
+
+    fn check_strings(&mut self, variables: &[(String, String)], span: Span) {
+        let fits = |(name, value): &&(String, String)| {
+            !value.contains('\0') && name.len().saturating_add(value.len()) < LONGEST_VARIABLE
+        };
+        for (name, _) in variables.iter().filter(|variable| !fits(variable)) {
+            self.error(span, format!("the value of {} is too long, or holds a NUL", quote(name)));
+        }
+    }
+
+    /// A variable is a secret or is not: what the section itself says goes over the defaults.
+    fn secrets(&mut self, own: &ProgramKeys<'_>, defaults: &ProgramKeys<'_>) -> Vec<Secret> {
+        let list = |field: &Field<Environment>| field.value().map_or(Vec::new(), |env| env.0.clone());
+        let (plain, secrets) = (list(own.env), list(own.env_from_file));
+        for (name, path) in &secrets {
+            let Some((_, value)) = plain.iter().find(|(other, _)| other == name) else { continue };
+            let problem = Problem::error(path.span, format!("{} has a value and a file", quote(name)));
+            self.problems.push(problem.related(value.span, "the value is here"));
+        }
+        let said = |name: &String| plain.iter().chain(&secrets).any(|(other, _)| other == name);
+        let mut all = list(defaults.env_from_file);
+        all.retain(|(name, _)| !said(name));
+        all.extend(secrets);
+        let secret = |(name, path): (String, At<Text>)| Secret { name, path: self.path(&path.value.0, path.span) };
+        all.into_iter().map(secret).collect()
     }
 }

@@ -76,7 +76,7 @@ impl Linker<'_> {
         match (stdin, keys.command.span()) {
             (false, Some(_)) => {
                 let defaults = Worker::default();
-                Feed::Command(Box::new(self.program(&keys.into(), &(&defaults).into(), &SERVICE_LADDER)))
+                Feed::Command(Box::new(self.program(&keys.into(), &(&defaults).into(), &SERVICE_LADDER, None)))
             }
             (true, None) => {
                 self.refuse_program_keys(&keys.into());

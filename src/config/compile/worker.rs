@@ -71,9 +71,9 @@ impl Linker<'_> {
         self.check_oneshot(kind, keys, ready.is_some());
         WorkerPlan {
             name: name.value.clone(),
-            program: self.program(&keys.into(), &defaults.into(), ladder),
+            program: self.program(&keys.into(), &defaults.into(), ladder, Some(&name.value)),
             replicas: small(pick(&keys.replicas, &defaults.replicas).map_or(1, |count| count.value.0)),
-            consumer: queue.map(|queue| self.consumer(queue, keys, defaults)),
+            consumer: queue.map(|queue| self.consumer(name, queue, keys, defaults)),
             restart: pick(&keys.restart, &defaults.restart).map_or(restart, |word| word.value.0),
             restart_delay,
             restart_reset_after,
@@ -109,9 +109,11 @@ impl Linker<'_> {
         }
     }
 
-    fn consumer(&mut self, queue: QueueId, keys: &Worker, defaults: &Worker) -> Consumer {
+    fn consumer(&mut self, name: &At<String>, queue: QueueId, keys: &Worker, defaults: &Worker) -> Consumer {
         let results = pick(&keys.results, &defaults.results);
-        Consumer {
+        // All its instances write to the same place.
+        self.scope.worker = Some(name.value.clone());
+        let consumer = Consumer {
             queue,
             framing: Framing::Line,
             prefetch: small(pick(&keys.prefetch, &defaults.prefetch).map_or(1, |count| count.value.0)),
@@ -121,7 +123,9 @@ impl Linker<'_> {
                 Some((Results::File(path), span)) => Results::File(self.path(&path.to_string_lossy(), span)),
             },
             max_items: pick(&keys.max_items, &defaults.max_items).map(|count| count.value.0),
-        }
+        };
+        self.scope.worker = None;
+        consumer
     }
 
     fn restart_delay(&mut self, table: Option<&At<RestartDelayTable>>) -> (Backoff, Duration) {

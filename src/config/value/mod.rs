@@ -1,11 +1,13 @@
 //! The values of the file: how each is written, what is refused, and with which words.
 
+mod identity;
 mod list;
 mod number;
 pub(super) mod stop;
 mod text;
 pub(super) mod word;
 
+pub use identity::{AccountText, DeathSignal, Limits, OneOrMore, Umask, UserText, Whole, show_bound};
 pub use list::{Command, Environment, List};
 pub use number::{Count, Ratio, Size, Timespan, show, show_size};
 pub use stop::{Ladder, SignalName};
@@ -17,6 +19,7 @@ use super::read::{Read, Value, section};
 
 pub type SignalList = List<SignalName, 64>;
 pub type ExitCodes = List<Count<0, 255>, 256>;
+pub type AccountNames = List<AccountText, 1000>;
 pub type Names = List<Text, 1000>;
 
 /// `"off"`, or a value.

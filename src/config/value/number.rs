@@ -157,7 +157,7 @@ impl<const MIN: u64, const MAX: u64> Read for Size<MIN, MAX> {
     }
 }
 
-fn size(text: &str, min: u64, max: u64) -> Result<u64, String> {
+pub(super) fn size(text: &str, min: u64, max: u64) -> Result<u64, String> {
     let text = text.trim();
     if text.starts_with('-') {
         return Err(format!("the size {} is negative", quote(text)));

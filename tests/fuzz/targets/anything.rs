@@ -71,7 +71,7 @@ fn event(kind: u8, sources: usize, workers: usize, slots: u64, choices: &mut Cho
         },
         2 | 3 => Event::Spawned { proc: proc(choices) },
         4 => {
-            let stage = Stage::ALL[choices.below(Stage::ALL.len())];
+            let stage = Stage::all()[choices.below(Stage::all().len())];
             let errno = [2, 11, 12, 13, 24][choices.below(5)];
             Event::SpawnFailed { proc: proc(choices), error: SpawnError { stage, errno } }
         }

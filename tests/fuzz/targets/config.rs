@@ -1,6 +1,6 @@
 //! Any bytes as a file: a plan that keeps what `model::plan` says of itself, or problems that can be shown.
 
-use exeunt::config::{Context, Problem, compile, decode, render};
+use exeunt::config::{Context, Files, Problem, compile, decode, render};
 use exeunt::machine::{Event, Machine};
 use exeunt::model::plan::{Feed, Plan};
 use exeunt::model::{InstanceId, Time};
@@ -18,7 +18,8 @@ pub fn target(data: &[u8]) {
         "ODD" => Err(VarError::NotUnicode("\u{fffd}".into())),
         _ => Err(VarError::NotPresent),
     };
-    let context = Context { directory: Path::new("/etc/shop"), stem: "shop", environment: &environment };
+    let context =
+        Context { directory: Path::new("/etc/shop"), stem: "shop", environment: &environment, files: Files::NONE };
     // What problems point into: the text without its byte order mark.
     let text = decode(data).ok();
     match compile(data, &context) {

@@ -201,7 +201,7 @@ impl World {
             }
             2 => {
                 let proc = self.pick(choices, |proc| proc.life == Life::Unborn)?;
-                let stage = Stage::ALL[choices.below(Stage::ALL.len())];
+                let stage = Stage::all()[choices.below(Stage::all().len())];
                 let errno = [2, 11, 12, 13, 24][choices.below(5)];
                 self.unborn(proc, SpawnError { stage, errno })
             }

@@ -1,6 +1,6 @@
 //! L1, and why incarnations come and go: nobody is stopped without a cause, and what follows from an end is right.
 
-use super::items::Blame;
+use super::ends::Blame;
 use super::restart::Departure;
 use super::{Laws, Phase, Verdict, hold};
 use exeunt::machine::{Action, Event, Machine, Note};

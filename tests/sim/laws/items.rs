@@ -1,6 +1,7 @@
 //! L4 and L5: a reference model of the queues, told by what is seen from outside. Payloads are unique, so each item is
 //! followed by its text.
 
+use super::ends::{Blame, Doom, End, Hands, State};
 use super::places::{Load, Places};
 use super::{Broken, Verdict, hold};
 use crate::fake::Fake;
@@ -8,7 +9,7 @@ use crate::source::{CHUNK, FakeSource, ROOM};
 use exeunt::machine::{Action, DeadLetter, DeathReason, Event, Report};
 use exeunt::model::plan::{OnFull, Plan, Results, Role};
 use exeunt::model::{Payload, ProcId, QueueId, Reply, Time, Token, Verdict as Word, WorkerId};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 pub struct Reference {
@@ -35,50 +36,6 @@ struct Item {
     attempts: u32,
     /// Deaths of workers with this item in hand.
     crashes: u32,
-}
-
-/// Which items an incarnation has, the oldest first, and had.
-#[derive(Default)]
-struct Hands {
-    held: VecDeque<Token>,
-    had: BTreeSet<Token>,
-}
-
-/// What becomes of the oldest item of an incarnation that is over; the others go back uncounted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blame {
-    Nothing,
-    Attempt,
-    Crash,
-}
-
-/// Why an item must be given up now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Doom {
-    Failed,
-    Attempts,
-    Crashes,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// Waiting, delayed, or not accepted yet.
-    Waiting,
-    Leased(ProcId, Token),
-    /// To be buried before anything else.
-    Doomed(Doom),
-    /// `ok` with a result that is to be written.
-    Answered(WorkerId, Token),
-    /// Its result cannot be written any more, or its holder cannot be killed: nobody gets it any more.
-    Stuck,
-}
-
-/// How an item ends; the number is its place among the counts.
-#[derive(Clone, Copy)]
-enum End {
-    Done = 0,
-    Dead = 1,
-    HandedBack = 2,
 }
 
 impl Reference {

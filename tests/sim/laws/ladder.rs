@@ -188,7 +188,7 @@ impl Laws {
         if sticks {
             self.reference.sticks(proc);
         } else {
-            self.reference.returns(now, proc, super::items::Blame::Nothing);
+            self.reference.returns(now, proc, super::ends::Blame::Nothing);
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 mod cause;
 mod clocks;
+mod ends;
 mod items;
 mod ladder;
 mod leave;

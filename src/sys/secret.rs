@@ -1,0 +1,155 @@
+//! Values that only a program shall see. The child itself reads each file, into a place in its environment that was made
+//! before the fork: no other process ever holds the value, and a file system that does not answer keeps nobody but the child.
+
+use super::raw::check;
+use crate::model::Stage;
+use std::ffi::{CStr, CString, c_char};
+use std::io;
+
+/// What execve(2) takes of one string, its NUL included (`MAX_ARG_STRLEN`).
+const LONGEST: usize = 128 * 1024;
+
+/// A variable whose value is the content of a file.
+#[derive(Clone, Debug)]
+pub struct FileVariable {
+    pub name: CString,
+    pub path: CString,
+}
+
+/// `NAME=`, and room for the value.
+pub(super) struct Slot<'a> {
+    path: &'a CStr,
+    /// One byte more than the kernel takes, for the line feed that is cut.
+    bytes: Vec<u8>,
+    /// Where the value begins.
+    begin: usize,
+}
+
+impl<'a> Slot<'a> {
+    /// E2BIG for a name that leaves no room.
+    pub fn new(variable: &'a FileVariable) -> io::Result<Slot<'a>> {
+        let name = variable.name.to_bytes();
+        let begin = name.len() + 1;
+        // Zeros that the kernel hands out lazily: nothing is touched but what is written.
+        let mut bytes = vec![0; LONGEST + 1];
+        let prefix = bytes.get_mut(..begin).filter(|_| begin < LONGEST);
+        let prefix = prefix.ok_or_else(|| io::Error::from_raw_os_error(libc::E2BIG))?;
+        prefix.iter_mut().zip(name.iter().chain(b"=")).for_each(|(place, &byte)| *place = byte);
+        Ok(Slot { path: &variable.path, bytes, begin })
+    }
+
+    /// Stays right when the slot is moved, and when it is filled.
+    pub fn pointer(&self) -> *const c_char {
+        self.bytes.as_ptr().cast()
+    }
+
+    /// In a forked child: reads the value, cuts one line feed at its end and closes it with a NUL.
+    ///
+    /// EINVAL for what is no regular file, which could keep us waiting for ever, and for a NUL, which no variable can hold;
+    /// E2BIG for more than a variable can hold.
+    fn fill(&mut self) -> io::Result<()> {
+        // O_NONBLOCK, so that nobody has to open the other end of a FIFO; it means nothing to a regular file.
+        let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
+        // SAFETY: a C string; no mode is needed without O_CREAT. The call neither allocates nor locks.
+        let file = check(unsafe { libc::open(self.path.as_ptr(), flags) })?;
+        let told = check_kind(file).and_then(|()| self.read(file));
+        // SAFETY: it was opened here, and nobody else has its number.
+        unsafe { libc::close(file) };
+        let length = told?;
+        let value = self.bytes.get(self.begin..self.begin + length).unwrap_or_default();
+        let value = value.strip_suffix(b"\n").unwrap_or(value);
+        let end = self.begin + value.len();
+        if value.contains(&0) {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        match self.bytes.get_mut(end).filter(|_| end < LONGEST) {
+            Some(last) => *last = 0,
+            None => return Err(io::Error::from_raw_os_error(libc::E2BIG)),
+        }
+        Ok(())
+    }
+
+    /// As much as there is room for; answers how much it was.
+    fn read(&mut self, file: i32) -> io::Result<usize> {
+        let room = self.bytes.get_mut(self.begin..).unwrap_or_default();
+        let mut length = 0;
+        loop {
+            let rest = room.get_mut(length..).unwrap_or_default();
+            // SAFETY: the kernel writes at most `len` bytes into memory that is ours.
+            match check(unsafe { libc::read(file, rest.as_mut_ptr().cast(), rest.len()) }) {
+                Ok(0) => return Ok(length),
+                Ok(count) => length += usize::try_from(count).unwrap_or(0),
+                Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// In a forked child. Answers the number of the first that could not be read.
+pub(super) fn fill(slots: &mut [Slot]) -> Result<(), (Stage, io::Error)> {
+    for (slot, number) in slots.iter_mut().zip(0u16..) {
+        slot.fill().map_err(|error| (Stage::Secret(number), error))?;
+    }
+    Ok(())
+}
+
+fn check_kind(file: i32) -> io::Result<()> {
+    // SAFETY: `stat` is plain integers, for which all zeros is a value.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the call fills a live `stat`.
+    check(unsafe { libc::fstat(file, &mut stat) })?;
+    match stat.st_mode & libc::S_IFMT {
+        libc::S_IFREG => Ok(()),
+        libc::S_IFDIR => Err(io::Error::from_raw_os_error(libc::EISDIR)),
+        _ => Err(io::Error::from_raw_os_error(libc::EINVAL)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn value(path: &Path) -> Result<Vec<u8>, i32> {
+        let path = CString::new(path.to_str().unwrap()).unwrap();
+        let variable = FileVariable { name: c"TOKEN".to_owned(), path };
+        let mut slot = Slot::new(&variable).unwrap();
+        slot.fill().map_err(|error| error.raw_os_error().unwrap())?;
+        let text = CStr::from_bytes_until_nul(&slot.bytes).unwrap().to_bytes();
+        Ok(text.strip_prefix(b"TOKEN=").unwrap().to_vec())
+    }
+
+    #[test]
+    fn one_line_feed_is_cut_and_no_more() {
+        let made = tempfile::tempdir().unwrap();
+        let path = made.path().join("secret");
+        let value = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            value(&path)
+        };
+        assert_eq!(value(b"x\n"), Ok(b"x".to_vec()));
+        assert_eq!(value(b"x"), Ok(b"x".to_vec()));
+        assert_eq!(value(b" x\r\n\n"), Ok(b" x\r\n".to_vec()));
+        assert_eq!(value(b""), Ok(vec![]));
+        assert_eq!(value(b"\xff\n"), Ok(vec![0xff]));
+        assert_eq!(value(b"a\0b"), Err(libc::EINVAL));
+        let most = LONGEST - "TOKEN=".len() - 1;
+        assert_eq!(value(&vec![b'x'; most]), Ok(vec![b'x'; most]));
+        assert_eq!(value(&[vec![b'x'; most], vec![b'\n']].concat()), Ok(vec![b'x'; most]));
+        for more in [1, 2, 3, 100_000] {
+            assert_eq!(value(&vec![b'x'; most + more]), Err(libc::E2BIG), "{more}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_and_never_waited_for() {
+        let made = tempfile::tempdir().unwrap();
+        assert_eq!(value(&made.path().join("missing")), Err(libc::ENOENT));
+        assert_eq!(value(made.path()), Err(libc::EISDIR));
+        let fifo = made.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        assert_eq!(value(&fifo), Err(libc::EINVAL));
+        assert_eq!(value(Path::new("/dev/zero")), Err(libc::EINVAL));
+    }
+}
