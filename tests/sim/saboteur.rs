@@ -162,10 +162,8 @@ impl Sabotage {
             NeverPauses => actions.retain(|action| !matches!(action, Action::Pause { .. })),
             FindsABug => on_stop(actions, |actions| actions.push(Action::Note(Note::Bug("sabotage".into())))),
             NeverQuits => actions.retain(|action| !matches!(action, Action::Quit(_))),
-            MissesTheDeadline => {
-                if actions.contains(&Action::Note(Note::StopDeadline)) {
-                    actions.retain(|action| !matches!(action, Action::Kill { signal: Signal::KILL, .. }));
-                }
+            MissesTheDeadline if actions.contains(&Action::Note(Note::StopDeadline)) => {
+                actions.retain(|action| !matches!(action, Action::Kill { signal: Signal::KILL, .. }));
             }
             KillsTheGone => {
                 if let Event::MembersGone { proc } = *event {
@@ -185,10 +183,8 @@ impl Sabotage {
                     }
                 }
             }
-            ForgetsARestart => {
-                if *event == Event::Tick {
-                    actions.retain(|action| !matches!(action, Action::Spawn { .. }));
-                }
+            ForgetsARestart if *event == Event::Tick => {
+                actions.retain(|action| !matches!(action, Action::Spawn { .. }));
             }
             HandsOutBackwards => {
                 let at: Vec<usize> =
@@ -205,7 +201,7 @@ impl Sabotage {
                 }
             }
             KeepsLatenessToItself => actions.retain(|action| !matches!(action, Action::Note(Note::Late { .. }))),
-            // These spoil something else than orders.
+            // These spoil something else than orders, or other orders.
             _ => {}
         }
     }

@@ -108,7 +108,7 @@ impl Reference {
                 State::Waiting
             }
             Word::Release => {
-                self.places.to_the_head(queue, vec![payload]);
+                self.places.at_the_head(queue, vec![payload]);
                 State::Waiting
             }
             Word::Retry(_) => {
@@ -155,7 +155,7 @@ impl Reference {
             }
         }
         if let Some(item) = payloads.first().and_then(|payload| self.items.get(payload)) {
-            self.places.to_the_head(item.queue, payloads);
+            self.places.at_the_head(item.queue, payloads);
         }
         blamed
     }

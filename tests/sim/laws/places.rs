@@ -52,7 +52,7 @@ impl Places {
     }
 
     /// In order, the oldest first.
-    pub fn to_the_head(&mut self, queue: QueueId, payloads: Vec<Payload>) {
+    pub fn at_the_head(&mut self, queue: QueueId, payloads: Vec<Payload>) {
         let head = &mut self.queues[queue.index()].head;
         payloads.into_iter().rev().for_each(|payload| head.push_front(payload));
     }

@@ -224,7 +224,7 @@ impl Restarts {
     /// Where an instance whose worker is given up has no incarnation, it never will have one.
     fn is_wanted(&self, id: InstanceId, open: &dyn Fn(InstanceId) -> bool) -> bool {
         let gave_up = self.worker(id).is_some_and(|worker| self.crews[worker.index()].gave_up);
-        !self.slots[id.index()].rests && !(gave_up && !open(id))
+        !self.slots[id.index()].rests && (!gave_up || open(id))
     }
 
     /// L2's cousin: nobody is started before those it is after have begun.
