@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 const MANY: u64 = 10_000;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 
 pub fn measure(table: &mut Table) {
     let rounds = Rounds::of(ROUNDS, ours, floor);

@@ -8,7 +8,7 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 const SIZE: usize = 10;
 const OURS: u64 = 300_000;
 const THEIRS: u64 = 100_000;

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const MANY: usize = 1000;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 const CRASHES: usize = 100;
 /// A service says its pid when it runs.
 const WORD: usize = size_of::<u32>();

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 const MANY: usize = 1000;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 /// What a watcher says when it runs.
 pub const WORD: usize = size_of::<u32>();
 

@@ -7,6 +7,7 @@
 mod support;
 
 use exeunt::model::identity::{Account, Bound, Limit, Resource};
+use exeunt::model::plan::Place;
 use exeunt::model::{ExitStatus, Identity, Signal, SignalSet, SpawnError, Stage};
 use exeunt::sys::aside::aside;
 use exeunt::sys::init::{Inherited, first_steps};
@@ -68,6 +69,9 @@ fn start(argv: &[&str], want: &Want) -> Result<(Born, File), SpawnError> {
         secrets: &want.secrets,
         identity: &want.identity,
         descriptors: &descriptors,
+        place: Place::Session,
+        foreground: false,
+        passage: None,
     })?;
     Ok((born, File::from(pipe.read)))
 }
@@ -332,7 +336,7 @@ alone! {
         assert!(told.ends_with("500\n7\n0027\n"), "{told}");
     }
 
-    f112_without_a_word_a_child_has_what_we_were_started_with,
+    f39_f112_without_a_word_a_child_has_what_we_were_started_with,
     ["prlimit", "--nofile=777:888", "nice", "-n", "3", "setpriv", "--groups=5,6", "choom", "-n", "300", "--"], as_it_is, {
         let script = "grep -E 'Groups|NoNew' /proc/self/status; ulimit -Sn; ulimit -Hn; nice; cat /proc/self/oom_score_adj";
         let told = output(&["sh", "-c", script], &Want::default());
@@ -436,7 +440,7 @@ alone! {
     }
 
     what_is_wrong_before_the_fork_is_told_at_once, HERE, as_it_is, {
-        let more = vec![None; 4];
+        let more = vec![None; 8];
         let told = start(&["true"], &Want { more, ..Want::default() }).map(drop);
         assert_eq!(told, Err(SpawnError { stage: Stage::Prepare, errno: libc::EINVAL }));
         assert!(reap_one().is_none());
@@ -470,6 +474,9 @@ alone! {
             secrets: &[],
             identity: &Identity::default(),
             descriptors: &[],
+            place: Place::Session,
+            foreground: false,
+            passage: None,
         };
         let born = spawn(&launch).unwrap();
         assert_eq!(awaited(&born), Birth::Failed(SpawnError { stage: Stage::Exec, errno: libc::EACCES }));
@@ -767,6 +774,9 @@ fn start_without_files() -> Result<(), SpawnError> {
         secrets: &[],
         identity: &Identity::default(),
         descriptors: &[],
+        place: Place::Session,
+        foreground: false,
+        passage: None,
     };
     spawn(&launch).map(drop)
 }

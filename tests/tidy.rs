@@ -108,7 +108,9 @@ fn the_manual_names_every_key_and_no_other() {
 #[test]
 fn the_manual_names_every_flag_and_no_other() {
     let mut flags = BTreeSet::new();
-    for arguments in [&["--help"][..], &["run", "--help"], &["check", "--help"], &["schema", "--help"]] {
+    for arguments in
+        [&["--help"][..], &["run", "--help"], &["check", "--help"], &["schema", "--help"], &["init", "--help"]]
+    {
         flags.extend(long_flags(&exeunt(arguments)));
     }
     assert!(flags.contains("--log-level"), "the help names its flags: {flags:?}");

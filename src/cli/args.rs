@@ -1,6 +1,9 @@
 //! The arguments and their help.
 
+use crate::model::Signal;
+use crate::model::plan::Rung;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -10,6 +13,7 @@ Examples:
   exeunt run /etc/shop.toml                 run until the work is done, or Ctrl+C
   exeunt run --report json shop.toml        the same, with the final report as JSON on stderr
   exeunt schema > exeunt.schema.json        for editors that complete and check TOML files
+  exeunt init -- nginx -g 'daemon off;'     one program under a small init, in a container
 
 Exit codes:
   0   all done, or stopped with nothing left over
@@ -24,9 +28,9 @@ Exit codes:
 #[derive(Debug, Parser)]
 #[command(name = "exeunt", version, after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Arguments {
-    /// How much exeunt says of its own doings on stderr
-    #[arg(long, global = true, env = "EXEUNT_LOG", value_enum, value_name = "LEVEL", default_value = "info")]
-    pub log_level: LogLevel,
+    /// How much exeunt says of its own doings on stderr [default: info, of init: warn]
+    #[arg(long, global = true, env = "EXEUNT_LOG", value_enum, value_name = "LEVEL")]
+    pub log_level: Option<LogLevel>,
 
     #[command(subcommand)]
     pub command: Command,
@@ -45,6 +49,12 @@ pub enum Command {
     Check(Check),
     /// Print the JSON schema of the file
     Schema,
+    /// Run one program under a small init, as tini and dumb-init do
+    ///
+    /// Signals are passed on, orphans are reaped, the terminal is handed over. When the program has ended, what it left
+    /// behind is stopped, and its exit code, or 128 + n for signal n, is ours. Called by the name tini, docker-init or dumb-init,
+    /// exeunt takes that tool's command line.
+    Init(Init),
 }
 
 #[derive(Debug, Args)]
@@ -61,6 +71,73 @@ pub struct Run {
 pub struct Check {
     /// The file [default: ./exeunt.toml, else /etc/exeunt/exeunt.toml]
     pub file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Accepted for tini's sake: orphans come to us in any case
+    #[arg(short = 's', long)]
+    pub subreaper: bool,
+
+    /// Pass signals on to all that belongs to the program, not to it alone
+    #[arg(short = 'g', long, conflicts_with = "single_child")]
+    pub group: bool,
+
+    /// What the kernel sends the program if exeunt dies
+    #[arg(short = 'p', long, value_name = "SIGNAL", value_parser = signal)]
+    pub parent_death_signal: Option<Signal>,
+
+    /// Take this exit code of the program as 0; may be repeated
+    #[arg(short = 'e', long, value_name = "CODE")]
+    pub exit_zero: Vec<u8>,
+
+    /// Warn of each orphan that is reaped
+    #[arg(short = 'w', long)]
+    pub warn_reaping: bool,
+
+    /// Say more; may be repeated
+    #[arg(short = 'v', long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Give the program no session or process group of its own
+    #[arg(short = 'c', long)]
+    pub single_child: bool,
+
+    /// Take one signal for another; 0 drops it; may be repeated
+    #[arg(short = 'r', long, value_name = "FROM:TO", value_parser = rewrite)]
+    pub rewrite: Vec<(Signal, Option<Signal>)>,
+
+    /// On TERM, INT and QUIT climb this ladder, as in "event 5s, TERM 3s", instead of passing them on
+    #[arg(long, value_name = "LADDER", value_parser = ladder)]
+    pub stop: Option<Ladder>,
+
+    /// Wait for all that the program leaves behind, instead of stopping it
+    #[arg(long)]
+    pub wait_all: bool,
+
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM")]
+    pub program: Vec<OsString>,
+}
+
+/// Rungs as one value: clap would take a list for many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ladder(pub Vec<Rung>);
+
+fn ladder(text: &str) -> Result<Ladder, String> {
+    crate::config::ladder(text).map(Ladder)
+}
+
+fn signal(text: &str) -> Result<Signal, String> {
+    let signal = Signal::parse(text).filter(|signal| !matches!(signal.number(), 32 | 33));
+    signal.ok_or_else(|| "it is no signal; they are written TERM, SIGTERM or 15".to_owned())
+}
+
+/// `FROM:TO`, by names or numbers.
+fn rewrite(text: &str) -> Result<(Signal, Option<Signal>), String> {
+    let (from, to) = text.split_once(':').ok_or("write FROM:TO, as in TERM:QUIT, or FROM:0 to drop it")?;
+    let to = if to == "0" { None } else { Some(signal(to)?) };
+    Ok((signal(from)?, to))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

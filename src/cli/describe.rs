@@ -5,8 +5,8 @@ mod identity;
 use crate::config::{quote, show, show_size};
 use crate::model::SignalSet;
 use crate::model::plan::{
-    Backoff, Consumer, End, Feed, KillMode, Kind, Log, OnFull, OnGiveUp, Plan, Program, QueuePlan, Ready, Restart,
-    Results, Role, SourcePlan, Step, Words, WorkerPlan,
+    Backoff, Consumer, End, Feed, KillMode, Kind, Log, OnFull, OnGiveUp, Place, Plan, Program, QueuePlan, Ready,
+    Restart, Results, Role, SourcePlan, Step, Words, WorkerPlan,
 };
 use crate::model::{Framing, InstanceId};
 use std::fmt::Write as _;
@@ -92,6 +92,13 @@ fn worker_text(plan: &Plan, worker: &WorkerPlan) -> String {
     }
     if let Some(consumer) = &worker.consumer {
         line(&mut text, "works", &consumer_words(consumer));
+    }
+    if worker.program.place == Place::Terminal {
+        line(&mut text, "terminal", "owns standard input and the foreground");
+    }
+    let forwarded = worker.forward_signals.iter().map(|signal| signal.to_string()).collect::<Vec<_>>();
+    if !forwarded.is_empty() {
+        line(&mut text, "passed on", &forwarded.join(", "));
     }
     if worker.kind == Kind::Oneshot {
         let late = worker.start_timeout.map(|time| format!(", within {} or it is tried again", show(time)));

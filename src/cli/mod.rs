@@ -1,4 +1,4 @@
-//! The command line: arguments, the file, `check`, `schema`, `run`. The only room that prints.
+//! The command line: arguments, the file, `check`, `schema`, `run`, `init`. The only room that prints.
 
 mod args;
 mod check;
@@ -6,11 +6,12 @@ mod describe;
 mod dotenv;
 mod executable;
 mod file;
+mod init;
 mod print;
 mod rights;
 mod run;
 
-use args::{Arguments, Command};
+use args::{Arguments, Command, LogLevel};
 use clap::Parser;
 use std::process::ExitCode;
 
@@ -22,9 +23,13 @@ const SCHEMA: &str = include_str!("../../schemas/exeunt.schema.json");
 
 /// The whole program. Wrong usage leaves with 2 from within.
 pub fn main() -> ExitCode {
+    if let Some(code) = init::by_another_name() {
+        return ExitCode::from(code);
+    }
     let arguments = Arguments::parse();
-    ExitCode::from(match &arguments.command {
-        Command::Run(run) => run::run(run, arguments.log_level),
+    ExitCode::from(match arguments.command {
+        Command::Run(run) => run::run(&run, arguments.log_level.unwrap_or(LogLevel::Info)),
+        Command::Init(init) => init::init(init, arguments.log_level),
         Command::Check(check) => check::check(check.file.as_deref()),
         Command::Schema => {
             print::out(SCHEMA);

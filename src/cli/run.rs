@@ -20,7 +20,7 @@ pub fn run(arguments: &Run, log_level: LogLevel) -> u8 {
         ReportFormat::Text => shell::ReportFormat::Text,
         ReportFormat::Json => shell::ReportFormat::Json,
     };
-    let options = RunOptions { report, log_level: log_level.into(), warnings };
+    let options = RunOptions { report: Some(report), log_level: log_level.into(), warnings, init: None };
     shell::run(Rc::new(plan), options, inherited)
 }
 

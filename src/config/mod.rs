@@ -30,7 +30,7 @@ mod warn;
 pub use expand::Lookup;
 pub use problem::{Place, Problem, Severity, Span, quote, render};
 pub use text::{LARGEST_FILE, decode};
-pub use value::{show, show_bound, show_size};
+pub use value::{ladder, show, show_bound, show_size};
 
 use crate::model::plan::Plan;
 use problem::Problems;

@@ -171,6 +171,11 @@ section! {
         on_give_up: Word<OnGiveUp>,
         /// Exit codes that count as success. Default [0].
         success_exit_status: ExitCodes,
+        /// Signals sent to exeunt that are passed on to this program.
+        forward_signals: SignalList,
+        /// true: the program owns the terminal that exeunt runs on: standard input, and the foreground. One worker may say
+        /// so. Default false.
+        terminal: Flag,
         /// Workers that are ready before this one is started, and stopped after it.
         after: Names,
         /// Workers that it cannot be without: as `after`, and it is stopped when one of them is not ready any more, and

@@ -117,7 +117,7 @@ fn generated() -> Value {
     let mut schema = serde_json::to_value(generator.into_root_schema_for::<File>()).expect("a schema is JSON");
     schema["title"] = json!("exeunt");
     let mut defaults = schema["definitions"]["Worker"].clone();
-    for own in ["command", "queue", "after"] {
+    for own in ["command", "queue", "after", "terminal"] {
         defaults["properties"].as_object_mut().expect("a worker has keys").remove(own);
     }
     defaults["description"] = json!("Keys for all workers that do not say otherwise.");

@@ -79,6 +79,8 @@ pub enum Meaning {
     Stop,
     /// INT: stop; the second and each further one climbs a rung.
     Interrupt,
+    /// Passed on to the workers that want it; nothing to us.
+    Forward,
     /// Heard and harmless.
     Nothing,
 }

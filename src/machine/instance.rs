@@ -18,7 +18,7 @@ use super::lease::Leases;
 use super::report::Fate;
 use super::restart::Delays;
 use crate::model::process::Usage;
-use crate::model::{ExitStatus, ProcId, StopReason, Time};
+use crate::model::{ExitStatus, ProcId, SignalSet, SpawnError, StopReason, Time};
 
 #[derive(Debug)]
 pub(super) struct Instance {
@@ -34,6 +34,10 @@ pub(super) struct Instance {
     /// A oneshot that ended well.
     pub completed: bool,
     pub last_status: Option<ExitStatus>,
+    /// Why its last start came to nothing, if it did.
+    pub last_error: Option<SpawnError>,
+    /// Signals to be passed on when it runs, each once.
+    pub kept: SignalSet,
 }
 
 #[derive(Debug)]
@@ -148,6 +152,8 @@ impl Instance {
             begun: false,
             completed: false,
             last_status: None,
+            last_error: None,
+            kept: SignalSet::EMPTY,
         }
     }
 

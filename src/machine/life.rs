@@ -10,7 +10,7 @@ use super::shutdown::Phase;
 use super::timers::Key;
 use crate::model::plan::{Backoff, KillMode, Kind, OnGiveUp, Restart, Role};
 use crate::model::process::Usage;
-use crate::model::{ExitStatus, InstanceId, ProcId, SpawnError, Time, WorkerId};
+use crate::model::{ExitStatus, InstanceId, ProcId, SignalSet, SpawnError, Time, WorkerId};
 use std::time::Duration;
 
 /// Starts under way at once, at most: a thousand workers must not keep a stop waiting.
@@ -85,6 +85,7 @@ impl Machine {
             self.workers[worker.index()].ever_ran = true;
         }
         out.push(Action::Note(Note::Started { instance: id, proc }));
+        self.forward_kept(id, out);
         self.await_readiness(id, out);
     }
 
@@ -94,7 +95,6 @@ impl Machine {
             State::Starting { .. } => {
                 self.starting -= 1;
                 self.stop_watching(id);
-                out.push(Action::Note(Note::SpawnFailed { instance: id, error }));
                 self.start_failed(id, error, out);
             }
             State::Aborting { purpose, .. } => {
@@ -133,6 +133,17 @@ impl Machine {
             return self.rest_as_it_was(id, out);
         }
         let prospect = prospect(error);
+        let is_init = self.plan.init.is_some();
+        let instance = &mut self.instances[id.index()];
+        instance.last_error = Some(error);
+        if !is_init {
+            // The next incarnation is another process: what was meant for this one is not for it.
+            instance.kept = SignalSet::EMPTY;
+        }
+        // An init that gives up says so once.
+        if !is_init || prospect == Prospect::Shortage {
+            out.push(Action::Note(Note::SpawnFailed { instance: id, error }));
+        }
         let Some(worker) = self.worker_of(id) else {
             return if prospect == Prospect::Shortage {
                 self.start_later(id, out)
@@ -142,7 +153,7 @@ impl Machine {
         };
         let limit = self.plan.worker(worker).start_limit;
         let crew = &mut self.workers[worker.index()];
-        let hopeless = prospect == Prospect::Hopeless && !crew.ever_ran;
+        let hopeless = prospect == Prospect::Hopeless && !crew.ever_ran || is_init && prospect == Prospect::Doubtful;
         if hopeless {
             out.push(Action::Note(Note::CannotStart { worker, error }));
             self.give_up(worker, id, out);
@@ -201,6 +212,7 @@ impl Machine {
         self.stop_watching(id);
         let instance = &mut self.instances[id.index()];
         instance.last_status = Some(status);
+        instance.kept = SignalSet::EMPTY;
         let state = std::mem::replace(&mut instance.state, State::Waiting);
         let remains = |climb| Remains { status, usage, died: self.now, in_hand, climb, survivors: Survivors::Unknown };
         let unheard = |proc| Life { proc, since: self.now, ready: false, refusals: 0, work: None };
@@ -231,6 +243,8 @@ impl Machine {
                 out.push(Action::Forget { proc });
                 self.members_gone(proc, out);
             }
+            // Each of them, or who adopts it, is our child by the time that it is the last: its death will be told.
+            State::Remains(_, remains) if remains.climb.is_none() && self.waits_for_all() => {}
             State::Remains(..) => self.tell_survivors(id, count, out),
             State::Starting { .. } | State::Aborting { .. } | State::Up(_) | State::Leaving(..) => {
                 self.bug(format!("members of {proc} were counted before its leader died"), out);

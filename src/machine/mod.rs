@@ -6,13 +6,14 @@
 //!
 //! The rooms of the core: `instance` (one process slot and its states), `life` (start, death, restart), `ladder` (the stop of
 //! one instance), `shutdown` (the stop of all), `queue`, `lease` and `pool` (where items are and who is given them), `settle`
-//! (what workers say of them), `feed` (where they come from), `restart` (delays and limits), `timers`, `report`.
+//! (what workers say of them), `forward` (signals that are passed on), `feed` (where they come from), `restart` (delays and limits), `timers`, `report`.
 
 pub mod action;
 #[doc(hidden)]
 pub mod census;
 pub mod event;
 mod feed;
+mod forward;
 mod instance;
 mod ladder;
 mod lease;

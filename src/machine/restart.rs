@@ -95,6 +95,11 @@ pub(super) fn prospect(error: SpawnError) -> Prospect {
     }
 }
 
+/// There is no such program, as against one that is there and cannot be executed.
+pub(super) fn is_missing(error: SpawnError) -> bool {
+    error.stage == Stage::Exec && [errno::ENOENT, errno::ENOTDIR].contains(&error.errno)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

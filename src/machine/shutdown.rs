@@ -56,6 +56,14 @@ pub(super) struct Sweep {
     signal: Signal,
     noted: bool,
     count: u32,
+    /// They end by themselves, and nothing is sent to them.
+    patient: bool,
+}
+
+impl Sweep {
+    pub fn is_patient(&self) -> bool {
+        self.patient
+    }
 }
 
 impl Stop {
@@ -71,6 +79,7 @@ impl Machine {
     pub(super) fn signalled(&mut self, signal: Signal, meaning: Meaning, out: &mut Actions) {
         match (meaning, &mut self.phase) {
             (Meaning::Nothing, _) | (Meaning::Stop, Phase::Stopping(_)) => {}
+            (Meaning::Forward, _) => self.forward(signal, out),
             (Meaning::Stop | Meaning::Interrupt, Phase::Running) => {
                 self.begin_stop(StopCause::Signal(signal), out);
             }
@@ -80,7 +89,12 @@ impl Machine {
                     self.hurry(out);
                 }
             }
-            (Meaning::Stop | Meaning::Interrupt, Phase::Sweeping(_) | Phase::Over) => {}
+            (Meaning::Stop | Meaning::Interrupt, Phase::Sweeping(sweep)) => {
+                if std::mem::replace(&mut sweep.patient, false) {
+                    out.push(Action::Sweep { signal: sweep.signal });
+                }
+            }
+            (Meaning::Stop | Meaning::Interrupt, Phase::Over) => {}
         }
     }
 
@@ -262,6 +276,10 @@ impl Machine {
                 State::Waiting | State::Due | State::Delayed => self.rest_unstarted(id, out),
                 State::Starting { proc } => self.abort_start(id, proc, Purpose::Rest, out),
                 State::Up(_) => self.ask_to_leave(id, reason, Purpose::Rest, out),
+                // They may have been waited for in peace until now: the look that is asked for ends that.
+                State::Remains(ref life, _) if self.plan.init.is_some() => {
+                    out.push(Action::CheckMembers { proc: life.proc });
+                }
                 State::Aborting { .. } | State::Leaving(..) | State::Remains(..) | State::Resting(_) => {}
             }
         }
@@ -295,8 +313,9 @@ impl Machine {
             // Past the deadline there is no moment left between TERM and KILL.
             let past = self.plan.stop_budget.is_some_and(|budget| began + budget <= self.now);
             let signal = if past { Signal::KILL } else { Signal::TERM };
-            self.phase = Phase::Sweeping(Sweep { cause, began, signal, noted: false, count: 0 });
-            out.push(Action::Sweep { signal });
+            let patient = cause == StopCause::Done && self.plan.init.as_ref().is_some_and(|init| init.wait_all);
+            self.phase = Phase::Sweeping(Sweep { cause, began, signal, noted: false, count: 0, patient });
+            out.push(if patient { Action::CountStrangers } else { Action::Sweep { signal } });
         }
     }
 
@@ -388,6 +407,9 @@ impl Machine {
         if count == 0 {
             return self.quit(out);
         }
+        if sweep.patient {
+            return;
+        }
         if !std::mem::replace(&mut sweep.noted, true) {
             let signal = sweep.signal;
             let patience = if signal == Signal::TERM { STRANGERS_TERM } else { STRANGERS_KILL };
@@ -461,6 +483,9 @@ impl Machine {
         if report.bugs > 0 {
             return 70;
         }
+        if let Some(init) = &self.plan.init {
+            return self.program_code(&init.as_zero);
+        }
         if let Some(status) = self.plan.exit_code_from.and_then(|worker| self.last_status_of(worker)) {
             return status.shell_code();
         }
@@ -475,6 +500,20 @@ impl Machine {
             65
         } else {
             0
+        }
+    }
+
+    /// Of the program of an init: its own, 128 + n for signal n, and as a shell says it where there is none: 127 for a
+    /// program that is not there, 126 for one that cannot be executed.
+    fn program_code(&self, as_zero: &[u8]) -> u8 {
+        let Some(program) = self.instances.first() else { return 1 };
+        match (program.last_status, program.last_error) {
+            (Some(status), _) if as_zero.contains(&status.shell_code()) => 0,
+            (Some(status), _) => status.shell_code(),
+            (None, Some(error)) if super::restart::is_missing(error) => 127,
+            (None, Some(_)) => 126,
+            // It was never started, or is in the kernel's hands for ever.
+            (None, None) => 1,
         }
     }
 

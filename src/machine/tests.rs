@@ -3,7 +3,9 @@
 use super::*;
 use crate::model::plan::*;
 use crate::model::process::Usage;
-use crate::model::{ExitStatus, Framing, Reply, Signal, SpawnError, Stage, StopReason, Target, Token, Verdict};
+use crate::model::{
+    ExitStatus, Framing, Reply, Signal, SignalSet, SpawnError, Stage, StopReason, Target, Token, Verdict,
+};
 
 fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -33,6 +35,7 @@ fn worker(name: &str, consumer: Option<Consumer>) -> WorkerPlan {
         restart_reset_after: secs(10),
         start_limit: Some(StartLimit { burst: 5, interval: secs(60) }),
         on_give_up: OnGiveUp::Shutdown,
+        forward_signals: SignalSet::EMPTY,
         after: vec![],
         level: 0,
         ..WorkerPlan::plain("", Program::plain(vec![]))
@@ -72,6 +75,7 @@ fn plan(queues: Vec<QueuePlan>, sources: Vec<SourcePlan>, workers: Vec<WorkerPla
         stop_budget: None,
         end: End::Idle,
         exit_code_from: None,
+        init: None,
         queues,
         sources,
         workers,
@@ -569,35 +573,123 @@ fn late_words_of_an_old_incarnation_are_inert() {
     }
 }
 
-#[test]
-fn the_line_of_an_empty_queue_does_not_grow_with_the_deaths_of_its_worker() {
-    let mut idle = pool(1);
-    idle.workers[0].start_limit = None;
-    let mut stand = Stand::new(idle);
-    for _ in 0..10 {
-        let proc = stand.spawned();
-        stand.tell(Event::Exited { proc, status: ExitStatus::Exited(1), in_hand: false, usage: Usage::default() });
-        stand.tell(Event::MembersGone { proc });
-        while !stand.out.iter().any(|action| matches!(action, Action::Spawn { .. })) {
-            stand.after(500);
-        }
-    }
-    stand.spawned();
-    assert_eq!(stand.machine.queues[0].line.len(), 1);
+fn usr1() -> Event {
+    Event::Signalled { signal: Signal::USR1, meaning: Meaning::Forward }
+}
+
+fn init(wait_all: bool) -> Plan {
+    let program = worker("program", None);
+    let program = WorkerPlan { forward_signals: SignalSet::FULL, restart: Restart::Never, ..program };
+    Plan { init: Some(Init { as_zero: vec![7], wait_all }), ..plan(vec![], vec![], vec![program]) }
+}
+
+fn code(stand: &Stand) -> Option<u8> {
+    stand.out.iter().find_map(|action| match action {
+        Action::Quit(report) => Some(report.exit_code),
+        _ => None,
+    })
 }
 
 #[test]
-fn standard_input_that_goes_straight_to_the_leftovers_is_not_held_back_by_a_full_queue() {
-    let mut full = pool(1);
-    (full.queues[0].size, full.queues[0].drain_on_stop) = (1, true);
-    full.queues[0].leftovers = Some("left.txt".into());
-    let mut stand = Stand::new(full);
-    stand.spawned();
-    assert!(stand.give(&["a", "b"]).contains(&Action::Pause { source: SourceId(0) }));
-    let orders = stand.tell(Event::Signalled { signal: Signal::TERM, meaning: Meaning::Stop });
-    let paused = orders.iter().filter(|action| matches!(action, Action::Pause { .. })).count();
-    assert!(orders.contains(&Action::Resume { source: SourceId(0) }) && paused == 0, "{orders:?}");
-    assert_eq!(stand.give(&["c"]), [Action::HandBack { queue: QueueId(0), payload: Payload::from(&b"c"[..]) }]);
+fn f42_a_signal_goes_once_to_each_living_instance_that_wants_it() {
+    let eager = WorkerPlan { forward_signals: [Signal::USR1].into_iter().collect(), ..worker("eager", None) };
+    let mut stand = Stand::new(plan(vec![], vec![], vec![eager, worker("calm", None)]));
+    let procs: Vec<ProcId> = (stand.out.iter())
+        .filter_map(|action| match action {
+            Action::Spawn { proc, .. } => Some(*proc),
+            _ => None,
+        })
+        .collect();
+    // Twice before its exec is reported is once.
+    assert_eq!((stand.tell(usr1()), stand.tell(usr1())), (vec![], vec![]));
+    let kill = Action::Kill { proc: procs[0], signal: Signal::USR1, target: Target::Leader };
+    assert_eq!(stand.tell(Event::Spawned { proc: procs[0] }), std::slice::from_ref(&kill));
+    assert_eq!(stand.tell(Event::Spawned { proc: procs[1] }), []);
+    assert_eq!(stand.tell(usr1()), std::slice::from_ref(&kill));
+    stand.term();
+    assert_eq!(stand.tell(usr1()), [kill], "on its way out it still hears");
+    stand.tell(Event::Exited { proc: procs[0], status: KILLED, in_hand: false, usage: Usage::default() });
+    assert_eq!(stand.tell(usr1()), []);
+}
+
+#[test]
+fn a_signal_for_a_start_that_failed_is_not_for_the_next_one() {
+    let eager = WorkerPlan { forward_signals: [Signal::USR1].into_iter().collect(), ..worker("eager", None) };
+    for (plan, heard) in [(plan(vec![], vec![], vec![eager]), 0), (init(false), 1)] {
+        let mut stand = Stand::new(plan);
+        let Some(Action::Spawn { proc, .. }) = stand.out.first().cloned() else { panic!("a spawn was ordered") };
+        stand.tell(usr1());
+        let error = SpawnError { stage: Stage::Fork, errno: 11 };
+        stand.tell(Event::SpawnFailed { proc, error });
+        if !stand.out.iter().any(|action| matches!(action, Action::Spawn { .. })) {
+            stand.after(1000);
+        }
+        let proc = stand.out.iter().find_map(|action| match action {
+            Action::Spawn { proc, .. } => Some(*proc),
+            _ => None,
+        });
+        assert_eq!(
+            stand.tell(Event::Spawned { proc: proc.unwrap() }).len(),
+            heard,
+            "the one program of an init gets it"
+        );
+    }
+}
+
+#[test]
+fn f40_an_init_leaves_with_its_programs_code() {
+    let dies = |status| {
+        let mut stand = Stand::new(init(false));
+        let proc = stand.spawned();
+        stand.dies(proc, status, false);
+        stand.tell(Event::Strangers { count: 0 });
+        code(&stand)
+    };
+    assert_eq!(dies(ExitStatus::Exited(3)), Some(3));
+    assert_eq!(dies(ExitStatus::Exited(7)), Some(0), "taken as 0");
+    assert_eq!(dies(KILLED), Some(137));
+    let fails = |stage, errno| {
+        let mut stand = Stand::new(init(false));
+        let Some(Action::Spawn { proc, .. }) = stand.out.first().cloned() else { panic!("a spawn was ordered") };
+        stand.tell(Event::SpawnFailed { proc, error: SpawnError { stage, errno } });
+        let notes = stand
+            .out
+            .iter()
+            .filter(|action| matches!(action, Action::Note(note) if !matches!(note, Note::Stopping { .. })));
+        assert_eq!(notes.count(), 1, "one line says it");
+        stand.tell(Event::Strangers { count: 0 });
+        code(&stand)
+    };
+    assert_eq!(fails(Stage::Exec, 2), Some(127));
+    assert_eq!(fails(Stage::Exec, 20), Some(127));
+    assert_eq!(fails(Stage::Exec, 13), Some(126));
+    assert_eq!(fails(Stage::Exec, 8), Some(126));
+    assert_eq!(fails(Stage::Session, 1), Some(126));
+}
+
+#[test]
+fn an_init_that_waits_for_all_stops_nobody_until_it_is_told() {
+    let leaves = || {
+        let mut stand = Stand::new(init(true));
+        let proc = stand.spawned();
+        stand.tell(Event::Exited { proc, status: ExitStatus::Exited(0), in_hand: false, usage: Usage::default() });
+        assert_eq!(stand.tell(Event::MembersLeft { proc, count: 1 }), []);
+        assert_eq!(stand.machine.deadline(), None, "nothing wakes it but their deaths");
+        (stand, proc)
+    };
+    let (mut stand, proc) = leaves();
+    assert_eq!(stand.tell(usr1()), [Action::Kill { proc, signal: Signal::USR1, target: Target::Members }]);
+    assert_eq!(stand.tell(Event::MembersGone { proc }), [Action::CountStrangers]);
+    assert_eq!(stand.tell(Event::Strangers { count: 1 }), []);
+    assert_eq!(stand.tell(usr1()), [Action::Sweep { signal: Signal::USR1 }]);
+    assert_eq!(stand.machine.deadline(), None);
+    stand.tell(Event::Strangers { count: 0 });
+    assert_eq!(code(&stand), Some(0));
+
+    let (mut stand, proc) = leaves();
+    assert_eq!(stand.term(), [Action::CheckMembers { proc }]);
+    let term = |signal| Action::Kill { proc, signal, target: Target::Members };
+    assert_eq!(stand.tell(Event::MembersLeft { proc, count: 1 }), [term(Signal::TERM), term(Signal::CONT)]);
 }
 
 /// `db`, and `web` that is after it.
@@ -734,6 +826,37 @@ fn more_time_is_given_to_who_asks_for_it() {
     stand.tell(Event::Notified { proc: db, notice: Notice::Extend(secs(60)) });
     assert_eq!(stand.after(59_999), []);
     assert!(told_term(&stand.after(1), db));
+}
+
+#[test]
+fn the_line_of_an_empty_queue_does_not_grow_with_the_deaths_of_its_worker() {
+    let mut idle = pool(1);
+    idle.workers[0].start_limit = None;
+    let mut stand = Stand::new(idle);
+    for _ in 0..10 {
+        let proc = stand.spawned();
+        stand.tell(Event::Exited { proc, status: ExitStatus::Exited(1), in_hand: false, usage: Usage::default() });
+        stand.tell(Event::MembersGone { proc });
+        while !stand.out.iter().any(|action| matches!(action, Action::Spawn { .. })) {
+            stand.after(500);
+        }
+    }
+    stand.spawned();
+    assert_eq!(stand.machine.queues[0].line.len(), 1);
+}
+
+#[test]
+fn standard_input_that_goes_straight_to_the_leftovers_is_not_held_back_by_a_full_queue() {
+    let mut full = pool(1);
+    (full.queues[0].size, full.queues[0].drain_on_stop) = (1, true);
+    full.queues[0].leftovers = Some("left.txt".into());
+    let mut stand = Stand::new(full);
+    stand.spawned();
+    assert!(stand.give(&["a", "b"]).contains(&Action::Pause { source: SourceId(0) }));
+    let orders = stand.tell(Event::Signalled { signal: Signal::TERM, meaning: Meaning::Stop });
+    let paused = orders.iter().filter(|action| matches!(action, Action::Pause { .. })).count();
+    assert!(orders.contains(&Action::Resume { source: SourceId(0) }) && paused == 0, "{orders:?}");
+    assert_eq!(stand.give(&["c"]), [Action::HandBack { queue: QueueId(0), payload: Payload::from(&b"c"[..]) }]);
 }
 
 #[test]

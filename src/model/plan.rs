@@ -20,6 +20,17 @@ pub struct Plan {
     pub workers: Vec<WorkerPlan>,
     /// One entry for each process slot: command sources first, then the workers' replicas, in the order of the file.
     pub instances: Vec<Role>,
+    /// Not a file's plan, but one program under `exeunt init`: the first worker, which is what the run is about.
+    pub init: Option<Init>,
+}
+
+/// What is particular to `exeunt init`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Init {
+    /// Exit codes of the program that become 0.
+    pub as_zero: Vec<u8>,
+    /// What the program leaves behind is waited for and not stopped.
+    pub wait_all: bool,
 }
 
 /// What a process slot is for.
@@ -117,11 +128,24 @@ pub struct Program {
     pub ignore_signals: SignalSet,
     /// In the child's signal mask, kept over exec.
     pub block_signals: SignalSet,
+    pub place: Place,
     pub log: Log,
     pub ladder: Vec<Rung>,
     pub kill_mode: KillMode,
     /// Exit codes that count as success; holds 0 unless the file says otherwise.
     pub success_exit_status: Vec<u8>,
+}
+
+/// Where a program stands among sessions, groups and terminals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A session of its own: no signal of a terminal reaches it.
+    Session,
+    /// A process group of its own in our session, in the foreground of our terminal. Where standard input is no terminal
+    /// that controls us, a session of its own.
+    Terminal,
+    /// Our own session and process group.
+    Beside,
 }
 
 /// A variable whose value nobody but the program shall see.
@@ -189,6 +213,8 @@ pub struct WorkerPlan {
     pub restart_reset_after: Duration,
     pub start_limit: Option<StartLimit>,
     pub on_give_up: OnGiveUp,
+    /// Signals sent to us that are passed on to every instance.
+    pub forward_signals: SignalSet,
     /// Started after these, stopped before them.
     pub after: Vec<WorkerId>,
     /// 0 for a worker that is after nobody, else one more than the highest of `after`. Stops go from the highest down.
@@ -302,6 +328,7 @@ impl WorkerPlan {
             restart_reset_after: Duration::ZERO,
             start_limit: None,
             on_give_up: OnGiveUp::Shutdown,
+            forward_signals: SignalSet::EMPTY,
             after: Vec::new(),
             level: 0,
             requires: Vec::new(),
@@ -331,9 +358,10 @@ impl Plan {
         self.instances[id.index()]
     }
 
-    /// `NAME.0` for a worker's replica, the source's name for a command source.
+    /// `NAME.0` for a worker's replica, the source's name for a command source, the bare name of the program of an init.
     pub fn instance_name(&self, id: InstanceId) -> String {
         match self.role(id) {
+            Role::Worker { worker, .. } if self.init.is_some() => self.worker(worker).name.clone(),
             Role::Source(source) => self.source(source).name.clone(),
             Role::Worker { worker, index } => format!("{}.{index}", self.worker(worker).name),
         }
@@ -408,6 +436,7 @@ impl Program {
             identity: Identity::default(),
             ignore_signals: SignalSet::EMPTY,
             block_signals: SignalSet::EMPTY,
+            place: Place::Session,
             log: Log::Inherit,
             ladder: Vec::new(),
             kill_mode: KillMode::Mixed,

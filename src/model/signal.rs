@@ -71,6 +71,18 @@ impl Signal {
         self.0 as i32
     }
 
+    /// TERM, INT, QUIT, PWR and RTMIN+3 stop a run, whoever runs (HUP only where a terminal can hang up).
+    pub const fn stops_a_run(self) -> bool {
+        matches!(self, Self::TERM | Self::INT | Self::QUIT | Self::PWR | Self::RTMIN_3)
+    }
+
+    /// What reaches us as news of somebody else, and may be passed on: not what cannot be caught (KILL, STOP), what we live
+    /// by (CHLD), what the terminal means for us alone (TSTP, TTIN, TTOU), what tells a fault of our own, and what belongs to
+    /// the C library (32, 33).
+    pub const fn is_heard(self) -> bool {
+        !matches!(self.0, 4..=9 | 11 | 13 | 17 | 19..=22 | 25 | 31 | 32 | 33)
+    }
+
     /// Reads `TERM`, `SIGTERM`, `RTMIN+3`, `RTMAX-1` or a number. Case matters not.
     pub fn parse(text: &str) -> Option<Signal> {
         if let Ok(number) = text.parse::<i32>() {
@@ -146,6 +158,15 @@ impl SignalSet {
 
     pub const fn insert(&mut self, signal: Signal) {
         self.0 |= Self::bit(signal);
+    }
+
+    pub const fn remove(&mut self, signal: Signal) {
+        self.0 &= !Self::bit(signal);
+    }
+
+    /// What is in one of the two.
+    pub const fn union(self, other: SignalSet) -> SignalSet {
+        SignalSet(self.0 | other.0)
     }
 
     pub const fn is_empty(self) -> bool {

@@ -1,13 +1,15 @@
 //! A start: pipes, descriptors, environment, then fork.
 
+use super::InitOptions;
 use super::pipes::{ItemPipe, ReplyPipe};
 use super::table::{Life, Proc, What};
-use crate::model::plan::{Consumer, Log, Plan, Ready, Results, Role, Secret, Words};
+use super::turn::Shell;
+use crate::model::plan::{Consumer, Log, Place, Plan, Program, Ready, Results, Role, Secret, Words};
 use crate::model::{InstanceId, SpawnError, Stage};
 use crate::sys::fds::{self, Pipe};
 use crate::sys::permit;
 use crate::sys::secret::FileVariable;
-use crate::sys::spawn::{self, Launch};
+use crate::sys::spawn::{self, Launch, Passage};
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::OpenOptions;
 use std::io;
@@ -37,6 +39,8 @@ pub struct Launcher {
     /// Some worker's results go to stdout: nobody else may write there.
     stdout_taken: bool,
     environment: Environment,
+    /// A program that we only stand in front of: its words, and what the kernel sends it when we die.
+    init: Option<InitOptions>,
 }
 
 /// A child that was forked, and the read end of a source's stdout.
@@ -46,7 +50,7 @@ pub struct Started {
 }
 
 impl Launcher {
-    pub fn new(plan: &Plan) -> io::Result<Launcher> {
+    pub fn new(plan: &Plan, init: Option<InitOptions>) -> io::Result<Launcher> {
         let null = permit().and_then(|()| OpenOptions::new().read(true).write(true).open("/dev/null"));
         let (null_in, null_out) = match null {
             Ok(null) => (OwnedFd::from(null.try_clone()?), Some(OwnedFd::from(null))),
@@ -54,22 +58,30 @@ impl Launcher {
         };
         let to_stdout = |consumer: &Consumer| consumer.results == Results::Stdout;
         let stdout_taken = plan.workers.iter().any(|worker| worker.consumer.as_ref().is_some_and(to_stdout));
-        Ok(Launcher { null_in, null_out, stdout_taken, environment: Environment::inherited() })
+        let environment = if init.is_some() { Environment::ours() } else { Environment::inherited() };
+        Ok(Launcher { null_in, null_out, stdout_taken, environment, init })
     }
 
     pub fn start(&self, plan: &Plan, instance: InstanceId) -> Result<Started, SpawnError> {
         let ends = Ends::for_role(plan, instance).map_err(prepare)?;
         let program = plan.program(instance);
         let words = plan.words(instance);
-        let environment = self.environment.for_child(plan, instance, &words);
-        let strings = Strings::new(&words, &environment)?;
+        let environment = match self.init {
+            Some(_) => self.environment.for_program(program),
+            None => self.environment.for_child(plan, instance, &words),
+        };
+        let strings = Strings::new(&words, self.init.as_ref().map(|init| init.argv.as_slice()), &environment)?;
+        let (place, foreground) = Shell::place_now(program.place);
         let (standard_out, standard_err) = self.log(program.log);
         let stdout = ends.stdout.as_ref().map_or(standard_out.as_fd(), |pipe| pipe.write.as_fd());
         let (out, err) = (stdout, standard_err.as_fd());
         let items = ends.items.as_ref().map(|pipe| pipe.read.as_fd());
         let replies = ends.replies.as_ref().map(|pipe| pipe.write.as_fd());
         let exit = ends.exit.as_ref().map(|pipe| pipe.read.as_fd());
-        let mut descriptors = vec![Some(self.null_in.as_fd()), Some(out), Some(err), items, replies, exit];
+        let stdin = io::stdin();
+        let inherits = self.init.is_some() || program.place == Place::Terminal;
+        let input = if inherits { stdin.as_fd() } else { self.null_in.as_fd() };
+        let mut descriptors = vec![Some(input), Some(out), Some(err), items, replies, exit];
         if let Some((number, pipe)) = &ends.ready {
             descriptors.resize(descriptors.len().max(number + 1), None);
             descriptors[*number] = Some(pipe.write.as_fd());
@@ -84,6 +96,9 @@ impl Launcher {
             block: program.block_signals,
             identity: &program.identity,
             descriptors: &descriptors,
+            place,
+            foreground,
+            passage: self.init.as_ref().map(|_| Passage),
         })?;
         let what = match plan.role(instance) {
             Role::Worker { worker, .. } => What::Worker(worker),
@@ -93,6 +108,7 @@ impl Launcher {
             instance,
             what,
             pid: born.pid,
+            place,
             pidfd: born.pidfd,
             life: Life::Unborn { report: born.report },
             items: ends.items.map(|pipe| ItemPipe::new(pipe.read, pipe.write)),
@@ -193,8 +209,12 @@ struct Strings {
 }
 
 impl Strings {
-    fn new(words: &Words, environment: &Environment) -> Result<Strings, SpawnError> {
-        let argv = words.command.iter().map(|argument| c_string(argument.as_bytes())).collect::<Result<Vec<_>, _>>()?;
+    /// `argv` in the place of the command.
+    fn new(words: &Words, argv: Option<&[OsString]>, environment: &Environment) -> Result<Strings, SpawnError> {
+        let argv = match argv {
+            Some(argv) => argv.iter().map(|word| c_string(word.as_bytes())).collect::<Result<Vec<_>, _>>()?,
+            None => words.command.iter().map(|word| c_string(word.as_bytes())).collect::<Result<Vec<_>, _>>()?,
+        };
         let name = argv.first().ok_or(SpawnError { stage: Stage::Prepare, errno: EINVAL })?;
         let candidates = spawn::candidates(name, environment.get("PATH").map(OsStr::as_bytes));
         let directory = words.working_directory.as_ref().map(|path| c_string(path.as_os_str().as_bytes()));
@@ -215,6 +235,19 @@ impl Environment {
     fn inherited() -> Environment {
         let foreign = |name: &OsStr| OWN_NAMES.iter().any(|own| name == *own);
         Environment(std::env::vars_os().filter(|(name, _)| !foreign(name)).collect())
+    }
+
+    fn ours() -> Environment {
+        Environment(std::env::vars_os().collect())
+    }
+
+    /// As it is; only who asked for an exit event is told where it is.
+    fn for_program(&self, program: &Program) -> Environment {
+        let mut environment = self.clone();
+        if program.has_event_rung() {
+            environment.set("EXEUNT_EXIT_FD", "5");
+        }
+        environment
     }
 
     /// Ours where the file does not clear it, then what we tell the child, then what the file says. Secrets are for the child

@@ -9,6 +9,7 @@ mod lane;
 mod launch;
 mod leftovers;
 mod letters;
+mod meaning;
 mod messages;
 mod notes;
 mod perform;
@@ -18,14 +19,17 @@ mod report;
 mod results;
 mod sources;
 mod table;
+mod terminal;
 mod turn;
 
 use crate::machine::Report;
+use crate::model::Signal;
 use crate::model::plan::{Feed, Plan};
 use crate::sys::init::Inherited;
 use crate::sys::{members, memory};
 use log::{LevelFilter, error, warn};
 use messages::messages;
+use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
@@ -39,11 +43,41 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How a run presents itself.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
-    pub report: ReportFormat,
+    /// `None`: there is none.
+    pub report: Option<ReportFormat>,
     /// Of our own messages.
     pub log_level: LevelFilter,
     /// What is to be said of the file before anything else. A stderr that nobody reads must not hold up the start.
     pub warnings: String,
+    /// For a plan with an `init`.
+    pub init: Option<InitOptions>,
+}
+
+/// What `exeunt init` asks for beside its plan.
+#[derive(Clone, Debug, Default)]
+pub struct InitOptions {
+    /// The program and its arguments as they were given: they need not be text.
+    pub argv: Vec<OsString>,
+    /// Received signals that are taken for another, or for nothing.
+    pub rewrites: Vec<(Signal, Option<Signal>)>,
+    /// A stop signal begins the ladder instead of being passed on.
+    pub stops: bool,
+    /// Each orphan that is reaped is worth a warning.
+    pub warn_reaping: bool,
+    pub suspend: Suspend,
+}
+
+/// What TSTP means to an init whose program is in a session of its own, where the terminal's Ctrl+Z does not reach it. The program
+/// gets STOP, since a group without a parent in its session is deaf to TSTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Suspend {
+    /// Passed on like any other.
+    #[default]
+    Never,
+    /// We stop too, if somebody is there who could continue us.
+    Ourselves,
+    /// We stop too, whoever is there.
+    Always,
 }
 
 /// The form of the report at the end, which goes to stderr.
@@ -67,10 +101,10 @@ pub fn run(plan: Rc<Plan>, options: RunOptions, inherited: Inherited) -> u8 {
     if !inherited.subreaper {
         warn!("cannot become the reaper of orphans: processes that leave their session will be left behind");
     }
-    if !members::sees_all() {
+    if plan.init.is_none() && !members::sees_all() {
         warn!("/proc cannot be read: processes that leave their session will be left behind");
     }
-    let mut shell = match Shell::new(plan.clone(), inherited) {
+    let mut shell = match Shell::new(plan.clone(), inherited, options.init.clone()) {
         Ok(shell) => shell,
         Err(fault) => {
             error!("cannot begin: {fault}");
@@ -84,6 +118,7 @@ pub fn run(plan: Rc<Plan>, options: RunOptions, inherited: Inherited) -> u8 {
         Ok(report) => close(&mut shell, &plan, &options, &report),
         Err(_told_by_the_hook) => {
             shell.clear_the_house();
+            shell.leave_the_terminal();
             messages().flush(Some(LAST_WORDS));
             FAULT
         }
@@ -103,11 +138,11 @@ fn close(shell: &mut Shell, plan: &Plan, options: &RunOptions, report: &Report) 
         let rest = plan.stop_budget.map(|budget| budget.saturating_sub(report.stop_took));
         messages().flush(rest);
     }
-    let text = match options.report {
-        ReportFormat::Text => report::text(plan, report, &left),
-        ReportFormat::Json => report::json(plan, report, &left),
-    };
-    messages().must(text);
+    match options.report {
+        Some(ReportFormat::Text) => messages().must(report::text(plan, report, &left)),
+        Some(ReportFormat::Json) => messages().must(report::json(plan, report, &left)),
+        None => {}
+    }
     messages().flush(Some(LAST_WORDS));
     report.exit_code
 }

@@ -137,6 +137,16 @@ pub fn errno(number: i32) -> String {
 
 fn level(plan: &Plan, note: &Note) -> Level {
     match note {
+        // An init does what it is there for without a word.
+        Note::Died { .. }
+        | Note::Survivors { .. }
+        | Note::SurvivorsKilled { .. }
+        | Note::Strangers { .. }
+        | Note::Late { .. }
+            if plan.init.is_some() =>
+        {
+            Level::Info
+        }
         Note::Climbed { .. } => Level::Debug,
         // A source that came to its end, a job that is done: as it should be.
         Note::Died { instance, status, .. } if plan.program(*instance).is_success(*status) => Level::Info,
@@ -259,6 +269,9 @@ fn cannot_start(plan: &Plan, worker: WorkerId, error: SpawnError) -> String {
     let is_ours = |role: &Role| matches!(role, Role::Worker { worker: of, .. } if *of == worker);
     let instance = (0u32..).zip(&plan.instances).find(|(_, role)| is_ours(role)).map(|(id, _)| InstanceId(id));
     let why = spawn_error(plan, instance, error);
+    if plan.init.is_some() {
+        return why;
+    }
     format!("worker {} is given up, it cannot be started: {why}", worker_name(plan, worker))
 }
 
@@ -344,6 +357,7 @@ mod tests {
             restart_reset_after: Duration::ZERO,
             start_limit: None,
             on_give_up: OnGiveUp::Shutdown,
+            forward_signals: Default::default(),
             after: vec![],
             level: 0,
             ..WorkerPlan::plain("", Program::plain(vec![]))
@@ -353,6 +367,7 @@ mod tests {
             stop_budget: None,
             end: End::Idle,
             exit_code_from: None,
+            init: None,
             queues: vec![],
             sources: vec![],
             workers: vec![worker],

@@ -5,6 +5,7 @@ use super::pipes::{Hearing, Standing};
 use super::table::{Life, Proc, Topic, What};
 use super::turn::Shell;
 use crate::machine::{Action, Event, Note};
+use crate::model::plan::Place;
 use crate::model::{InstanceId, ProcId, Signal, StopReason, Target};
 use crate::sys::members::{self, Member};
 use crate::sys::{Pid, fds, permit};
@@ -119,6 +120,9 @@ impl Shell {
             let pidfd = started.proc.pidfd.as_ref().map(AsFd::as_fd);
             let _it_is_our_unreaped_child = members::signal_child(pid, pidfd, Signal::KILL);
         }
+        if started.proc.place == Place::Terminal {
+            self.on_terminal = Some(id);
+        }
         debug!("forked {} as process {pid}", self.plan.instance_name(instance));
         self.table.insert(id, started.proc);
     }
@@ -166,6 +170,9 @@ impl Shell {
             Target::Unborn | Target::Leader => {
                 members::signal_child(proc.pid, proc.pidfd.as_ref().map(AsFd::as_fd), signal)
             }
+            Target::Members if proc.place != Place::Session => {
+                members::signal_beside(&self.beside(proc.pid, proc.place), signal)
+            }
             Target::Members => {
                 let known = |pid| self.table.is_leader(pid) || self.inherited.children.contains(&pid);
                 let all = round.members.get_or_insert_with(|| members::living(&self.table.sessions(), &known));
@@ -188,7 +195,10 @@ impl Shell {
     }
 
     fn sweep(&mut self, signal: Option<Signal>) {
-        let strangers = members::strangers(&self.table.sessions(), &self.inherited.children, self.inherited.init);
+        // Who waits for all waits for what its program left, not for those that came into its namespace from outside.
+        let waits = self.plan.init.as_ref().is_some_and(|init| init.wait_all);
+        let everybody = self.inherited.init && !waits;
+        let strangers = members::strangers(&self.table.sessions(), &self.inherited.children, everybody);
         if let Some(signal) = signal {
             members::signal_strangers(&strangers, signal);
         }

@@ -1,6 +1,7 @@
 //! The incarnations that the shell knows: what they are to the kernel, and our ends of their pipes.
 
 use super::pipes::{ItemPipe, ReplyPipe};
+use crate::model::plan::Place;
 use crate::model::{InstanceId, ProcId, SourceId, SpawnError, WorkerId};
 use crate::sys::Pid;
 use mio::Token;
@@ -13,6 +14,8 @@ pub struct Proc {
     pub instance: InstanceId,
     pub what: What,
     pub pid: Pid,
+    /// As it came out: without a terminal there is no place at it.
+    pub place: Place,
     pub pidfd: Option<OwnedFd>,
     pub life: Life,
     pub items: Option<ItemPipe>,
@@ -97,7 +100,7 @@ impl Table {
 
     /// Every session that is ours.
     pub fn sessions(&self) -> Vec<Pid> {
-        self.procs.values().map(|proc| proc.pid).collect()
+        self.procs.values().filter(|proc| proc.place == Place::Session).map(|proc| proc.pid).collect()
     }
 }
 

@@ -2,23 +2,27 @@
 
 use super::disk::Disk;
 use super::launch::Launcher;
+use super::meaning::Meanings;
 use super::messages::messages;
 use super::pipes::{BUDGET, Hearing, Standing};
 use super::results::Sinks;
 use super::sources::{Glut, Sources};
 use super::table::{Due, Life, Table, Topic, What};
-use crate::machine::{Action, Event, Machine, Meaning, Report};
-use crate::model::plan::Plan;
+use super::{InitOptions, Suspend};
+use crate::machine::{Action, Event, Machine, Report};
+use crate::model::plan::{Place, Plan};
 use crate::model::{ExitStatus, ProcId, Reply, Signal, Time};
 use crate::sys::init::Inherited;
 use crate::sys::reap::{self, Reaped};
 use crate::sys::signals::Signals;
 use crate::sys::spawn::{Birth, birth};
-use crate::sys::{clock, members, permit};
+use crate::sys::{clock, members, permit, terminal};
+use log::warn;
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Waker};
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,10 +68,15 @@ pub struct Shell {
     /// Somebody died or a source ended: the dead may be gone.
     pub(super) look_due: bool,
     pub(super) outcome: Option<Box<Report>>,
+    meanings: Meanings,
+    /// The incarnation that owns the terminal, or did last.
+    pub(super) on_terminal: Option<ProcId>,
+    suspend: Suspend,
+    warn_reaping: bool,
 }
 
 impl Shell {
-    pub fn new(plan: Rc<Plan>, inherited: Inherited) -> io::Result<Shell> {
+    pub fn new(plan: Rc<Plan>, inherited: Inherited, init: Option<InitOptions>) -> io::Result<Shell> {
         permit()?;
         let poll = Poll::new()?;
         permit()?;
@@ -75,13 +84,21 @@ impl Shell {
         permit()?;
         let mut signals = Signals::new(&inherited)?;
         poll.registry().register(signals.source(), Topic::Signals.token(), Interest::READABLE)?;
+        if init.is_some() {
+            let rest = signals.hear_the_rest()?.as_raw_fd();
+            poll.registry().register(&mut SourceFd(&rest), Topic::Signals.token(), Interest::READABLE)?;
+        }
         let mut sources = Sources::new(&plan);
         sources.register(poll.registry())?;
         let seed = clock::now().as_nanos() ^ (inherited.pid as u64) << 32;
         Ok(Shell {
             machine: Machine::new(plan.clone(), seed),
             readiness: Events::with_capacity(1024),
-            launcher: Launcher::new(&plan)?,
+            meanings: Meanings::new(&plan, init.as_ref(), &inherited),
+            warn_reaping: init.as_ref().is_some_and(|init| init.warn_reaping),
+            launcher: Launcher::new(&plan, init)?,
+            on_terminal: None,
+            suspend: Suspend::Never,
             table: Table::default(),
             sinks: Sinks::new(&plan, &waker),
             disk: Disk::new(&plan),
@@ -114,12 +131,15 @@ impl Shell {
         loop {
             if let Some(mut report) = self.outcome.take() {
                 report.orphans_reaped += self.reap_the_last();
+                self.leave_the_terminal();
                 return *report;
             }
             let signalled = self.wait();
             let now = clock::now();
             self.gather(signalled);
             self.converse(now);
+            let suspend = std::mem::take(&mut self.suspend);
+            self.suspend_with(suspend);
         }
     }
 
@@ -231,10 +251,16 @@ impl Shell {
     }
 
     fn hear_signals(&mut self) -> Vec<Event> {
-        let (children, others): (Vec<_>, Vec<_>) =
-            self.signals.pending().into_iter().partition(|&signal| signal == Signal::CHLD);
+        let mut signals = self.signals.pending();
+        self.terminal_signals(&mut signals);
+        let (children, others): (Vec<_>, Vec<_>) = signals.into_iter().partition(|&signal| signal == Signal::CHLD);
         self.reap_due |= !children.is_empty();
-        let signalled = |signal| Event::Signalled { signal, meaning: meaning(signal, &self.inherited) };
+        let suspend = others.iter().map(|&signal| self.meanings.suspends(signal));
+        self.suspend = suspend.fold(Suspend::Never, |one, other| if one == Suspend::Never { other } else { one });
+        let signalled = |signal| {
+            let (signal, meaning) = self.meanings.of(signal);
+            Event::Signalled { signal, meaning }
+        };
         others.into_iter().map(signalled).collect()
     }
 
@@ -313,6 +339,9 @@ impl Shell {
     fn tell_deaths(&mut self, dead: &[(Option<ProcId>, Reaped)]) {
         for &(id, reaped) in dead {
             let Some((id, proc)) = id.and_then(|id| Some((id, self.table.get_mut(id)?))) else {
+                if self.warn_reaping {
+                    warn!("reaped process {}, an orphan ({})", reaped.pid, reaped.status);
+                }
                 // Its number may be a descendant's from now on.
                 self.inherited.children.retain(|&before| before != reaped.pid);
                 self.facts.push(Event::OrphanReaped);
@@ -328,6 +357,9 @@ impl Shell {
             }
             let in_hand = proc.items.as_ref().is_some_and(|items| items.in_hand());
             proc.life = Life::Dead { told: None };
+            if proc.place == Place::Terminal {
+                terminal::take_from(proc.pid);
+            }
             let Reaped { status, usage, .. } = reaped;
             if let (What::Source(source), ExitStatus::Signalled { .. }) = (proc.what, status) {
                 self.sources.killed(source);
@@ -340,16 +372,20 @@ impl Shell {
     pub(super) fn look(&mut self, asked: &BTreeSet<ProcId>) {
         self.look_due = false;
         let is_dead = |life: &Life| matches!(life, Life::Dead { .. });
-        let dead: Vec<_> =
-            self.table.iter().filter(|(_, proc)| is_dead(&proc.life)).map(|(id, proc)| (id, proc.pid)).collect();
+        let dead = self.table.iter().filter(|(_, proc)| is_dead(&proc.life));
+        let dead: Vec<_> = dead.map(|(id, proc)| (id, proc.pid, proc.place)).collect();
         if dead.is_empty() {
             return;
         }
-        let sessions: Vec<_> = dead.iter().map(|&(_, pid)| pid).collect();
+        let apart = dead.iter().filter(|&&(.., place)| place == Place::Session);
+        let sessions: Vec<_> = apart.map(|&(_, pid, _)| pid).collect();
         let known = |pid| self.table.is_leader(pid) || self.inherited.children.contains(&pid);
         let living = members::living(&sessions, &known);
-        for (id, pid) in dead {
-            let count = living.iter().filter(|member| member.session == pid).count();
+        for (id, pid, place) in dead {
+            let count = match place {
+                Place::Session => living.iter().filter(|member| member.session == pid).count(),
+                Place::Terminal | Place::Beside => self.beside(pid, place).len(),
+            };
             let count = u32::try_from(count).unwrap_or(u32::MAX);
             if count == 0 {
                 self.gone(id, asked.contains(&id));
@@ -383,45 +419,5 @@ fn is_choked(sinks: &mut Sinks, what: What) -> bool {
     match what {
         What::Worker(worker) => sinks.choked(worker),
         What::Source(_) => false,
-    }
-}
-
-/// What a signal means. HUP is a stop where a terminal is there to hang up and nobody asked us to outlive it (nohup(1)).
-fn meaning(signal: Signal, inherited: &Inherited) -> Meaning {
-    let hangs_up = inherited.controlling_terminal && !inherited.ignored.contains(Signal::HUP);
-    match signal {
-        Signal::INT => Meaning::Interrupt,
-        Signal::HUP if hangs_up => Meaning::Stop,
-        Signal::TERM | Signal::QUIT | Signal::RTMIN_3 | Signal::PWR => Meaning::Stop,
-        _ => Meaning::Nothing,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn f52_hup_is_a_stop_only_where_a_terminal_may_hang_up() {
-        let mut inherited = Inherited {
-            pid: 7,
-            init: false,
-            subreaper: true,
-            ignored: Default::default(),
-            blocked: Default::default(),
-            children: Vec::new(),
-            controlling_terminal: false,
-            replaced: [false; 3],
-        };
-        assert_eq!(meaning(Signal::HUP, &inherited), Meaning::Nothing);
-        inherited.controlling_terminal = true;
-        assert_eq!(meaning(Signal::HUP, &inherited), Meaning::Stop);
-        inherited.ignored.insert(Signal::HUP);
-        assert_eq!(meaning(Signal::HUP, &inherited), Meaning::Nothing);
-        assert_eq!(meaning(Signal::INT, &inherited), Meaning::Interrupt);
-        assert_eq!(meaning(Signal::USR1, &inherited), Meaning::Nothing);
-        for stop in [Signal::TERM, Signal::QUIT, Signal::RTMIN_3, Signal::PWR] {
-            assert_eq!(meaning(stop, &inherited), Meaning::Stop);
-        }
     }
 }

@@ -23,16 +23,32 @@ pub fn aside(patience: Duration, work: impl FnOnce() -> Vec<u8>) -> Aside {
         Ok(pipe) => pipe,
         Err(error) => return Aside { answer: Err(error), left: None },
     };
+    let us = raw::own_pid();
     // SAFETY: the process has one thread (the caller's promise), so the copy is whole: no lock is held by a thread that is
     // not there. The copy leaves by `_exit` below, whatever happens in it.
     match raw::call(|| unsafe { libc::fork() }) {
         Err(error) => Aside { answer: Err(error), left: None },
-        Ok(0) => copy(pipe, work),
+        Ok(0) => {
+            leave_with(us);
+            copy(pipe, work)
+        }
         Ok(pid) => {
             drop(pipe.write);
             let answer = heard(&pipe.read, patience);
             Aside { answer, left: end(pid, &pipe.read) }
         }
+    }
+}
+
+/// Should the original be killed, the copy goes too, and hangs nowhere for ever.
+fn leave_with(original: Pid) {
+    // SAFETY: PR_SET_PDEATHSIG takes an integer.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong) };
+    // It may have died before that was said.
+    // SAFETY: getppid has no arguments; `_exit` runs no handlers of the process we are a copy of.
+    if unsafe { libc::getppid() } != original {
+        // SAFETY: as above.
+        unsafe { libc::_exit(1) };
     }
 }
 

@@ -4,6 +4,7 @@
 use super::secret::{self, Slot};
 use super::spawn::MAX_DESCRIPTORS;
 use super::{identity, raw};
+use crate::model::plan::Place;
 use crate::model::{SignalSet, SpawnError, Stage};
 use std::ffi::{CStr, CString, c_char};
 use std::io;
@@ -18,6 +19,8 @@ const NOT_STARTED: i32 = 127;
 pub struct Child<'a> {
     /// Null-terminated, as execve wants it.
     pub argv: Vec<*const c_char>,
+    /// For each candidate, /bin/sh and the script that it may be; `None` where no shell is to be tried.
+    pub scripts: Option<Vec<Vec<*const c_char>>>,
     pub env: Vec<*const c_char>,
     /// What the last pointers of `env` point to.
     pub secrets: Vec<Slot<'a>>,
@@ -29,6 +32,10 @@ pub struct Child<'a> {
     /// What becomes 0, 1, …, each number 10 or higher; -1 is closed. Those from `given` on are not looked at.
     pub descriptors: [RawFd; MAX_DESCRIPTORS],
     pub given: usize,
+    /// Descriptors that are not given stay open.
+    pub passes: bool,
+    pub place: Place,
+    pub foreground: bool,
     /// Write end of the error pipe, 10 or higher, CLOEXEC.
     pub error: RawFd,
     /// Close one by one up to here, where there is no `close_range`.
@@ -56,7 +63,7 @@ fn attempt(child: &mut Child) -> SpawnError {
 
 fn prepare(child: &mut Child) -> Result<(), (Stage, io::Error)> {
     let at = |stage: Stage| move |error: io::Error| (stage, error);
-    own_session().map_err(at(Stage::Session))?;
+    take_place(child).map_err(at(Stage::Session))?;
     descriptors(child).map_err(at(Stage::Descriptors))?;
     dispositions(child).map_err(at(Stage::Signals))?;
     // With our own rights still: the program need not be able to read them again.
@@ -66,9 +73,25 @@ fn prepare(child: &mut Child) -> Result<(), (Stage, io::Error)> {
     identity::die_with_parent(&child.who).map_err(at(Stage::ParentDeath))
 }
 
-fn own_session() -> io::Result<()> {
-    // SAFETY: setsid has no preconditions.
-    raw::check(unsafe { libc::setsid() }).map(drop)
+fn take_place(child: &Child) -> io::Result<()> {
+    match child.place {
+        Place::Session => {
+            // SAFETY: setsid has no preconditions.
+            raw::check(unsafe { libc::setsid() }).map(drop)
+        }
+        Place::Terminal => {
+            // SAFETY: setpgid takes two integers; 0 and 0 mean this process and a group of its own number.
+            raw::check(unsafe { libc::setpgid(0, 0) })?;
+            // All signals are blocked, TTOU too, so that a group in the background may take the foreground. If the terminal
+            // is gone meanwhile, the program will see that for itself.
+            if child.foreground {
+                // SAFETY: both calls take integers.
+                unsafe { libc::tcsetpgrp(0, libc::getpid()) };
+            }
+            Ok(())
+        }
+        Place::Beside => Ok(()),
+    }
 }
 
 /// Puts the given descriptors in place and closes everything else but the error pipe, at once and not by exec, so
@@ -76,10 +99,15 @@ fn own_session() -> io::Result<()> {
 fn descriptors(child: &Child) -> io::Result<()> {
     for (target, &source) in (0..).zip(child.descriptors.iter().take(child.given)) {
         if source < 0 {
-            close(target);
+            if !child.passes {
+                close(target);
+            }
         } else {
             replace(source, target)?;
         }
+    }
+    if child.passes {
+        return Ok(());
     }
     let first = RawFd::try_from(child.given).unwrap_or(0);
     close_between(first, child.error, child.ceiling);
@@ -145,13 +173,19 @@ fn directory(child: &Child) -> io::Result<()> {
     }
 }
 
-/// Tries the candidates as execvp(3) does, but gives no script without `#!` to /bin/sh. Returns only if none could be executed, with the
+/// Tries the candidates as execvp(3) does, but gives a script without `#!` to /bin/sh only where that is wanted. Returns only if none could be executed, with the
 /// errno that tells most: a file that is there and may not be executed over one that is not there.
 fn exec(child: &Child) -> i32 {
     let mut worst = None;
-    for path in child.candidates {
+    for (index, path) in child.candidates.iter().enumerate() {
         // SAFETY: path, argv and env are null-terminated and live as long as the plan.
         unsafe { libc::execve(path.as_ptr(), child.argv.as_ptr(), child.env.as_ptr()) };
+        let script = child.scripts.as_ref().and_then(|scripts| scripts.get(index));
+        if let (libc::ENOEXEC, Some(script)) = (raw::errno(), script) {
+            // SAFETY: as above.
+            unsafe { libc::execve(c"/bin/sh".as_ptr(), script.as_ptr(), child.env.as_ptr()) };
+            return libc::ENOEXEC;
+        }
         match (raw::errno(), worst) {
             (libc::EACCES, _) => worst = Some(libc::EACCES),
             (libc::ENOENT, None | Some(libc::ENOTDIR)) => worst = Some(libc::ENOENT),

@@ -49,6 +49,21 @@ pub fn first_steps() -> Inherited {
     Inherited { pid, init, subreaper, ignored, blocked, children, controlling_terminal, replaced }
 }
 
+/// The kernel sends us this signal when our parent dies; if `parent` is dead already, it comes at once. Best effort.
+pub fn die_with(parent: Pid, signal: Signal) {
+    // SAFETY: PR_SET_PDEATHSIG takes an integer.
+    let _refused = call(|| unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal.number() as libc::c_ulong) });
+    if parent_pid() != parent {
+        let _told = raw::kill(raw::own_pid(), signal.number());
+    }
+}
+
+/// 0 where it is in another namespace.
+pub fn parent_pid() -> Pid {
+    // SAFETY: getppid has no preconditions and cannot fail.
+    unsafe { libc::getppid() }
+}
+
 /// Whether orphans among our descendants come to us.
 pub(super) fn is_reaper() -> bool {
     let mut set: libc::c_int = 0;

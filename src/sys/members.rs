@@ -1,4 +1,5 @@
 use super::proc::{Look, Proc};
+use super::stat::Stat;
 use super::{Pid, init, proc, raw};
 use crate::model::Signal;
 use std::collections::BTreeMap;
@@ -28,6 +29,47 @@ pub fn living(sessions: &[Pid], is_leader: &dyn Fn(Pid) -> bool) -> Vec<Member> 
         scan_settled(proc, sessions)
     };
     proc::with(look).flatten().unwrap_or_else(|| living_groups(sessions))
+}
+
+/// The living descendants of ours in our own session: what belongs to a program that has no session of its own. Neither children
+/// from before our time nor leaders of other programs (who are in our session only until they make their own), nor what
+/// descends from them. Without /proc: the program's group, told as one member, if it has one.
+pub fn beside(pid: Pid, has_group: bool, others: &dyn Fn(Pid) -> bool) -> Vec<Member> {
+    let look = |proc: &mut Proc| {
+        let children = proc.listed_children().filter(|_| init::is_reaper());
+        if children.is_some_and(|children| children.into_iter().all(|child| others(child) || is_dead(proc, child))) {
+            return Some(Vec::new());
+        }
+        let us = raw::own_pid();
+        let session = session_of(us).ok()?;
+        let stats = all_stats(proc)?;
+        let descendants = descendants(&stats, us, others);
+        let ours = |pid: &Pid| stats.get(pid).filter(|stat| stat.is_living() && stat.session == session);
+        let member = |pid: Pid| ours(&pid).map(|stat| Member { pid, group: stat.group, session });
+        Some(descendants.into_iter().filter_map(member).collect())
+    };
+    proc::with(look).flatten().unwrap_or_else(|| if has_group { living_groups(&[pid]) } else { Vec::new() })
+}
+
+/// Signals members of our own session: group by group where every living process of a group is one of them, else each by
+/// itself, so that nobody else is hit.
+pub fn signal_beside(members: &[Member], signal: Signal) -> io::Result<()> {
+    let own = group_of(0);
+    let is_member = |pid: Pid| members.iter().any(|member| member.pid == pid);
+    let strangers_groups: Vec<Pid> = proc::with(all_stats)
+        .flatten()
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|&(pid, stat)| stat.is_living() && !is_member(pid))
+        .map(|(_, stat)| stat.group)
+        .collect();
+    let mixed = |member: &Member| {
+        strangers_groups.contains(&member.group) || own.as_ref().is_ok_and(|own| member.group == *own)
+    };
+    let (each, groups): (Vec<Member>, Vec<Member>) = members.iter().partition(|member| mixed(member));
+    let pids: Vec<Pid> = each.iter().map(|member| member.pid).collect();
+    signal_strangers(&pids, signal);
+    signal_members(&groups, signal).map(drop)
 }
 
 /// Whether /proc can be read. Where it cannot, processes that leave their session are not found.
@@ -214,37 +256,46 @@ fn is_childless() -> bool {
 
 fn scan_strangers(proc: &mut Proc, sessions: &[Pid], before: &[Pid], init: bool) -> Option<Vec<Pid>> {
     let us = raw::own_pid();
-    let mut stats = BTreeMap::new();
-    for pid in proc.pids()? {
-        stats.extend(proc.stat(pid).map(|stat| (pid, stat)));
-    }
-    let mut families: BTreeMap<Pid, Vec<Pid>> = BTreeMap::new();
-    for (&pid, stat) in &stats {
-        families.entry(stat.parent).or_default().push(pid);
-    }
-    let mut suspects: Vec<Pid> = if init { stats.keys().copied().collect() } else { Vec::new() };
-    let mut parents = if init { Vec::new() } else { vec![us] };
-    while let Some(parent) = parents.pop() {
-        // Removed, so that a tree that changed while we looked cannot make us go in circles.
-        let children = families.remove(&parent).unwrap_or_default();
-        let ours = children.into_iter().filter(|child| !before.contains(child));
-        ours.for_each(|child| {
-            suspects.push(child);
-            parents.push(child);
-        });
-    }
+    let stats = all_stats(proc)?;
+    let everybody = || stats.keys().copied().collect();
+    let mut suspects: Vec<Pid> =
+        if init { everybody() } else { descendants(&stats, us, &|child| before.contains(&child)) };
     let mut unseen = proc.listed_children().unwrap_or_default();
     unseen.retain(|child| !stats.contains_key(child) && !before.contains(child));
     suspects.retain(|&pid| {
-        let counts = |stat: &super::stat::Stat| {
-            stat.is_living() && !stat.is_kernel_thread() && !sessions.contains(&stat.session)
-        };
+        let counts = |stat: &Stat| stat.is_living() && !stat.is_kernel_thread() && !sessions.contains(&stat.session);
         pid != us && stats.get(&pid).is_some_and(counts)
     });
     // Whom we cannot look at counts as living, as long as it is a child of ours: orphans come to us.
     suspects
         .extend(unseen.into_iter().filter(|&pid| session_of(pid).is_ok_and(|session| !sessions.contains(&session))));
     Some(suspects)
+}
+
+fn all_stats(proc: &mut Proc) -> Option<BTreeMap<Pid, Stat>> {
+    let mut stats = BTreeMap::new();
+    for pid in proc.pids()? {
+        stats.extend(proc.stat(pid).map(|stat| (pid, stat)));
+    }
+    Some(stats)
+}
+
+/// All that come from `root`, without those that are `foreign` and what comes from these.
+fn descendants(stats: &BTreeMap<Pid, Stat>, root: Pid, foreign: &dyn Fn(Pid) -> bool) -> Vec<Pid> {
+    let mut families: BTreeMap<Pid, Vec<Pid>> = BTreeMap::new();
+    for (&pid, stat) in stats {
+        families.entry(stat.parent).or_default().push(pid);
+    }
+    let (mut found, mut parents) = (Vec::new(), vec![root]);
+    while let Some(parent) = parents.pop() {
+        // Removed, so that a tree that changed while we looked cannot make us go in circles.
+        let children = families.remove(&parent).unwrap_or_default();
+        children.into_iter().filter(|&child| !foreign(child)).for_each(|child| {
+            found.push(child);
+            parents.push(child);
+        });
+    }
+    found
 }
 
 fn descends_from_us(proc: &mut Proc, pid: Pid) -> bool {

@@ -11,6 +11,7 @@ pub mod reap;
 pub mod secret;
 pub mod signals;
 pub mod spawn;
+pub mod terminal;
 pub mod threads;
 
 mod child;

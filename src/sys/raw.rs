@@ -107,6 +107,17 @@ pub fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// `signalfd(2)`, CLOEXEC and non-blocking; bit n-1 for signal n.
+#[cfg_attr(feature = "faults", track_caller)]
+pub fn signalfd(bits: u64) -> io::Result<OwnedFd> {
+    let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+    // SAFETY: the set is live and of the size that is told.
+    let fd = call(|| unsafe { libc::syscall(libc::SYS_signalfd4, -1, &raw const bits, SIGSET_BYTES, flags) })?;
+    let fd = RawFd::try_from(fd).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
+    // SAFETY: the kernel just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// `pidfd_send_signal(2)`; `flags` 0 or [`TO_PROCESS_GROUP`].
 #[cfg_attr(feature = "faults", track_caller)]
 pub fn pidfd_send_signal(pidfd: BorrowedFd, signal: i32, flags: u32) -> io::Result<()> {

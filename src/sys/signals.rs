@@ -1,13 +1,20 @@
 use super::init::Inherited;
-use super::raw;
+use super::{fds, raw};
 use crate::model::{Signal, SignalSet};
 use signal_hook_mio::v1_0::Signals as SelfPipe;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The self-pipe of signal-hook-mio: every signal that can be caught, but TSTP, TTIN, TTOU and those that mean a fault of our own.
 pub struct Signals {
     pipe: SelfPipe,
+    rest: Option<Rest>,
 }
+
+/// The others, by signalfd(2): those that mean a fault of our own, or something of our terminal or our pipes, when the kernel
+/// sends them, and that are somebody's word like all others when somebody sends them. They stay blocked: a true fault
+/// ends us in spite of that.
+struct Rest(OwnedFd);
 
 impl Signals {
     /// Catches the signals, those that were inherited as ignored too, and then unblocks everything: as PID 1
@@ -22,12 +29,21 @@ impl Signals {
             }
         }
         raw::set_mask(SignalSet::EMPTY.bits());
-        Ok(Signals { pipe })
+        Ok(Signals { pipe, rest: None })
+    }
+
+    /// Hears of those signals too that [`new`](Signals::new) leaves alone. Answers the descriptor to be watched for it.
+    /// Errors are those of signalfd(2).
+    pub fn hear_the_rest(&mut self) -> io::Result<BorrowedFd<'_>> {
+        let rest = Rest(raw::signalfd(rest().collect::<SignalSet>().bits())?);
+        raw::set_mask(rest.set().bits());
+        Ok(self.rest.insert(rest).0.as_fd())
     }
 
     /// Signals that came since the last call, each at most once, in ascending order. CHLD is among them.
     pub fn pending(&mut self) -> Vec<Signal> {
         let mut signals: Vec<Signal> = self.pipe.pending().filter_map(Signal::new).collect();
+        signals.extend(self.rest.iter().flat_map(Rest::pending));
         signals.sort_unstable();
         signals
     }
@@ -36,6 +52,48 @@ impl Signals {
     pub fn source(&mut self) -> &mut dyn mio::event::Source {
         &mut self.pipe
     }
+}
+
+impl Rest {
+    fn set(&self) -> SignalSet {
+        rest().collect()
+    }
+
+    /// Those that somebody else sent: what comes from our own writes (PIPE, XFSZ) is nobody's word.
+    fn pending(&self) -> Vec<Signal> {
+        /// The kernel's `struct signalfd_siginfo`, and in it the number of the signal and of its sender.
+        const RECORD: usize = 128;
+        const NUMBER: usize = 0;
+        const SENDER: usize = 12;
+        let mut records = [0u8; RECORD * 16];
+        let mut signals = SignalSet::EMPTY;
+        while let Ok(length @ 1..) = fds::read(self.0.as_fd(), &mut records) {
+            let field = |record: &[u8], at: usize| record.get(at..at + 4)?.try_into().ok().map(i32::from_ne_bytes);
+            for record in records.chunks_exact(RECORD).take(length / RECORD) {
+                let signal = field(record, NUMBER).and_then(Signal::new);
+                let foreign = field(record, SENDER) != Some(raw::own_pid());
+                signal.filter(|_| foreign).into_iter().for_each(|signal| signals.insert(signal));
+            }
+        }
+        signals.iter().collect()
+    }
+}
+
+/// What only an init wants to hear of, beside what the self-pipe catches.
+fn rest() -> impl Iterator<Item = Signal> {
+    let numbers = [
+        libc::SIGILL,
+        libc::SIGTRAP,
+        libc::SIGABRT,
+        libc::SIGBUS,
+        libc::SIGFPE,
+        libc::SIGSEGV,
+        libc::SIGSYS,
+        libc::SIGPIPE,
+        libc::SIGXFSZ,
+        libc::SIGTSTP,
+    ];
+    numbers.into_iter().filter_map(Signal::new)
 }
 
 /// What the self-pipe catches, in ascending order.

@@ -2,6 +2,7 @@ use super::child::{Child, REPORT_BYTES};
 use super::raw::errno_of;
 use super::secret::{FileVariable, Slot};
 use super::{Pid, child, fds, identity, raw};
+use crate::model::plan::Place;
 use crate::model::{Identity, SignalSet, SpawnError, Stage};
 use std::ffi::{CStr, CString, c_char};
 use std::io;
@@ -28,7 +29,17 @@ pub struct Launch<'a> {
     pub identity: &'a Identity,
     /// What becomes descriptor 0, 1, 2, … of the child; `None` is closed. At most 10. All else is closed.
     pub descriptors: &'a [Option<BorrowedFd<'a>>],
+    pub place: Place,
+    /// At `Place::Terminal`: the child's group becomes the foreground of the terminal on 0.
+    pub foreground: bool,
+    /// For a program that we only stand in front of.
+    pub passage: Option<Passage>,
 }
+
+/// What a program finds that shall find all as if we were not there: descriptors that are not given in its place stay as they
+/// are, and a script without `#!` is run by /bin/sh, as execvp(3) has it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Passage;
 
 /// A forked child of which it is not known yet whether its exec succeeds.
 #[derive(Debug)]
@@ -130,6 +141,10 @@ impl<'a> Prepared<'a> {
         env.extend(secrets.iter().map(Slot::pointer).chain(end));
         let child = Child {
             argv: pointers(launch.argv),
+            place: launch.place,
+            foreground: launch.foreground,
+            scripts: launch.passage.map(|_| launch.candidates.iter().map(|path| script(path, launch.argv)).collect()),
+            passes: launch.passage.is_some(),
             env,
             secrets,
             candidates: launch.candidates,
@@ -160,6 +175,12 @@ fn out_of_the_way(descriptor: BorrowedFd, copies: &mut Vec<OwnedFd>) -> io::Resu
 /// The null-terminated array that execve(2) wants. Borrowed strings outlive it by the lifetime of `Prepared`.
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+}
+
+/// What /bin/sh is given to run a script without `#!`.
+fn script(path: &CStr, argv: &[CString]) -> Vec<*const c_char> {
+    let arguments = argv.iter().skip(1).map(|string| string.as_ptr());
+    [c"/bin/sh".as_ptr(), path.as_ptr()].into_iter().chain(arguments).chain([ptr::null()]).collect()
 }
 
 /// Where there is no `close_range`, the number after the highest that the child has to close one by one; `None` where there is.

@@ -76,6 +76,7 @@ fn f119_what_is_no_regular_file_is_refused_and_never_waited_for() {
 fn f119_a_file_that_vanishes_and_comes_back_is_read_whole_or_refused() {
     let sandbox = Sandbox::new("");
     let good = spoilt(b"");
+    fs::write(sandbox.path("exeunt.toml"), &good).unwrap();
     std::thread::scope(|scope| {
         let over = Over::default();
         let ended = over.flag();

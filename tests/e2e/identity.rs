@@ -148,7 +148,7 @@ fn each_instance_is_told_its_own_name() {
 
 /// F62, F63: after a change of user, which resets it.
 #[test]
-fn f62_the_kernel_ends_a_worker_when_exeunt_is_killed() {
+fn f62_f63_the_kernel_ends_a_worker_when_exeunt_is_killed() {
     let user = if as_root() { "user = \"12345\"\n" } else { "" };
     let deaf = "trap '' TERM INT HUP; echo up >&2; while :; do read -r _ <gate; done";
     let worker = |name: &str, keys: &str| format!("[worker.{name}]\ncommand = [\"sh\", \"w.sh\"]\n{keys}\n");

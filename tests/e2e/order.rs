@@ -117,8 +117,10 @@ fn who_requires_another_falls_with_it_and_comes_back_with_it() {
     let sandbox = Sandbox::new(&config);
     let run = sandbox.launch().start();
     run.wait_for_line("web up");
-    let first = sandbox.lines("pid").concat();
-    crate::support::send(first.trim().parse().unwrap(), Signal::SIGKILL);
+    let first = until("the first has told its pid", || {
+        sandbox.exists("pid").then(|| sandbox.read("pid").trim().parse().ok())?
+    });
+    crate::support::send(first, Signal::SIGKILL);
     until("both came back", || {
         let webs = sandbox.lines("order").iter().filter(|line| *line == "web").count();
         (webs == 2).then_some(())

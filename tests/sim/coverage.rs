@@ -52,7 +52,7 @@ const OF_ONE: [&str; 16] = [
     "members gone",
 ];
 /// Events that every instance hears.
-const OF_ALL: [&str; 4] = ["stop", "interrupt", "results closed", "tick"];
+const OF_ALL: [&str; 5] = ["stop", "interrupt", "forward", "results closed", "tick"];
 const OTHERS: [&str; 12] = [
     "began",
     "harmless signal",
@@ -190,6 +190,7 @@ fn name(event: &Event) -> &'static str {
         Event::Began => "began",
         Event::Signalled { meaning: Meaning::Stop, .. } => "stop",
         Event::Signalled { meaning: Meaning::Interrupt, .. } => "interrupt",
+        Event::Signalled { meaning: Meaning::Forward, .. } => "forward",
         Event::Signalled { meaning: Meaning::Nothing, .. } => "harmless signal",
         Event::Spawned { .. } => "spawned",
         Event::SpawnFailed { .. } => "spawn failed",

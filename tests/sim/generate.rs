@@ -56,6 +56,7 @@ pub fn plan(dice: &mut Dice, mood: Mood) -> Plan {
         stop_budget: dice.percent(50).then(|| dice.millis(0, 9000)),
         end: if ends { End::Work } else { End::Idle },
         exit_code_from: None,
+        init: None,
         queues,
         sources,
         workers,
@@ -138,6 +139,8 @@ fn worker(dice: &mut Dice, mood: Mood, i: u64, queue: Option<QueueId>, after: Ve
         restart_reset_after: dice.millis(0, 10_000),
         start_limit: (!calm && dice.percent(60)).then_some(limit),
         on_give_up: if dice.percent(30) { OnGiveUp::Shutdown } else { OnGiveUp::Ignore },
+        // Every other one; no dice, so that a seed keeps its meaning.
+        forward_signals: i.is_multiple_of(2).then_some(FORWARDED).into_iter().collect(),
         after,
         level,
         ..WorkerPlan::plain("", Program::plain(vec![]))
@@ -175,6 +178,9 @@ fn program(dice: &mut Dice, event: u64) -> Program {
         ..Program::plain(vec!["prog".into()])
     }
 }
+
+/// In no ladder: whoever gets it, gets it since it was passed on.
+pub const FORWARDED: Signal = Signal::USR2;
 
 /// A second, for bounds.
 pub const SECOND: Duration = Duration::from_secs(1);

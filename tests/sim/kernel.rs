@@ -1,7 +1,7 @@
 //! The fake kernel: births, signals, deaths, sessions.
 
 use crate::fake::{Fake, Happening, Items, Leader, Process, Session, Told};
-use crate::generate::Mood;
+use crate::generate::{FORWARDED, Mood};
 use crate::manner::{self, BirthFate, Reaction, Temper};
 use exeunt::machine::Event;
 use exeunt::model::plan::Role;
@@ -90,6 +90,10 @@ impl Fake {
         // The members are looked up by their session: nobody bears the number of an empty one.
         if owner != Some(proc) && !(target == Target::Members && owner.is_none()) {
             return self.strays.push(format!("{signal} for {proc} goes to number {number}, which is {owner:?}'s"));
+        }
+        // A word among friends: it ends nobody.
+        if signal == FORWARDED {
+            return;
         }
         match target {
             Target::Unborn => self.kill_unborn(proc, signal),

@@ -32,7 +32,7 @@ pub const NEVER: &[(&str, &str, &str)] = &[
     ("starting|aborting|up|leaving", "members left|members gone", ORDER),
     ("up|leaving|remains|remains, told|remains, killed", "spawned|spawn failed", ONCE),
     ("remains|remains, told|remains, killed", "exited|exited, item in hand", ONCE),
-    ("stale", "stop|interrupt|results closed|tick", NO_STATE),
+    ("stale", "stop|interrupt|forward|results closed|tick", NO_STATE),
     ("running", "source torn|source abandoned", UNTOLD),
     ("running|stopping", "strangers|no strangers", SWEPT),
     ("stopping|sweeping|over", "began", FIRST),

@@ -2,6 +2,7 @@
 //! out, as a wrong decision would, and the law named beside it must notice.
 
 use crate::fake::Fake;
+use crate::generate::FORWARDED;
 use exeunt::machine::{Action, Actions, Event, Note};
 use exeunt::model::plan::{Consumer, Plan, QueuePlan, Restart, WorkerPlan};
 use exeunt::model::{InstanceId, ProcId, Reply, Signal, Target, Time};
@@ -13,6 +14,8 @@ pub enum Sabotage {
     SkipsTheEvent,
     TellsTwice,
     ForgetsCont,
+    ForgetsToPassOn,
+    PassesOnTwice,
     SignalsTheWrong,
     StartsInAStop,
     StartsTwice,
@@ -78,6 +81,8 @@ pub const ALL: &[(Sabotage, &str)] = &[
     (SkipsTheEvent, "L2"),
     (TellsTwice, "L2"),
     (ForgetsCont, "L2"),
+    (ForgetsToPassOn, "L2"),
+    (PassesOnTwice, "L2"),
     (SignalsTheWrong, "L2"),
     (StartsInAStop, "L3"),
     (StartsTwice, "L3"),
@@ -143,6 +148,8 @@ impl Sabotage {
             SkipsTheEvent => actions.retain(|action| !matches!(action, Action::Tell { .. })),
             TellsTwice => twice(actions, |action| matches!(action, Action::Tell { .. })),
             ForgetsCont => actions.retain(|action| !matches!(action, Action::Kill { signal: Signal::CONT, .. })),
+            ForgetsToPassOn => actions.retain(|action| !matches!(action, Action::Kill { signal: FORWARDED, .. })),
+            PassesOnTwice => twice(actions, |action| matches!(action, Action::Kill { signal: FORWARDED, .. })),
             StartsInAStop => on_stop(actions, |actions| {
                 actions.push(Action::Spawn { proc: ProcId(1_000_000), instance: InstanceId(0) });
             }),

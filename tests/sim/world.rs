@@ -3,7 +3,7 @@
 use crate::coverage::Coverage;
 use crate::dice::Dice;
 use crate::fake::{Fake, Happening};
-use crate::generate::{self, HEALED, Mood, RECOVERED};
+use crate::generate::{self, FORWARDED, HEALED, Mood, RECOVERED};
 use crate::laws::{Broken, Laws};
 use crate::saboteur::Sabotage;
 use crate::trace::Trace;
@@ -106,6 +106,11 @@ impl World {
             }
             Mood::Stopped | Mood::Mixed | Mood::Wild => {}
         }
+        // Some meet starts, some work, some the stop.
+        for millis in [0, 3, 40, 350, 2000, 9000] {
+            let passed_on = Happening::Signalled(FORWARDED, Meaning::Forward);
+            fake.after(Duration::from_millis(millis), passed_on);
+        }
         let stop = [(Signal::TERM, Meaning::Stop), (Signal::INT, Meaning::Interrupt), (Signal::QUIT, Meaning::Stop)];
         let longest = fake.dice.pick(&[200, 5000, 60_000]);
         let mut at = fake.dice.millis(0, longest);
@@ -118,7 +123,8 @@ impl World {
             fake.after(at, Happening::Signalled(signal, meaning));
         }
         // A drain without a budget and with a worker that never answers has no other end.
-        for patience in [400, 410, 420] {
+        // Far enough apart that no odd clock makes one of them.
+        for patience in [400, 500, 600] {
             fake.after(at + Duration::from_secs(patience), Happening::Signalled(Signal::INT, Meaning::Interrupt));
         }
         fake.after(at + Duration::from_millis(70), Happening::Signalled(Signal::USR1, Meaning::Nothing));
@@ -171,6 +177,7 @@ impl World {
             signalled(Signal::TERM, Meaning::Stop),
             signalled(Signal::INT, Meaning::Interrupt),
             signalled(Signal::USR1, Meaning::Nothing),
+            signalled(FORWARDED, Meaning::Forward),
             Event::OrphanReaped,
             Event::Strangers { count: 1 },
         ];

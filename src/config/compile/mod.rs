@@ -40,6 +40,7 @@ pub fn link(file: &File, text: &str, context: &Context<'_>, problems: &mut Probl
     let mut workers = linker.workers();
     linker.levels(&mut workers);
     linker.check_instances(&sources, &workers);
+    linker.check_terminal();
     let (name, exit_code_from) = (linker.run_name(), linker.exit_code_from(&workers));
     let supervisor = file.supervisor.value();
     Some(Plan {
@@ -47,6 +48,7 @@ pub fn link(file: &File, text: &str, context: &Context<'_>, problems: &mut Probl
         stop_budget: supervisor.and_then(|section| section.stop_budget.value()).map(|span| span.0),
         end: supervisor.and_then(|section| section.end.value()).map_or(End::Idle, |word| word.0),
         exit_code_from,
+        init: None,
         instances: Plan::roles(&sources, &workers),
         queues,
         sources,

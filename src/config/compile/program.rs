@@ -9,7 +9,7 @@ use crate::config::value::{
     Command, Environment, ExitCodes, Flag, Ladder, OneOrMore, PathText, SignalList, SignalName, Text, Timespan, Word,
 };
 use crate::model::SignalSet;
-use crate::model::plan::{KillMode, Log, Program, Rung, Secret, Step};
+use crate::model::plan::{KillMode, Log, Place, Program, Rung, Secret, Step};
 use crate::model::signal::Signal;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -158,6 +158,7 @@ impl Linker<'_> {
             identity: self.identity(&own.who, &defaults.who),
             ignore_signals: signal_set(pick(own.ignore_signals, defaults.ignore_signals)),
             block_signals: signal_set(pick(own.block_signals, defaults.block_signals)),
+            place: Place::Session,
             log: pick(own.log, defaults.log).map_or(Log::Inherit, |word| word.value.0),
             ladder,
             kill_mode: pick(own.kill_mode, defaults.kill_mode).map_or(KillMode::Mixed, |word| word.value.0),

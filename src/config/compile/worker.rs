@@ -6,9 +6,9 @@ use super::{Linker, backoff, named};
 use crate::config::problem::{Problem, quote};
 use crate::config::raw::Worker;
 use crate::config::read::{At, Field};
-use crate::config::value::{Names, OrOff, ReadyTable, RestartDelayTable, StartLimitTable, Timespan};
-use crate::model::plan::{Backoff, Consumer, Kind, OnGiveUp, Ready, Restart, Results, StartLimit, WorkerPlan};
-use crate::model::{Framing, QueueId, WorkerId};
+use crate::config::value::{Names, OrOff, ReadyTable, RestartDelayTable, SignalList, StartLimitTable, Timespan};
+use crate::model::plan::{Backoff, Consumer, Kind, OnGiveUp, Place, Ready, Restart, Results, StartLimit, WorkerPlan};
+use crate::model::{Framing, QueueId, SignalSet, WorkerId};
 use std::time::Duration;
 
 const RESTART_DELAY: Backoff =
@@ -37,6 +37,7 @@ impl Linker<'_> {
             ("command", defaults.command.span()),
             ("queue", defaults.queue.span()),
             ("after", defaults.after.span()),
+            ("terminal", defaults.terminal.span()),
             ("requires", defaults.requires.span()),
         ];
         for (key, span) in own {
@@ -63,6 +64,10 @@ impl Linker<'_> {
         };
         let (restart_delay, restart_reset_after) =
             self.restart_delay(pick(&keys.restart_delay, &defaults.restart_delay));
+        let mut program = self.program(&keys.into(), &defaults.into(), ladder, Some(&name.value));
+        if keys.terminal.value().is_some_and(|flag| flag.0) {
+            program.place = Place::Terminal;
+        }
         let requires = self.names(&keys.requires, "requires");
         let mut after = self.names(&keys.after, "after");
         after.extend(requires.iter().copied().filter(|id| !after.contains(id)).collect::<Vec<_>>());
@@ -71,7 +76,7 @@ impl Linker<'_> {
         self.check_oneshot(kind, keys, ready.is_some());
         WorkerPlan {
             name: name.value.clone(),
-            program: self.program(&keys.into(), &defaults.into(), ladder, Some(&name.value)),
+            program,
             replicas: small(pick(&keys.replicas, &defaults.replicas).map_or(1, |count| count.value.0)),
             consumer: queue.map(|queue| self.consumer(name, queue, keys, defaults)),
             restart: pick(&keys.restart, &defaults.restart).map_or(restart, |word| word.value.0),
@@ -79,6 +84,7 @@ impl Linker<'_> {
             restart_reset_after,
             start_limit: start_limit(pick(&keys.start_limit, &defaults.start_limit)),
             on_give_up: pick(&keys.on_give_up, &defaults.on_give_up).map_or(OnGiveUp::Shutdown, |word| word.value.0),
+            forward_signals: self.forward_signals(pick(&keys.forward_signals, &defaults.forward_signals)),
             after,
             level: 0,
             requires,
@@ -136,6 +142,45 @@ impl Linker<'_> {
         let factor = keys.factor.value().map(|factor| factor.0);
         let delays = backoff(delay, factor, max, keys.jitter.value().map(|jitter| jitter.0), RESTART_DELAY);
         (delays, keys.reset_after.value().map_or(RESET_AFTER, |span| span.0))
+    }
+
+    /// A signal that is passed on does nothing else to us, so that what stops us, and what we live by, cannot be passed on.
+    fn forward_signals(&mut self, list: Option<&At<SignalList>>) -> SignalSet {
+        let Some(list) = list else { return SignalSet::EMPTY };
+        for name in &list.value.0 {
+            let (signal, refuse) = (name.value.0, |why: &str| format!("{} cannot be passed on: {why}", name.value.0));
+            if signal.stops_a_run() {
+                let problem = Problem::error(name.span, refuse("it stops the run"));
+                let help = format!("with stop = [\"{signal} 8s\"] it is what the program gets then");
+                self.problems.push(problem.help(help));
+            } else if !signal.is_heard() {
+                self.error(name.span, refuse("exeunt does not hear it, or needs it itself"));
+            }
+        }
+        list.value.0.iter().map(|name| name.value.0).collect()
+    }
+
+    /// One terminal has one owner, and what it types cannot be a source as well.
+    pub(super) fn check_terminal(&mut self) {
+        let file = self.file;
+        let given = |field: &Field<crate::config::value::Flag>| field.given().filter(|at| at.value.0).map(|at| at.span);
+        let workers = named(&file.worker).iter().filter_map(|section| section.section.as_ref());
+        let owners = workers.filter_map(|keys| Some((given(&keys.terminal)?, keys))).collect::<Vec<_>>();
+        let Some(&(first, keys)) = owners.first() else { return };
+        for &(span, _) in &owners[1..] {
+            let problem = Problem::error(span, "a second worker owns the terminal: one can");
+            self.problems.push(problem.related(first, "the first one"));
+        }
+        let replicas = pick(&keys.replicas, &file.defaults.value().cloned().unwrap_or_default().replicas)
+            .map_or(1, |count| count.value.0);
+        if replicas > 1 {
+            self.error(first, format!("{replicas} replicas cannot own one terminal"));
+        }
+        let sources = named(&file.source).iter().filter_map(|section| section.section.as_ref());
+        for span in sources.filter_map(|source| given(&source.stdin)) {
+            let problem = Problem::error(span, "standard input belongs to the worker that owns the terminal");
+            self.problems.push(problem.related(first, "it is given away here"));
+        }
     }
 
     /// Exactly one way; not on the descriptors that a queue worker has for its items.

@@ -10,7 +10,7 @@ pub(super) mod word;
 pub use identity::{AccountText, DeathSignal, Limits, OneOrMore, Umask, UserText, Whole, show_bound};
 pub use list::{Command, Environment, List};
 pub use number::{Count, Ratio, Size, Timespan, show, show_size};
-pub use stop::{Ladder, SignalName};
+pub use stop::{Ladder, SignalName, ladder};
 pub use text::{Flag, PathText, ResultsText, Text};
 pub use word::{Mode, Word, WorkerFraming};
 

@@ -73,6 +73,27 @@ impl Read for Ladder {
     }
 }
 
+/// A ladder on a command line, its rungs parted by commas: `event 5s, TERM 3s`.
+///
+/// # Errors
+///
+/// What is wrong, and what to write instead, in one line.
+pub fn ladder(text: &str) -> Result<Vec<Rung>, String> {
+    let span = Span { start: 0, end: 0 };
+    let in_words = |problem: Problem| match problem.help {
+        Some(help) => format!("{}: {help}", problem.message),
+        None => problem.message,
+    };
+    let rungs = text.split(',').map(|text| rung(text, span).map_err(in_words)).collect::<Result<Vec<_>, _>>()?;
+    if rungs.len() > MOST_RUNGS {
+        return Err(format!("{} rungs, at most {MOST_RUNGS} are allowed", rungs.len()));
+    }
+    if rungs.iter().skip(1).any(|rung| rung.step == Step::Event) {
+        return Err("the exit event is sent once and comes before every signal".to_owned());
+    }
+    Ok(rungs)
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RungText(pub Rung);
 
@@ -129,6 +150,16 @@ mod tests {
             ["", "TERM", "event", "TERM ", "5s", "5s TERM", "TERM 5", "TERM -5s", "events 5s", "33 5s", "KILL 5s"]
         {
             assert!(rung(text, SPAN).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_ladder_of_a_command_line_has_commas() {
+        let words = |text: &str| ladder(text).map(|rungs| rungs.iter().map(|rung| rung.step).collect::<Vec<_>>());
+        assert_eq!(words("event 5s, TERM 3s"), Ok(vec![Step::Event, Step::Signal(Signal::TERM)]));
+        assert_eq!(words("QUIT 1m"), Ok(vec![Step::Signal(Signal::QUIT)]));
+        for bad in ["", "TERM", "TERM 3s,", "TERM 3s, event 1s", "KILL 1s"] {
+            assert!(ladder(bad).is_err(), "{bad}");
         }
     }
 

@@ -12,6 +12,8 @@ struct Heard {
     bytes: Vec<u8>,
     line_feeds: usize,
     ended: bool,
+    /// Bytes that `wait_for_new` has been through.
+    passed: usize,
 }
 
 /// Why a word was not heard.
@@ -63,6 +65,23 @@ impl Lines {
             let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
             whole.filter(|line| line.starts_with(word)).nth(count - 1).map(|line| line.trim_end().to_owned())
         })
+    }
+
+    /// Until a whole line holds `needle` that comes after the one that was waited for like this before.
+    pub fn wait_for_new(&self, needle: &str, deadline: Instant) -> Result<String, Silence> {
+        let (line, end) = self.wait_until(deadline, |heard| {
+            let text = String::from_utf8_lossy(&heard.bytes[heard.passed..]);
+            let mut end = heard.passed;
+            for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+                end += line.len();
+                if line.contains(needle) {
+                    return Some((line.trim_end().to_owned(), end));
+                }
+            }
+            None
+        })?;
+        self.0.0.lock().unwrap().passed = end;
+        Ok(line)
     }
 
     /// Until `count` whole lines hold `words`.

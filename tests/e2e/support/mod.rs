@@ -10,8 +10,8 @@ mod sandbox;
 
 pub use lines::Lines;
 pub use outcome::Outcome;
-pub use processes::{children, context_switches, marked, send, state};
-pub use run::Run;
+pub use processes::{children, context_switches, marked, send, send_number, state};
+pub use run::{Launch, Run};
 pub use sandbox::Sandbox;
 
 use std::process::{Command, Stdio};

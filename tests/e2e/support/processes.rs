@@ -42,6 +42,12 @@ pub fn context_switches(pid: i32) -> u64 {
     tasks.flatten().filter_map(|task| of(fs::read_to_string(task.path().join("status")).ok()?)).sum()
 }
 
+/// The same by number, for those that have no name.
+pub fn send_number(pid: i32, number: i32) {
+    // SAFETY: kill takes two integers.
+    unsafe { nix::libc::kill(pid, number) };
+}
+
 /// Sends a signal; a process that is gone already is no error.
 pub fn send(pid: i32, signal: Signal) {
     let _ = kill(Pid::from_raw(pid), signal);

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 pub struct Terminal {
     /// What the keyboard is to a person. Dropping it hangs up.
@@ -26,6 +26,10 @@ impl Terminal {
         }
         // SAFETY: both descriptors were opened above and have no other owner.
         unsafe { Terminal { keyboard: File::from_raw_fd(master), child_side: OwnedFd::from_raw_fd(child_side) } }
+    }
+
+    pub fn as_stdin(&self) -> Stdio {
+        self.child_side.try_clone().expect("a descriptor can be copied").into()
     }
 
     /// Makes the command's process the leader of a session that this terminal controls.

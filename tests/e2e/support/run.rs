@@ -22,10 +22,13 @@ pub struct Launch<'a> {
     input: Input,
     terminal: bool,
     unread: bool,
+    /// Another name of the program, or another program.
+    program: Option<OsString>,
 }
 
 enum Input {
     Null,
+    Terminal,
     Text(String),
     Pipe,
     File(String),
@@ -35,12 +38,41 @@ impl<'a> Launch<'a> {
     pub fn new(sandbox: &'a Sandbox) -> Launch<'a> {
         let (under, environment) = (Vec::new(), Vec::new());
         let arguments = vec!["run".into()];
-        Launch { sandbox, under, arguments, environment, input: Input::Null, terminal: false, unread: false }
+        Launch {
+            sandbox,
+            under,
+            arguments,
+            environment,
+            input: Input::Null,
+            terminal: false,
+            unread: false,
+            program: None,
+        }
     }
 
     /// Instead of `run`.
     pub fn arguments(mut self, arguments: &[&str]) -> Self {
         self.arguments = arguments.iter().map(OsString::from).collect();
+        self
+    }
+
+    /// `exeunt init`, and what follows.
+    pub fn init(self, arguments: &[&str]) -> Self {
+        let words: Vec<&str> = ["init"].iter().chain(arguments).copied().collect();
+        self.arguments(&words)
+    }
+
+    /// Called by another name, that of a symbolic link.
+    pub fn called(mut self, name: &str) -> Self {
+        let link = self.sandbox.path(name);
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_exeunt"), &link).expect("a link can be made");
+        self.program = Some(link.into());
+        self
+    }
+
+    /// Something else in the place of exeunt.
+    pub fn program(mut self, name: &str) -> Self {
+        self.program = Some(name.into());
         self
     }
 
@@ -85,6 +117,12 @@ impl<'a> Launch<'a> {
         self
     }
 
+    /// The same, with the terminal as standard input.
+    pub fn reading_terminal(mut self) -> Self {
+        self.input = Input::Terminal;
+        self.on_terminal()
+    }
+
     /// A pipe on stdout that nobody reads: `Run::stdout_pipe`.
     pub fn stdout_unread(mut self) -> Self {
         self.unread = true;
@@ -93,18 +131,19 @@ impl<'a> Launch<'a> {
 
     pub fn start(self) -> Run<'a> {
         let mut words = self.under;
-        words.push(env!("CARGO_BIN_EXE_exeunt").into());
+        words.push(self.program.unwrap_or_else(|| env!("CARGO_BIN_EXE_exeunt").into()));
         words.extend(self.arguments);
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).current_dir(self.sandbox.directory());
         command.env("EXEUNT_TEST_ID", self.sandbox.id()).envs(self.environment);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let terminal = self.terminal.then(Terminal::open);
         command.stdin(match &self.input {
             Input::Null => Stdio::null(),
+            Input::Terminal => terminal.as_ref().map_or_else(Stdio::null, Terminal::as_stdin),
             Input::Text(_) | Input::Pipe => Stdio::piped(),
             Input::File(name) => File::open(self.sandbox.path(name)).expect("the file of stdin is there").into(),
         });
-        let terminal = self.terminal.then(Terminal::open);
         terminal.iter().for_each(|terminal| terminal.control(&mut command));
         let mut child = command.spawn().expect("the program starts");
         let mut stdin = child.stdin.take();
@@ -163,6 +202,13 @@ impl Run<'_> {
     pub fn wait_for_lines(&self, word: &str, count: usize) -> String {
         let found = self.stderr.wait_for(word, count, Instant::now() + PATIENCE);
         found.unwrap_or_else(|silence| self.vain(&format!("{count} x {word:?}"), &silence))
+    }
+
+    /// Until a line on stderr holds `needle`: what a shell says stands behind its prompts.
+    #[track_caller]
+    pub fn wait_for_line_with(&self, needle: &str) -> String {
+        let found = self.stderr.wait_for_new(needle, Instant::now() + PATIENCE);
+        found.unwrap_or_else(|silence| self.vain(&format!("{needle:?}"), &silence))
     }
 
     /// Until `count` lines on stderr hold `words`: for what exeunt itself says.

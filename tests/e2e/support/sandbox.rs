@@ -53,7 +53,11 @@ impl Sandbox {
     /// gets. `sh -c 'shift; exec ./exeunt "$@"' sh` as the last launcher starts that one.
     pub fn open_to_all(&self) {
         fs::set_permissions(self.directory(), Permissions::from_mode(0o777)).expect("the directory is ours");
-        fs::copy(env!("CARGO_BIN_EXE_exeunt"), self.path("exeunt")).expect("there is room for a copy");
+        // By a process of its own: a descriptor of ours that writes it might be in a child of another test just now, and what
+        // is being written cannot be executed.
+        let copy = self.path("exeunt");
+        let copied = super::runs(&["cp", env!("CARGO_BIN_EXE_exeunt"), copy.to_str().expect("UTF-8")]);
+        assert!(copied, "there is room for a copy");
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

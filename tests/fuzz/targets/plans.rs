@@ -43,6 +43,7 @@ pub fn plan(choices: &mut Choices) -> Plan {
         stop_budget: choices.flag().then(|| millis(u64::from(choices.byte()) * 50)),
         end: if choices.flag() { End::Work } else { End::Idle },
         exit_code_from: choices.flag().then_some(WorkerId(0)),
+        init: None,
         instances: Plan::roles(&sources, &workers),
         queues,
         sources,
@@ -124,6 +125,7 @@ fn worker(at: usize, queues: usize, before: &[WorkerPlan], choices: &mut Choices
             .flag()
             .then(|| StartLimit { burst: 1 + u32::from(choices.byte() % 5), interval: Duration::from_secs(60) }),
         on_give_up: if choices.flag() { OnGiveUp::Ignore } else { OnGiveUp::Shutdown },
+        forward_signals: Default::default(),
         after,
         level,
         ..WorkerPlan::plain("", Program::plain(vec![]))

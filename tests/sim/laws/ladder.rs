@@ -1,6 +1,7 @@
 //! L2 and L10: how an incarnation is asked to leave, and who may be signalled.
 
 use super::{Laws, Phase, Record, Verdict, hold};
+use crate::generate::FORWARDED;
 use exeunt::machine::Action;
 use exeunt::model::plan::{KillMode, Program, Step};
 use exeunt::model::{InstanceId, ProcId, Signal, StopReason, Target, Time};
@@ -29,14 +30,18 @@ impl Laws {
         let cause = self.record(proc)?.cause;
         let wanted =
             if target == Target::Unborn { self.stop.is_some() } else { phase == Phase::Exited || cause.is_some() };
-        hold("L1", wanted, || format!("{proc} gets {signal}, and nobody wants it to leave"))?;
+        // What is passed on is no wish of ours; L2 looks at it.
+        hold("L1", wanted || signal == FORWARDED, || format!("{proc} gets {signal}, and nobody wants it to leave"))?;
         if target == Target::Unborn {
             let record = self.record(proc)?;
-            (record.killed, record.last) = (true, now);
+            (record.killed, record.aborted, record.last) = (true, true, now);
             return Ok(());
         }
         if signal == Signal::CONT {
             return Ok(());
+        }
+        if signal == FORWARDED {
+            return self.passes_on(proc, instance, target);
         }
         self.target_is_right(instance, phase, signal, target)?;
         if signal != Signal::KILL {

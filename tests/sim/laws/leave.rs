@@ -42,6 +42,9 @@ impl Laws {
             timed_out: None,
             since: None,
             death: None,
+            aborted: false,
+            kept: false,
+            owed: 0,
         };
         self.records.insert(proc, record);
         Ok(())

@@ -4,6 +4,7 @@
 mod cause;
 mod clocks;
 mod ends;
+mod forward;
 mod items;
 mod ladder;
 mod leave;
@@ -102,6 +103,12 @@ struct Record {
     /// When its exec was reported.
     since: Option<Time>,
     death: Option<Death>,
+    /// Killed before its exec was reported: it may be told as born and is not.
+    aborted: bool,
+    /// A signal to be passed on came before its exec was reported.
+    kept: bool,
+    /// Signals that are to be passed on to it now.
+    owed: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -168,6 +175,7 @@ impl Laws {
         self.hear_of_items(now, event);
         match event {
             Event::Began => self.began = now,
+            Event::Signalled { meaning: Meaning::Forward, signal } => self.owes(*signal),
             Event::Signalled { meaning: Meaning::Interrupt, .. } if self.stop.is_some() => self.interrupt = Some(now),
             Event::Spawned { proc } => {
                 self.enter(*proc, Phase::Alive);
@@ -217,6 +225,7 @@ impl Laws {
         self.clocks.handled(now, event, actions)?;
         self.nonsense_is_answered(actions)?;
         self.used_up_are_replaced(event)?;
+        self.all_is_passed_on()?;
         self.reference.handled(event)
     }
 
@@ -318,6 +327,8 @@ impl Laws {
             self.records.remove(&proc);
         } else if let Some(record) = self.records.get_mut(&proc) {
             record.phase = phase;
+            let kept = std::mem::take(&mut record.kept);
+            record.owed = u32::from(kept && phase == Phase::Alive && !record.aborted);
         }
     }
 

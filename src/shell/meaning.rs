@@ -1,0 +1,128 @@
+//! What a signal means to this run, and as which signal it counts.
+
+use super::{InitOptions, Suspend};
+use crate::machine::Meaning;
+use crate::model::plan::{Place, Plan};
+use crate::model::{Signal, SignalSet};
+use crate::sys::init::Inherited;
+use crate::sys::terminal;
+
+/// Decided once, when the run begins.
+#[derive(Clone, Debug)]
+pub struct Meanings {
+    /// A terminal is there to hang up, and nobody asked us to outlive it (nohup(1)).
+    hangs_up: bool,
+    /// Signals that some worker wants.
+    forwarded: SignalSet,
+    rewrites: Vec<(Signal, Option<Signal>)>,
+    /// An init without a ladder: nothing stops it but the end of its program.
+    passes_all: bool,
+    suspend: Suspend,
+}
+
+impl Meanings {
+    pub fn new(plan: &Plan, init: Option<&InitOptions>, inherited: &Inherited) -> Meanings {
+        let wanted = plan.workers.iter().map(|worker| worker.forward_signals);
+        let apart = |plan: &Plan| plan.workers.iter().all(|worker| worker.program.place != Place::Beside);
+        let suspend = init.map_or(Suspend::Never, |init| match init.suspend {
+            _ if !apart(plan) || terminal::is_ours() => Suspend::Never,
+            Suspend::Ourselves if !inherited.controlling_terminal || inherited.init => Suspend::Never,
+            suspend => suspend,
+        });
+        Meanings {
+            hangs_up: inherited.controlling_terminal && !inherited.ignored.contains(Signal::HUP),
+            forwarded: wanted.fold(SignalSet::EMPTY, SignalSet::union),
+            rewrites: init.map(|init| init.rewrites.clone()).unwrap_or_default(),
+            passes_all: init.is_some_and(|init| !init.stops),
+            suspend,
+        }
+    }
+
+    /// The signal it counts as, and what that means.
+    pub fn of(&self, received: Signal) -> (Signal, Meaning) {
+        let rewritten = self.rewrites.iter().find(|(from, _)| *from == received).map(|&(_, to)| to);
+        let signal = match rewritten {
+            Some(Some(signal)) => signal,
+            Some(None) => return (received, Meaning::Nothing),
+            None if received == Signal::TSTP && self.suspend != Suspend::Never => Signal::STOP,
+            None => received,
+        };
+        let stop = self.stop(signal);
+        let meaning = match stop {
+            Meaning::Stop | Meaning::Interrupt if self.passes_all => Meaning::Forward,
+            // HUP is the one that may be both: who wants it gets it.
+            Meaning::Stop if signal == Signal::HUP && self.is_wanted(signal) => Meaning::Forward,
+            Meaning::Nothing if self.is_wanted(signal) => Meaning::Forward,
+            Meaning::Stop | Meaning::Interrupt | Meaning::Nothing | Meaning::Forward => stop,
+        };
+        (signal, meaning)
+    }
+
+    /// Whether we stop with the program when this comes, and how.
+    pub fn suspends(&self, received: Signal) -> Suspend {
+        if received == Signal::TSTP { self.suspend } else { Suspend::Never }
+    }
+
+    fn is_wanted(&self, signal: Signal) -> bool {
+        self.forwarded.contains(signal)
+    }
+
+    fn stop(&self, signal: Signal) -> Meaning {
+        match signal {
+            Signal::INT => Meaning::Interrupt,
+            Signal::HUP if self.hangs_up => Meaning::Stop,
+            signal if signal.stops_a_run() => Meaning::Stop,
+            _ => Meaning::Nothing,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_a_run() -> Meanings {
+        Meanings {
+            hangs_up: false,
+            forwarded: SignalSet::EMPTY,
+            rewrites: Vec::new(),
+            passes_all: false,
+            suspend: Suspend::Never,
+        }
+    }
+
+    #[test]
+    fn f52_hup_is_a_stop_only_where_a_terminal_may_hang_up() {
+        let plain = of_a_run();
+        assert_eq!(plain.of(Signal::HUP).1, Meaning::Nothing);
+        assert_eq!(Meanings { hangs_up: true, ..plain.clone() }.of(Signal::HUP).1, Meaning::Stop);
+        assert_eq!(plain.of(Signal::INT).1, Meaning::Interrupt);
+        assert_eq!(plain.of(Signal::USR1).1, Meaning::Nothing);
+        for stop in [Signal::TERM, Signal::QUIT, Signal::RTMIN_3, Signal::PWR] {
+            assert_eq!(plain.of(stop).1, Meaning::Stop);
+        }
+    }
+
+    #[test]
+    fn what_a_worker_wants_is_passed_on_and_what_stops_still_stops() {
+        let forwarded = [Signal::USR1, Signal::HUP].into_iter().collect();
+        let meanings = Meanings { forwarded, hangs_up: true, ..of_a_run() };
+        assert_eq!(meanings.of(Signal::USR1).1, Meaning::Forward);
+        assert_eq!(meanings.of(Signal::HUP).1, Meaning::Forward);
+        assert_eq!(meanings.of(Signal::USR2).1, Meaning::Nothing);
+        assert_eq!(meanings.of(Signal::TERM).1, Meaning::Stop);
+    }
+
+    #[test]
+    fn an_init_passes_all_on_unless_it_has_a_ladder_and_as_what_it_is_told() {
+        let rewrites = vec![(Signal::TERM, Some(Signal::QUIT)), (Signal::HUP, None)];
+        let init = Meanings { forwarded: SignalSet::FULL, passes_all: true, rewrites, ..of_a_run() };
+        assert_eq!(init.of(Signal::INT), (Signal::INT, Meaning::Forward));
+        assert_eq!(init.of(Signal::TERM), (Signal::QUIT, Meaning::Forward));
+        assert_eq!(init.of(Signal::HUP), (Signal::HUP, Meaning::Nothing));
+        let ladder = Meanings { passes_all: false, ..init };
+        assert_eq!(ladder.of(Signal::INT), (Signal::INT, Meaning::Interrupt));
+        assert_eq!(ladder.of(Signal::TERM), (Signal::QUIT, Meaning::Stop));
+        assert_eq!(ladder.of(Signal::USR1), (Signal::USR1, Meaning::Forward));
+    }
+}
