@@ -39,7 +39,7 @@ pub const NEVER: &[(&str, &str, &str)] = &[
     ("sweeping", "source abandoned", READ),
     ("sweeping", "submitted|oversized|source whole|source torn|source failed", READ_AFTER_ALL),
     ("remains", "wrote", LOOKED),
-    ("remains, killed", "wrote|garbled", KILLED),
+    ("remains, killed", "wrote|ok|retry|fail|release|touch|prefetch|garbled", KILLED),
     ("due|aborting|sweeping|remains, killed", "results closed", SHORT),
     ("sweeping", "results written", SHORT),
     ("over", "results closed|results written|submitted|oversized", DEAF),
