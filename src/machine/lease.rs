@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 /// How many settled tokens are remembered beyond the window. A verdict for an older one is taken as late when its number
 /// may have been ours.
-const MEMORY: usize = 256;
+pub(super) const MEMORY: usize = 256;
 
 #[derive(Debug)]
 pub(super) struct Leases {
@@ -58,6 +58,11 @@ impl Leases {
 
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()
+    }
+
+    /// Settled tokens that are known one by one.
+    pub fn remembered(&self) -> usize {
+        self.past.len()
     }
 
     /// Frames granted to this incarnation in its whole life.

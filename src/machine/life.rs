@@ -14,7 +14,7 @@ use crate::model::{ExitStatus, InstanceId, ProcId, SignalSet, SpawnError, Time, 
 use std::time::Duration;
 
 /// Starts under way at once, at most: a thousand workers must not keep a stop waiting.
-const STARTS_AT_ONCE: usize = 64;
+pub(super) const STARTS_AT_ONCE: usize = 64;
 
 /// A source's start is tried again like this when the machine is short of something.
 const SOURCE_BACKOFF: Backoff =
@@ -116,11 +116,22 @@ impl Machine {
                 self.failed_again(id, worker, Fate::NeverStarted, out)
             }
             (Purpose::Await, Some(_)) if self.may_start(id) => self.due_or_waiting(id, out),
-            _ => self.rest_unstarted(id, out),
+            (
+                Purpose::Renew
+                | Purpose::TimedOut(_)
+                | Purpose::Garbled
+                | Purpose::Unwell
+                | Purpose::Await
+                | Purpose::Rest,
+                _,
+            ) => self.rest_unstarted(id, out),
         }
     }
 
     fn start_failed(&mut self, id: InstanceId, error: SpawnError, out: &mut Actions) {
+        if !self.may_start(id) {
+            return self.rest_as_it_was(id, out);
+        }
         let prospect = prospect(error);
         let is_init = self.plan.init.is_some();
         let instance = &mut self.instances[id.index()];

@@ -9,6 +9,8 @@
 //! (what workers say of them), `forward` (signals that are passed on), `feed` (where they come from), `restart` (delays and limits), `timers`, `report`.
 
 pub mod action;
+#[doc(hidden)]
+pub mod census;
 pub mod event;
 mod feed;
 mod forward;

@@ -45,6 +45,10 @@ impl Failures {
         self.0.len() >= limit.burst as usize
     }
 
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub fn clear(&mut self) {
         self.0.clear();
     }

@@ -62,6 +62,10 @@ impl Timers {
         self.moments.get(&key).copied()
     }
 
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
     pub fn first(&self) -> Option<Time> {
         self.order.first().map(|&(at, _)| at)
     }

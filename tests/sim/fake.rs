@@ -4,11 +4,15 @@
 use crate::dice::Dice;
 use crate::generate::Mood;
 use crate::manner::{Answer, Manner, Temper};
+use crate::pids::Pids;
 use crate::source::FakeSource;
 use crate::writer::FakeWriter;
 use exeunt::machine::{Event, Meaning};
 use exeunt::model::plan::Plan;
-use exeunt::model::{ExitStatus, InstanceId, ProcId, Signal, SourceId, SpawnError, Time, Token, WorkerId};
+use exeunt::model::process::Usage;
+use exeunt::model::{
+    ExitStatus, InstanceId, ProcId, Reply, Signal, SourceId, SpawnError, Stage, Time, Token, Verdict, WorkerId,
+};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
@@ -23,6 +27,13 @@ pub struct Fake {
     pub facts: Facts,
     pub sessions: BTreeMap<ProcId, Session>,
     pub strangers: Vec<Process>,
+    pub pids: Pids,
+    /// Signals that went to a number which was not the incarnation's any more.
+    pub strays: Vec<String>,
+    /// Incarnations that are over.
+    pub ghosts: Vec<ProcId>,
+    /// A broken copy: one child is reaped for each SIGCHLD, however many died.
+    pub reaps_one: bool,
     pub sources: Vec<FakeSource>,
     pub writers: Vec<FakeWriter>,
 }
@@ -38,6 +49,8 @@ pub enum Happening {
     Dies(ProcId, ExitStatus),
     Forks(ProcId, Temper, bool),
     MemberDies(ProcId, usize),
+    /// A member of a session whose leader is dead answers for it.
+    Afterword(ProcId),
     StrangerDies(usize),
     Produces(SourceId),
     Reads(SourceId),
@@ -55,7 +68,12 @@ pub struct Facts {
     pub words: Vec<Event>,
     /// Of sources.
     pub items: Vec<Event>,
-    pub dead: Vec<ProcId>,
+    /// SIGCHLD is pending: once, however many died.
+    pub child_died: bool,
+    /// Not all of the dead are known to be reaped.
+    pub reap_due: bool,
+    /// The dead that are not reaped.
+    pub zombies: VecDeque<ProcId>,
     /// Sessions to look into.
     pub looks: Vec<ProcId>,
     pub others: Vec<Event>,
@@ -65,6 +83,8 @@ pub struct Session {
     pub instance: InstanceId,
     pub manner: Manner,
     pub leader: Leader,
+    /// The leader's status was taken from the kernel.
+    pub reaped: bool,
     pub members: Vec<Process>,
     pub told: Told,
     pub stopped: bool,
@@ -123,16 +143,21 @@ pub struct Items {
 }
 
 impl Fake {
-    pub fn new(plan: Rc<Plan>, mood: Mood, dice: Dice) -> Fake {
+    pub fn new(plan: Rc<Plan>, mood: Mood, mut dice: Dice) -> Fake {
+        let few = u32::try_from(plan.instances.len()).unwrap() + 2;
         let mut fake = Fake {
             mood,
-            now: Time::from_millis(5),
+            now: beginning(&mut dice),
             dice,
             agenda: BTreeMap::new(),
             order: 0,
             facts: Facts::default(),
             sessions: BTreeMap::new(),
             strangers: Vec::new(),
+            pids: Pids::new(few),
+            strays: Vec::new(),
+            ghosts: Vec::new(),
+            reaps_one: false,
             sources: Vec::new(),
             writers: plan.workers.iter().map(|_| FakeWriter::default()).collect(),
             plan,
@@ -144,6 +169,89 @@ impl Fake {
     pub fn after(&mut self, delay: Duration, happening: Happening) {
         self.order += 1;
         self.agenda.insert((self.now + delay, self.order), happening);
+    }
+
+    /// The world goes on while the clock stands still (`late` is taken off every appointment), or stands still while it goes on.
+    pub fn shift_agenda(&mut self, by: Duration, earlier: bool) {
+        let now = self.now;
+        let moved = |at: Time| match earlier {
+            _ if at == Time::NEVER => at,
+            true => now + at.since(now).saturating_sub(by),
+            false => at + by,
+        };
+        let agenda = std::mem::take(&mut self.agenda);
+        self.agenda = agenda.into_iter().map(|((at, order), what)| ((moved(at), order), what)).collect();
+    }
+
+    /// Forgets sessions of which nothing is left.
+    pub fn tidy(&mut self) {
+        let Fake { sessions, ghosts, .. } = self;
+        sessions.retain(|&proc, session| {
+            let stays = session.told != Told::Over || session.anybody() || !session.reaped;
+            if !stays && ghosts.len() < 20 {
+                ghosts.push(proc);
+            }
+            stays
+        });
+    }
+
+    /// Children whose death is to be told in this round: SIGCHLD comes once for many, so all are reaped, some a round.
+    pub fn reap(&mut self) -> Vec<ProcId> {
+        let Facts { child_died, reap_due, zombies, .. } = &mut self.facts;
+        *reap_due |= std::mem::take(child_died);
+        if !*reap_due {
+            return Vec::new();
+        }
+        let budget = if self.mood.faulty() { self.dice.pick(&[1, 2, 3, 100]) } else { 100 };
+        let count = zombies.len().min(if self.reaps_one { 1 } else { budget });
+        let dead: Vec<ProcId> = zombies.drain(..count).collect();
+        *reap_due = !zombies.is_empty() && !self.reaps_one;
+        for &proc in &dead {
+            if let Some(session) = self.sessions.get_mut(&proc) {
+                session.reaped = true;
+                let empty = !session.anybody();
+                self.pids.reaped(proc, empty);
+            }
+        }
+        dead
+    }
+
+    /// Whoever signals us may have signalled one of ours in the same breath.
+    fn hits_another(&mut self, signal: Signal) {
+        let alive = self.sessions.iter().filter(|(_, session)| session.leader == Leader::Alive && !session.hung);
+        let alive: Vec<ProcId> = alive.map(|(&proc, _)| proc).collect();
+        if self.mood.faulty() && !alive.is_empty() && self.dice.percent(25) {
+            let proc = self.dice.pick(&alive);
+            self.dies(proc, ExitStatus::Signalled { signal, core: false });
+        }
+    }
+
+    /// A late word about an incarnation that is over.
+    pub fn ghost_story(&mut self) -> Option<Event> {
+        if self.ghosts.is_empty() {
+            return None;
+        }
+        let proc = self.dice.pick(&self.ghosts);
+        let token = Token { seq: self.dice.between(1, 9), delivery: 1 };
+        let settle = |verdict| Event::Replied { proc, reply: Reply::Settle { token, verdict } };
+        let error = SpawnError { stage: Stage::Exec, errno: 2 };
+        let exited = |in_hand| Event::Exited { proc, status: ExitStatus::Exited(1), in_hand, usage: Usage::default() };
+        Some(match self.dice.below(14) {
+            0 => Event::Spawned { proc },
+            1 => Event::SpawnFailed { proc, error },
+            2 => Event::Wrote { proc, frames: 1, progress: true },
+            3 => settle(Verdict::Ok(None)),
+            4 => settle(Verdict::Retry(None)),
+            5 => settle(Verdict::Fail(None)),
+            6 => settle(Verdict::Release),
+            7 => Event::Replied { proc, reply: Reply::Touch(token) },
+            8 => Event::Replied { proc, reply: Reply::Prefetch(3) },
+            9 => Event::Garbled { proc, seen: b"late".to_vec() },
+            10 => exited(false),
+            11 => exited(true),
+            12 => Event::MembersLeft { proc, count: 1 },
+            _ => Event::MembersGone { proc },
+        })
     }
 
     pub fn next_happening(&self) -> Option<Time> {
@@ -170,6 +278,7 @@ impl Fake {
             Happening::Dies(proc, status) => self.dies(proc, status),
             Happening::Forks(proc, temper, escapes) => self.forks(proc, temper, escapes),
             Happening::MemberDies(proc, at) => self.member_dies(proc, at),
+            Happening::Afterword(proc) => self.afterword(proc),
             Happening::StrangerDies(at) => self.stranger_dies(at),
             Happening::Produces(source) => self.produces(source),
             Happening::Reads(source) => self.read_source(source),
@@ -180,7 +289,23 @@ impl Fake {
                 if !self.facts.signals.iter().any(same) {
                     self.facts.signals.push(Event::Signalled { signal, meaning });
                 }
+                self.hits_another(signal);
             }
         }
     }
+}
+
+/// Mostly a moment like any other; sometimes the very first, or so late that what is added to it passes the end of time.
+fn beginning(dice: &mut Dice) -> Time {
+    let end = Time::NEVER.as_nanos();
+    let second = 1_000_000_000;
+    let moment = Time::from_millis(5).as_nanos();
+    Time::from_nanos(match dice.below(20) {
+        0 | 1 => 0,
+        2 => 1,
+        3 => end - 100_000 * second,
+        4 => end - 20 * second,
+        5 => 1_000_000 * second,
+        _ => moment,
+    })
 }

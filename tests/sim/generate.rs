@@ -22,13 +22,15 @@ pub enum Mood {
     Wild,
     /// Faults for a while, and no stop: then the run must come to its end by itself.
     Healing,
+    /// Faults for a while; then all that is wanted must be up within its back-off, and a stop must end in its time.
+    Recovering,
 }
 
 impl Mood {
     pub fn faulty(self) -> bool {
         match self {
             Mood::Calm | Mood::Stopped => false,
-            Mood::Mixed | Mood::Wild | Mood::Healing => true,
+            Mood::Mixed | Mood::Wild | Mood::Healing | Mood::Recovering => true,
         }
     }
 
@@ -40,6 +42,8 @@ impl Mood {
 
 /// When faults end in a run that heals.
 pub const HEALED: Duration = Duration::from_secs(20);
+/// So long after that everything that is wanted is up: more than the longest back-off of any plan.
+pub const RECOVERED: Duration = Duration::from_secs(60);
 
 pub fn plan(dice: &mut Dice, mood: Mood) -> Plan {
     let queues: Vec<QueuePlan> = (0..dice.between(1, 2)).map(|i| queue(dice, mood, i)).collect();
@@ -69,7 +73,7 @@ fn queue(dice: &mut Dice, mood: Mood, i: u64) -> QueuePlan {
         max_bytes,
         max_item: 24,
         on_full: if !calm && dice.percent(25) { OnFull::Reject } else { OnFull::Block },
-        item_timeout: (!calm && dice.percent(60)).then(|| dice.millis(200, 6000)),
+        item_timeout: (!calm && dice.percent(60)).then(|| dice.millis(200, 6000).max(LEAST_PATIENCE)),
         max_attempts: if calm { 1000 } else { dice.pick(&[1, 2, 3, 1000]) },
         max_crashes: u32::try_from(dice.between(1, 3)).unwrap(),
         backoff: backoff(dice),
@@ -123,10 +127,12 @@ fn workers(dice: &mut Dice, mood: Mood, queues: &[QueuePlan]) -> Vec<WorkerPlan>
 fn worker(dice: &mut Dice, mood: Mood, i: u64, queue: Option<QueueId>, after: Vec<WorkerId>, level: u32) -> WorkerPlan {
     let calm = mood == Mood::Calm;
     let limit = StartLimit { burst: u32::try_from(dice.between(1, 5)).unwrap(), interval: dice.millis(1000, 60_000) };
+    // Sometimes more than may be started at once.
+    let replicas = if dice.percent(1) { dice.between(65, 90) } else { dice.between(1, 4) };
     WorkerPlan {
         name: format!("w{i}"),
         program: program(dice, if queue.is_some() { 75 } else { 30 }),
-        replicas: u32::try_from(dice.between(1, 4)).unwrap(),
+        replicas: u32::try_from(replicas).unwrap(),
         consumer: queue.map(|queue| consumer(dice, queue)),
         restart: if calm { Restart::Always } else { dice.pick(&[Restart::Always, Restart::OnFailure, Restart::Never]) },
         restart_delay: backoff(dice),
@@ -178,3 +184,6 @@ pub const FORWARDED: Signal = Signal::USR2;
 
 /// A second, for bounds.
 pub const SECOND: Duration = Duration::from_secs(1);
+
+/// The shortest time that an item may have: less is never enough for anybody.
+const LEAST_PATIENCE: Duration = Duration::from_millis(200);

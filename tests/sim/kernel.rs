@@ -23,11 +23,15 @@ impl Fake {
             BirthFate::NoFork { error } => self.facts.births.push(Event::SpawnFailed { proc, error }),
         }
         let forked = !matches!(manner.birth, BirthFate::NoFork { .. });
+        if forked && let Some(namesake) = self.pids.fork(proc) {
+            self.gone(namesake);
+        }
         let session = Session {
             instance,
             stopped: manner.stopped,
             manner,
             leader: if forked { Leader::Unborn } else { Leader::Dead(ExitStatus::Exited(127)) },
+            reaped: !forked,
             members: Vec::new(),
             told: if forked { Told::Nothing } else { Told::Over },
             pending: Vec::new(),
@@ -64,15 +68,29 @@ impl Fake {
 
     pub fn birth_fails(&mut self, proc: ProcId, error: SpawnError) {
         let Some(session) = self.sessions.get_mut(&proc) else { return };
-        if session.leader != Leader::Unborn {
+        // Who hangs after KILL runs no more code, not even that which tells the failed step.
+        if session.leader != Leader::Unborn || session.hung {
             return;
         }
         session.leader = Leader::Dead(ExitStatus::Exited(127));
-        session.told = Told::Over;
+        (session.told, session.reaped) = (Told::Over, true);
+        self.pids.reaped(proc, true);
+        self.pids.removed(proc);
         self.facts.births.push(Event::SpawnFailed { proc, error });
     }
 
+    /// A signal goes to a number; it must still be the incarnation's.
     pub fn kill(&mut self, proc: ProcId, signal: Signal, target: Target) {
+        let number = match target {
+            Target::Unborn | Target::Leader => self.pids.of_leader(proc),
+            Target::Members => self.pids.of_session(proc),
+        };
+        let Some(number) = number else { return };
+        let owner = self.pids.owner(number);
+        // The members are looked up by their session: nobody bears the number of an empty one.
+        if owner != Some(proc) && !(target == Target::Members && owner.is_none()) {
+            return self.strays.push(format!("{signal} for {proc} goes to number {number}, which is {owner:?}'s"));
+        }
         // A word among friends: it ends nobody.
         if signal == FORWARDED {
             return;
@@ -178,7 +196,12 @@ impl Fake {
             return;
         }
         session.leader = Leader::Dead(status);
-        self.facts.dead.push(proc);
+        if session.items.is_some() && session.anybody() {
+            let delay = self.dice.millis(0, 400);
+            self.after(delay, Happening::Afterword(proc));
+        }
+        self.facts.zombies.push_back(proc);
+        self.facts.child_died = true;
         self.session_changed(proc);
     }
 
@@ -206,15 +229,21 @@ impl Fake {
     pub fn member_dies(&mut self, proc: ProcId, at: usize) {
         let Some(session) = self.sessions.get_mut(&proc) else { return };
         let orphan = matches!(session.leader, Leader::Dead(_));
+        let known = session.told != Told::Over;
         match session.members.get_mut(at) {
             Some(member) if member.alive => member.alive = false,
             Some(_) | None => return,
         }
-        if orphan {
+        let unseen = known && self.mood.faulty() && self.dice.percent(30);
+        // The child of a living stranger is reaped by that one, and nobody tells us.
+        if orphan && !unseen {
             self.facts.others.push(Event::OrphanReaped);
             self.facts.looks.push(proc);
         }
         self.session_changed(proc);
+        if self.sessions.get(&proc).is_some_and(|session| session.reaped && !session.anybody()) {
+            self.pids.emptied(proc);
+        }
     }
 
     /// Strangers are all who live outside the sessions that the shell knows: those who made themselves one of their own, and
@@ -270,7 +299,18 @@ impl Fake {
         let Some(session) = self.sessions.get_mut(&proc) else { return };
         session.told = Told::Over;
         let instance = session.instance;
+        self.pids.removed(proc);
         self.drain_source(instance);
+    }
+
+    /// A new child has the number of this one, whose leader is gone: so its session is empty.
+    fn gone(&mut self, proc: ProcId) {
+        let Some(session) = self.sessions.get_mut(&proc) else { return };
+        session.told = Told::Over;
+        let instance = session.instance;
+        self.pids.removed(proc);
+        self.drain_source(instance);
+        self.facts.others.push(Event::MembersGone { proc });
     }
 
     /// Words that come of a death, told when the turn comes to deaths: the exit, then what is left of the session.
@@ -298,9 +338,12 @@ impl Fake {
         if count > 0 {
             told.push(Event::MembersLeft { proc, count: u32::try_from(count).unwrap() });
         } else if self.source_is_read(instance, told) {
+            self.last_words(proc);
+            told.append(&mut self.facts.words);
             if let Some(session) = self.sessions.get_mut(&proc) {
                 session.told = Told::Over;
             }
+            self.pids.removed(proc);
             told.push(Event::MembersGone { proc });
         }
     }

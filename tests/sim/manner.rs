@@ -107,7 +107,7 @@ pub fn draw(dice: &mut Dice, mood: Mood, ends: bool) -> Manner {
     let faults = match mood {
         Mood::Calm | Mood::Stopped => 0,
         Mood::Mixed => 12,
-        Mood::Wild | Mood::Healing => 45,
+        Mood::Wild | Mood::Healing | Mood::Recovering => 45,
     };
     let mut manner = obedient(dice);
     if mood == Mood::Stopped {
@@ -146,9 +146,12 @@ fn obedient(dice: &mut Dice) -> Manner {
     }
 }
 
+/// Of each kind some: no such program, shortages, and others.
+const ERRNOS: [i32; 13] = [1, 2, 5, 7, 8, 11, 12, 13, 20, 22, 24, 26, 40];
+
 fn birth(dice: &mut Dice) -> BirthFate {
     let stage = dice.pick(&Stage::all());
-    let errno = dice.pick(&[2, 11, 12, 13]);
+    let errno = dice.pick(&ERRNOS);
     let error = SpawnError { stage, errno };
     match stage {
         Stage::Prepare | Stage::Fork => BirthFate::NoFork { error },

@@ -1,10 +1,12 @@
 //! Broken copies of the machine, to prove that the laws bite: each spoils one kind of order (or the deadline) on its way
 //! out, as a wrong decision would, and the law named beside it must notice.
 
+use crate::fake::Fake;
 use crate::generate::FORWARDED;
 use exeunt::machine::{Action, Actions, Event, Note};
-use exeunt::model::plan::Plan;
-use exeunt::model::{InstanceId, ProcId, Signal, Target, Time};
+use exeunt::model::plan::{Consumer, Plan, QueuePlan, Restart, WorkerPlan};
+use exeunt::model::{InstanceId, ProcId, Reply, Signal, Target, Time};
+use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sabotage {
@@ -32,18 +34,49 @@ pub enum Sabotage {
     MissesTheDeadline,
     KillsTheGone,
     ReusesNumbers,
-    /// These five run another plan than the laws know.
+    SignalsTheIdle,
+    ToldTheWrongDelay,
+    ForgetsARestart,
+    HandsOutBackwards,
+    /// These two are broken copies of the shell: it signals by numbers that were reaped, it reaps one child a SIGCHLD.
+    SignalsStaleNumbers,
+    ReapsOne,
+    /// These do not hear what was told.
+    BlamesNobody,
+    BlamesTheUnread,
+    IgnoresTouches,
+    IgnoresWrites,
+    IgnoresNonsense,
+    KeepsLatenessToItself,
+    LiesInItsCode,
+    TakesBirthsForGranted,
+    /// These run another plan than the laws know.
     ClimbsEarly,
     StopsAllLevels,
     BuriesEarly,
     Overfills,
     OverrunsTheBudget,
+    BuriesLate,
+    BuriesAfterACrash,
+    HandsOutTooFew,
+    OverusesWorkers,
+    NeverRenews,
+    TimesOutEarly,
+    TimesOutLate,
+    GivesUpEarly,
+    NeverGivesUp,
+    RestartsInHaste,
+    RestartsAtLeisure,
+    LeavesTheDown,
+    IgnoresTheOrder,
+    RetriesInHaste,
+    OverfillsQueues,
 }
 
 use Sabotage::*;
 
 /// Each broken copy, and a law that notices it.
-pub const ALL: [(Sabotage, &str); 29] = [
+pub const ALL: &[(Sabotage, &str)] = &[
     (KillsAtOnce, "L2"),
     (SkipsTheEvent, "L2"),
     (TellsTwice, "L2"),
@@ -73,6 +106,35 @@ pub const ALL: [(Sabotage, &str); 29] = [
     (BuriesEarly, "L4"),
     (Overfills, "L5"),
     (OverrunsTheBudget, "L9"),
+    (SignalsTheIdle, "L1"),
+    (SignalsStaleNumbers, "L10"),
+    (ReapsOne, "L6"),
+    (ToldTheWrongDelay, "L5"),
+    (ForgetsARestart, "up"),
+    (HandsOutBackwards, "order"),
+    (BlamesNobody, "L4"),
+    (BlamesTheUnread, "L4"),
+    (IgnoresTouches, "clock"),
+    (IgnoresWrites, "clock"),
+    (IgnoresNonsense, "protocol"),
+    (KeepsLatenessToItself, "late"),
+    (LiesInItsCode, "code"),
+    (TakesBirthsForGranted, "L5"),
+    (BuriesLate, "L4"),
+    (BuriesAfterACrash, "L4"),
+    (HandsOutTooFew, "starvation"),
+    (OverusesWorkers, "L5"),
+    (NeverRenews, "L5"),
+    (TimesOutEarly, "clock"),
+    (TimesOutLate, "clock"),
+    (GivesUpEarly, "L5"),
+    (NeverGivesUp, "L5"),
+    (RestartsInHaste, "L5"),
+    (RestartsAtLeisure, "L5"),
+    (LeavesTheDown, "L5"),
+    (IgnoresTheOrder, "after"),
+    (RetriesInHaste, "order"),
+    (OverfillsQueues, "L5"),
 ];
 
 impl Sabotage {
@@ -107,35 +169,129 @@ impl Sabotage {
             NeverPauses => actions.retain(|action| !matches!(action, Action::Pause { .. })),
             FindsABug => on_stop(actions, |actions| actions.push(Action::Note(Note::Bug("sabotage".into())))),
             NeverQuits => actions.retain(|action| !matches!(action, Action::Quit(_))),
-            MissesTheDeadline => {
-                if actions.contains(&Action::Note(Note::StopDeadline)) {
-                    actions.retain(|action| !matches!(action, Action::Kill { signal: Signal::KILL, .. }));
-                }
+            MissesTheDeadline if actions.contains(&Action::Note(Note::StopDeadline)) => {
+                actions.retain(|action| !matches!(action, Action::Kill { signal: Signal::KILL, .. }));
             }
             KillsTheGone => {
                 if let Event::MembersGone { proc } = *event {
                     actions.push(Action::Kill { proc, signal: Signal::KILL, target: Target::Members });
                 }
             }
-            Spins | Sleeps | ClimbsEarly | StopsAllLevels | BuriesEarly | Overfills | OverrunsTheBudget => {}
+            SignalsTheIdle => {
+                if let Event::Wrote { proc, .. } = *event {
+                    let kill = |signal| Action::Kill { proc, signal, target: Target::Leader };
+                    actions.extend([kill(Signal::TERM), kill(Signal::CONT)]);
+                }
+            }
+            ToldTheWrongDelay => {
+                for action in actions {
+                    if let Action::Note(Note::Restarting { after, .. }) = action {
+                        *after += Duration::from_secs(30);
+                    }
+                }
+            }
+            ForgetsARestart if *event == Event::Tick => {
+                actions.retain(|action| !matches!(action, Action::Spawn { .. }));
+            }
+            HandsOutBackwards => {
+                let at: Vec<usize> =
+                    (0..actions.len()).filter(|&at| matches!(actions[at], Action::Deliver { .. })).collect();
+                if let [first, .., last] = at[..] {
+                    actions.swap(first, last);
+                }
+            }
+            LiesInItsCode => {
+                for action in actions {
+                    if let Action::Quit(report) = action {
+                        report.exit_code = 0;
+                    }
+                }
+            }
+            KeepsLatenessToItself => actions.retain(|action| !matches!(action, Action::Note(Note::Late { .. }))),
+            // These spoil something else than orders, or other orders.
+            _ => {}
         }
+    }
+
+    /// What the machine hears of an event.
+    pub fn hears(self, event: Event) -> Option<Event> {
+        match (self, event) {
+            (BlamesNobody, Event::Exited { proc, status, usage, .. }) => {
+                Some(Event::Exited { proc, status, usage, in_hand: false })
+            }
+            (BlamesTheUnread, Event::Exited { proc, status, usage, .. }) => {
+                Some(Event::Exited { proc, status, usage, in_hand: true })
+            }
+            (IgnoresTouches, Event::Replied { reply: Reply::Touch(_), .. })
+            | (IgnoresWrites, Event::Wrote { .. })
+            | (IgnoresNonsense, Event::Garbled { .. })
+            | (TakesBirthsForGranted, Event::Spawned { .. }) => None,
+            (_, event) => Some(event),
+        }
+    }
+
+    /// What it believes to have heard as soon as it has ordered something.
+    pub fn hears_at_once(self, orders: &[Action]) -> Vec<Event> {
+        let born = |order: &Action| match order {
+            Action::Spawn { proc, .. } => Some(Event::Spawned { proc: *proc }),
+            _ => None,
+        };
+        if self == TakesBirthsForGranted { orders.iter().filter_map(born).collect() } else { Vec::new() }
+    }
+
+    /// What is broken in the world, which is to say in the shell.
+    pub fn world(self, fake: &mut Fake) {
+        fake.pids.stale = self == SignalsStaleNumbers;
+        fake.reaps_one = self == ReapsOne;
     }
 
     /// The plan that the machine gets.
     pub fn plan(self, plan: &mut Plan) {
-        let workers = plan.workers.iter_mut();
+        let Plan { queues, workers, stop_budget, .. } = plan;
+        let consumers = |workers: &mut Vec<WorkerPlan>, spoil: fn(&mut Consumer)| {
+            workers.iter_mut().filter_map(|worker| worker.consumer.as_mut()).for_each(spoil);
+        };
         match self {
             ClimbsEarly => {
-                let rungs = workers.flat_map(|worker| &mut worker.program.ladder);
+                let rungs = workers.iter_mut().flat_map(|worker| &mut worker.program.ladder);
                 rungs.for_each(|rung| rung.wait /= 2);
             }
-            StopsAllLevels => workers.for_each(|worker| worker.level = 0),
-            BuriesEarly => plan.queues.iter_mut().for_each(|queue| queue.max_attempts = 1),
-            Overfills => {
-                let consumers = workers.filter_map(|worker| worker.consumer.as_mut());
-                consumers.for_each(|consumer| consumer.prefetch += 1);
+            StopsAllLevels => workers.iter_mut().for_each(|worker| worker.level = 0),
+            Overfills => consumers(workers, |consumer| consumer.prefetch += 1),
+            HandsOutTooFew => consumers(workers, |consumer| consumer.prefetch = consumer.prefetch.div_ceil(2)),
+            OverusesWorkers => {
+                consumers(workers, |consumer| consumer.max_items = consumer.max_items.map(|most| most + 1))
             }
-            OverrunsTheBudget => plan.stop_budget = plan.stop_budget.map(|budget| budget * 2),
+            NeverRenews => consumers(workers, |consumer| consumer.max_items = None),
+            OverrunsTheBudget => *stop_budget = stop_budget.map(|budget| budget * 2),
+            GivesUpEarly | NeverGivesUp | RestartsInHaste | RestartsAtLeisure | LeavesTheDown | IgnoresTheOrder => {
+                workers.iter_mut().for_each(|worker| self.worker(worker));
+            }
+            _ => queues.iter_mut().for_each(|queue| self.queue(queue)),
+        }
+    }
+
+    fn worker(self, worker: &mut WorkerPlan) {
+        match self {
+            GivesUpEarly => worker.start_limit.iter_mut().for_each(|limit| limit.burst = 1),
+            NeverGivesUp => worker.start_limit = None,
+            RestartsInHaste => worker.restart_delay.delay /= 2,
+            RestartsAtLeisure => worker.restart_delay.max *= 3,
+            LeavesTheDown => worker.restart = Restart::Never,
+            IgnoresTheOrder => worker.after.clear(),
+            _ => {}
+        }
+    }
+
+    fn queue(self, queue: &mut QueuePlan) {
+        match self {
+            BuriesEarly => queue.max_attempts = 1,
+            BuriesLate => queue.max_attempts += 1,
+            BuriesAfterACrash => queue.max_crashes = 1,
+            TimesOutEarly => queue.item_timeout = queue.item_timeout.map(|timeout| timeout / 2),
+            TimesOutLate => queue.item_timeout = queue.item_timeout.map(|timeout| timeout * 2),
+            RetriesInHaste => queue.backoff.delay /= 2,
+            OverfillsQueues => queue.size += 1,
             _ => {}
         }
     }

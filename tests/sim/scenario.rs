@@ -93,6 +93,10 @@ impl Theatre {
         let words: Vec<&str> = line.split(' ').collect();
         match words[..] {
             ["pass", span] => self.pass(duration(span)),
+            ["freeze", span] => {
+                self.now = self.now + duration(span);
+                self.turn(Vec::new())
+            }
             _ => {
                 let events = self.events(&words);
                 self.turn(events)
@@ -170,6 +174,16 @@ impl Theatre {
             }
             ["written", worker, count] => {
                 vec![Event::ResultsWritten { worker: self.worker(worker), count: count.parse().expect(count) }]
+            }
+            ["closed", worker, errno] => {
+                vec![Event::ResultsClosed { worker: self.worker(worker), errno: errno.parse().expect(errno) }]
+            }
+            ["garbles", name, ref words @ ..] => {
+                vec![Event::Garbled { proc: self.proc(name), seen: words.join(" ").into_bytes() }]
+            }
+            ["breaks", source, errno] => {
+                let end = SourceEnd::Failed { errno: errno.parse().expect(errno) };
+                vec![Event::SourceEnded { source: self.source(source), end }]
             }
             ["strangers", count] => vec![Event::Strangers { count: count.parse().expect(count) }],
             ["says", name, verb, token, ref rest @ ..] => vec![self.says(name, verb, token, &rest.join(" "))],

@@ -1,7 +1,7 @@
 //! What a worker does with items, and the pipe they come through.
 
-use crate::fake::{Fake, Happening, Items, Leader};
-use crate::manner::{self, Answer, Reaction};
+use crate::fake::{Fake, Happening, Items, Leader, Told};
+use crate::manner::{self, Answer, Habits, Reaction};
 use exeunt::machine::Event;
 use exeunt::model::{ExitStatus, ProcId, Reply, Signal, Token, Verdict};
 use std::time::Duration;
@@ -38,16 +38,19 @@ impl Fake {
     /// Writes as much as the pipe takes, sometimes only the beginning of a frame.
     pub fn pump(&mut self, proc: ProcId) {
         let partly = self.dice.percent(20);
+        let short = self.dice.percent(15);
         let Some(session) = self.sessions.get_mut(&proc) else { return };
         let room = session.manner.room;
-        let alive = session.leader == Leader::Alive;
-        let Some(items) = session.items.as_mut().filter(|_| alive) else { return };
+        // Whoever is left of the session holds the pipe open.
+        let open = session.leader != Leader::Unborn && session.anybody();
+        let Some(items) = session.items.as_mut().filter(|_| open) else { return };
         let mut frames = 0;
-        while items.pipe.len() < room {
+        while items.pipe.len() < room && !(short && frames == 1) {
             let Some(token) = items.begun.take().or_else(|| items.buffer.pop_front()) else { break };
             items.pipe.push_back(token);
             frames += 1;
         }
+        let more = short && items.pipe.len() < room && !items.buffer.is_empty();
         let mut progress = frames > 0;
         if partly && items.begun.is_none() {
             items.begun = items.buffer.pop_front();
@@ -56,6 +59,9 @@ impl Fake {
         items.closed = items.closing && items.begun.is_none();
         if progress {
             self.facts.words.push(Event::Wrote { proc, frames, progress });
+        }
+        if more {
+            self.after(Duration::from_millis(10), Happening::Pump(proc));
         }
         self.work(proc);
     }
@@ -129,6 +135,34 @@ impl Fake {
             self.perform_answer(proc, token, answer);
         }
         self.work(proc);
+    }
+
+    /// The leader is dead, and a child of it that did the work says so, or something else.
+    pub fn afterword(&mut self, proc: ProcId) {
+        let Some(session) = self.sessions.get(&proc).filter(|session| session.told == Told::Exited) else { return };
+        let token = session.items.as_ref().and_then(|items| items.unsettled.first().copied());
+        if session.anybody() {
+            let after = self.last_word(proc, token);
+            self.after(after, Happening::Afterword(proc));
+        }
+    }
+
+    /// Sometimes the last survivor said something and died before anybody looked.
+    pub fn last_words(&mut self, proc: ProcId) {
+        let items = self.sessions.get(&proc).and_then(|session| session.items.as_ref());
+        let Some(token) = items.map(|items| items.unsettled.first().copied()) else { return };
+        if self.mood.faulty() && self.dice.percent(20) {
+            self.last_word(proc, token);
+        }
+    }
+
+    fn last_word(&mut self, proc: ProcId, token: Option<Token>) -> Duration {
+        let (answer, after) = manner::answer(&mut self.dice, Habits::Broken);
+        match (answer, token) {
+            (Answer::Never | Answer::Dies | Answer::OkAndDies, _) | (_, None) => self.say(proc, Reply::Prefetch(1)),
+            (answer, Some(token)) => self.perform_answer(proc, token, answer),
+        }
+        after
     }
 
     fn perform_answer(&mut self, proc: ProcId, token: Token, answer: Answer) {

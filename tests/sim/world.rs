@@ -1,8 +1,9 @@
 //! One run: the machine in the fake world, turn by turn, with the laws looking on.
 
+use crate::coverage::Coverage;
 use crate::dice::Dice;
 use crate::fake::{Fake, Happening};
-use crate::generate::{self, FORWARDED, HEALED, Mood};
+use crate::generate::{self, FORWARDED, HEALED, Mood, RECOVERED};
 use crate::laws::{Broken, Laws};
 use crate::saboteur::Sabotage;
 use crate::trace::Trace;
@@ -23,6 +24,7 @@ pub struct World {
     pub fake: Fake,
     pub laws: Laws,
     pub trace: Trace,
+    pub coverage: Coverage,
     pub turns: u64,
     pub quit: Option<Report>,
     /// Which wrong decision is put in, if any.
@@ -38,12 +40,22 @@ pub struct Failure {
 }
 
 pub fn mood_of(seed: u64) -> Mood {
-    let moods = [Mood::Calm, Mood::Stopped, Mood::Mixed, Mood::Wild, Mood::Wild, Mood::Healing];
-    moods[usize::try_from(seed % 6).unwrap()]
+    let moods =
+        [Mood::Calm, Mood::Stopped, Mood::Mixed, Mood::Wild, Mood::Wild, Mood::Healing, Mood::Wild, Mood::Recovering];
+    moods[usize::try_from(seed % 8).unwrap()]
 }
 
-/// Runs a seed to its end; answers its trace and how many turns it took.
-pub fn run(seed: u64, sabotage: Option<Sabotage>) -> Result<(Trace, u64), Box<Failure>> {
+/// A run in which all laws held.
+pub struct Run {
+    pub trace: Trace,
+    pub turns: u64,
+    pub coverage: Coverage,
+    /// Process numbers that came back while the incarnation that bore them was known.
+    pub reused: u64,
+}
+
+/// Runs a seed to its end.
+pub fn run(seed: u64, sabotage: Option<Sabotage>) -> Result<Run, Box<Failure>> {
     let mood = mood_of(seed);
     let mut dice = Dice::new(seed);
     let plan = Rc::new(generate::plan(&mut dice, mood));
@@ -53,10 +65,14 @@ pub fn run(seed: u64, sabotage: Option<Sabotage>) -> Result<(Trace, u64), Box<Fa
         sabotage.plan(&mut other);
         world.machine = Machine::new(Rc::new(other), seed);
         world.sabotage = Some(sabotage);
+        sabotage.world(&mut world.fake);
     }
     world.plan_signals();
     match world.run() {
-        Ok(()) => Ok((world.trace, world.turns)),
+        Ok(()) => {
+            let World { trace, turns, coverage, fake, .. } = world;
+            Ok(Run { trace, turns, coverage, reused: fake.pids.reused })
+        }
         Err(broken) => Err(Box::new(Failure { turn: world.turns, broken, trace: world.trace, plan })),
     }
 }
@@ -68,6 +84,7 @@ impl World {
             fake: Fake::new(plan.clone(), mood, dice),
             laws: Laws::new(plan, mood),
             trace: Trace::default(),
+            coverage: Coverage::default(),
             turns: 0,
             quit: None,
             sabotage: None,
@@ -77,11 +94,17 @@ impl World {
     /// Stops at random moments, often during the boot, often more than one.
     fn plan_signals(&mut self) {
         let fake = &mut self.fake;
-        if fake.mood.finite() {
-            if fake.mood == Mood::Healing {
+        let harmless = fake.dice.millis(0, 900);
+        fake.after(harmless, Happening::Signalled(Signal::USR1, Meaning::Nothing));
+        match fake.mood {
+            Mood::Calm => return,
+            Mood::Healing => return fake.after(HEALED, Happening::Heals),
+            Mood::Recovering => {
                 fake.after(HEALED, Happening::Heals);
+                let stop = Happening::Signalled(Signal::TERM, Meaning::Stop);
+                return fake.after(HEALED + RECOVERED + Duration::from_secs(90), stop);
             }
-            return;
+            Mood::Stopped | Mood::Mixed | Mood::Wild => {}
         }
         // Some meet starts, some work, some the stop.
         for millis in [0, 3, 40, 350, 2000, 9000] {
@@ -100,7 +123,8 @@ impl World {
             fake.after(at, Happening::Signalled(signal, meaning));
         }
         // A drain without a budget and with a worker that never answers has no other end.
-        for patience in [400, 410, 420] {
+        // Far enough apart that no odd clock makes one of them.
+        for patience in [400, 500, 600] {
             fake.after(at + Duration::from_secs(patience), Happening::Signalled(Signal::INT, Meaning::Interrupt));
         }
         fake.after(at + Duration::from_millis(70), Happening::Signalled(Signal::USR1, Meaning::Nothing));
@@ -114,26 +138,11 @@ impl World {
             if self.turns > MOST_TURNS {
                 return Err(Broken::new("L9", "the run does not end"));
             }
-            self.pass_time()?;
+            if !self.pass_time()? {
+                return Ok(());
+            }
             self.turn()?;
         }
-        Ok(())
-    }
-
-    /// The clock jumps to the next thing that is due, and sometimes we are called late.
-    pub fn pass_time(&mut self) -> Result<(), Broken> {
-        let next = [self.fake.next_happening(), self.deadline()].into_iter().flatten().min();
-        let Some(next) = next else {
-            return Err(Broken::new("L9", "nothing is due any more, and the run has not ended"));
-        };
-        let mut now = next.max(self.fake.now);
-        if self.fake.mood.faulty() && self.fake.dice.percent(2) {
-            let late = self.fake.dice.millis(0, 5000);
-            now = now + late;
-            self.laws.late(late);
-            self.trace.remark(now, format!("late by {late:?}"));
-        }
-        self.fake.now = now;
         Ok(())
     }
 
@@ -150,13 +159,36 @@ impl World {
             }
             let orders = self.round(events)?;
             if self.quit.is_some() {
+                self.afterlife()?;
                 return self.laws.at_quit(self.quit.as_ref(), &self.fake);
             }
             if orders == 0 && self.deadline().is_some_and(|due| due <= self.fake.now) {
                 return Err(Broken::new("L8", "the deadline is not in the future, and nothing was ordered"));
             }
         }
+        self.fake.tidy();
         self.laws.after_turn(self.fake.now, &self.fake)
+    }
+
+    /// Facts may still be told in the turn of the last order: they change nothing.
+    fn afterlife(&mut self) -> Result<(), Broken> {
+        let signalled = |signal, meaning| Event::Signalled { signal, meaning };
+        let mut events = vec![
+            signalled(Signal::TERM, Meaning::Stop),
+            signalled(Signal::INT, Meaning::Interrupt),
+            signalled(Signal::USR1, Meaning::Nothing),
+            signalled(FORWARDED, Meaning::Forward),
+            Event::OrphanReaped,
+            Event::Strangers { count: 1 },
+        ];
+        while self.fake.mood.faulty() && events.len() < 9 {
+            events.extend(self.fake.ghost_story());
+            events.push(Event::Tick);
+        }
+        for event in events {
+            self.tell(event, &mut Actions::new())?;
+        }
+        Ok(())
     }
 
     /// Signals, births, words, items, deaths with what they leave, others: the order of the shell.
@@ -167,11 +199,14 @@ impl World {
         events.append(&mut facts.births);
         events.append(&mut facts.words);
         events.append(&mut facts.items);
-        let dead = std::mem::take(&mut facts.dead);
         let looks = std::mem::take(&mut facts.looks);
+        let dead = self.fake.reap();
         dead.into_iter().for_each(|proc| self.fake.obituary(proc, &mut events));
         looks.into_iter().for_each(|proc| self.fake.look(proc, &mut events));
         events.append(&mut self.fake.facts.others);
+        if !events.is_empty() && self.fake.mood.faulty() && self.fake.dice.percent(5) {
+            events.extend(self.fake.ghost_story());
+        }
         events
     }
 
@@ -189,16 +224,31 @@ impl World {
     fn tell(&mut self, event: Event, orders: &mut Actions) -> Result<(), Broken> {
         let now = self.fake.now;
         self.trace.heard(now, &event);
+        self.laws.clock(now, self.machine.deadline());
         self.laws.hear(now, &event)?;
+        self.coverage.count(&self.machine, &event);
         let mut actions = Actions::new();
-        let heard = event.clone();
+        let heard = match self.sabotage {
+            None => Some(event.clone()),
+            Some(sabotage) => sabotage.hears(event.clone()),
+        };
         let machine = &mut self.machine;
-        let outcome = catch_unwind(AssertUnwindSafe(|| machine.handle(now, heard, &mut actions)));
+        let sabotage = self.sabotage;
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            heard.into_iter().for_each(|event| machine.handle(now, event, &mut actions));
+            let mut told = 0;
+            while let Some(sabotage) = sabotage.filter(|_| told < actions.len()) {
+                let early = sabotage.hears_at_once(&actions[told..]);
+                told = actions.len();
+                early.into_iter().for_each(|event| machine.handle(now, event, &mut actions));
+            }
+        }));
         if let Some(sabotage) = self.sabotage {
             sabotage.spoil(&event, &mut actions);
         }
         actions.iter().for_each(|action| self.trace.ordered(now, action));
         outcome.map_err(|_| Broken::new("L6", "the machine panicked"))?;
+        self.laws.sizes(&self.machine)?;
         self.laws.handled(now, &event, &actions)?;
         orders.append(&mut actions);
         Ok(())
@@ -227,7 +277,7 @@ impl World {
         }
     }
 
-    fn deadline(&self) -> Option<Time> {
+    pub fn deadline(&self) -> Option<Time> {
         let deadline = self.machine.deadline();
         self.sabotage.map_or(deadline, |sabotage| sabotage.deadline(self.fake.now, deadline))
     }

@@ -23,7 +23,7 @@ impl Fake {
         let breaks = match self.mood {
             Mood::Calm | Mood::Stopped => false,
             Mood::Mixed => self.dice.below(500) == 0,
-            Mood::Wild | Mood::Healing => self.dice.below(100) == 0,
+            Mood::Wild | Mood::Healing | Mood::Recovering => self.dice.below(100) == 0,
         };
         let writer = &mut self.writers[worker.index()];
         let count = std::mem::take(&mut writer.waiting);

@@ -4,13 +4,14 @@ use super::{Laws, Phase, Record, Verdict, hold};
 use crate::generate::FORWARDED;
 use exeunt::machine::Action;
 use exeunt::model::plan::{KillMode, Program, Step};
-use exeunt::model::{InstanceId, ProcId, Signal, StopReason, Target, Time, Token};
+use exeunt::model::{InstanceId, ProcId, Signal, StopReason, Target, Time};
 use std::time::Duration;
 
 impl Laws {
     /// L2: the exit event is a rung of the ladder like any other: in its place, once, and told to the living only.
     pub(super) fn tells(&mut self, now: Time, proc: ProcId) -> Verdict {
-        let phase = self.record(proc)?.phase;
+        let (phase, cause) = (self.record(proc)?.phase, self.record(proc)?.cause);
+        hold("L1", cause.is_some(), || format!("{proc} is told to leave, and nobody wants it to"))?;
         hold("L2", phase == Phase::Alive, || format!("{proc} is told to leave while {phase:?}"))?;
         self.climbs(now, proc, Some(Step::Event))
     }
@@ -26,6 +27,11 @@ impl Laws {
             Target::Members => phase == Phase::Alive || phase == Phase::Exited,
         };
         hold("L10", allowed, || format!("{signal} for {target:?} of {proc}, which is {phase:?}"))?;
+        let cause = self.record(proc)?.cause;
+        let wanted =
+            if target == Target::Unborn { self.stop.is_some() } else { phase == Phase::Exited || cause.is_some() };
+        // What is passed on is no wish of ours; L2 looks at it.
+        hold("L1", wanted || signal == FORWARDED, || format!("{proc} gets {signal}, and nobody wants it to leave"))?;
         if target == Target::Unborn {
             let record = self.record(proc)?;
             (record.killed, record.aborted, record.last) = (true, true, now);
@@ -140,33 +146,22 @@ impl Laws {
     }
 
     /// L4: no new item for one that was asked to leave or has died.
-    pub(super) fn delivers(&mut self, now: Time, proc: ProcId) -> Verdict {
-        if !self.reference.holds_any(proc) {
-            self.record(proc)?.last_sign = now;
-        }
+    pub(super) fn delivers(&mut self, proc: ProcId) -> Verdict {
         let record = self.record(proc)?;
         let open = record.phase == Phase::Alive && !record.closed && record.asked.is_none();
-        hold("L4", open, || format!("an item for {proc}, which was asked to leave or is gone"))
+        hold("L4", open, || format!("an item for {proc}, which was asked to leave or is gone"))?;
+        let most = self.most_items(proc);
+        let granted = self.reference.granted(proc);
+        hold("L5", most.is_none_or(|most| granted < most), || format!("{proc} gets more than {most:?} items"))
     }
 
-    /// L2 for items: none times out early.
-    pub(super) fn times_out(&mut self, now: Time, instance: InstanceId, token: Token, timeout: Duration) -> Verdict {
-        let holder = self.open().find(|(_, record)| record.instance == instance).map(|(proc, _)| *proc);
-        let since = holder.and_then(|proc| self.reference.held_since(proc, token));
-        hold("L2", since.is_some_and(|since| now >= since + timeout), || {
-            format!("{token} timed out at {now}, handed out at {since:?}")
-        })
-    }
-
-    /// L9 for items: whoever holds one and says nothing for as long as the item may take is asked to leave.
-    pub(super) fn nobody_hangs(&mut self, now: Time) -> Verdict {
-        for (proc, record) in self.open().filter(|(_, record)| record.phase == Phase::Alive && record.asked.is_none()) {
-            let consumer = self.plan.consumer(record.instance);
-            let timeout = consumer.and_then(|consumer| self.plan.queue(consumer.queue).item_timeout);
-            let Some(timeout) = timeout.filter(|_| self.reference.holds_any(*proc)) else { continue };
-            hold("L9", now <= record.last_sign + timeout + self.late, || {
-                format!("{proc} holds an item and says nothing since {}", record.last_sign)
-            })?;
+    /// L2: no rung is overlooked: who was asked to leave and has not is on the rung whose wait is not over.
+    pub(super) fn rungs_are_taken(&self, now: Time) -> Verdict {
+        for (proc, record) in self.open().filter(|(_, record)| record.phase == Phase::Alive && !record.killed) {
+            let Some(before) = record.climbed.checked_sub(1) else { continue };
+            let due = record.last + self.program(record.instance).ladder[before].wait;
+            // A rung without a wait, taken in the last round of a turn, is followed in the next turn.
+            hold("L2", now <= due, || format!("the rung after {before} of {proc} was due at {due}"))?;
         }
         Ok(())
     }
@@ -192,13 +187,13 @@ impl Laws {
         let record = self.record(proc)?;
         let (phase, instance, sticks) = (record.phase, record.instance, record.unkillable);
         let killed = record.killed && now >= record.last + Duration::from_secs(1);
-        record.phase = Phase::Over;
         let spares = self.program(instance).kill_mode == KillMode::Process && phase == Phase::Exited;
         hold("L3", killed || spares, || format!("{proc} is forgotten while {phase:?}, and KILL had no time"))?;
+        self.enter(proc, Phase::Over);
         if sticks {
             self.reference.sticks(proc);
         } else {
-            self.reference.returns(proc);
+            self.reference.returns(now, proc, super::ends::Blame::Nothing);
         }
         Ok(())
     }

@@ -1,8 +1,9 @@
 //! L3, L8 and L9: who is left behind, whether time passes, and when a stop is over.
 
+use super::STARTS_AT_ONCE;
 use super::{Laws, Phase, Record, Verdict, hold};
 use crate::fake::{Fake, Leader, Session};
-use crate::generate::{HEALED, Mood, SECOND};
+use crate::generate::{HEALED, Mood, RECOVERED, SECOND};
 use crate::manner::Temper;
 use exeunt::machine::Report;
 use exeunt::model::plan::{Feed, KillMode};
@@ -13,16 +14,18 @@ impl Laws {
     /// L3: an instance has one incarnation at a time, numbers are never used twice, and nothing is started once a stop has
     /// begun, but for the workers of a queue that is drained. L2's cousin: no restart before its delay is over.
     pub(super) fn spawns(&mut self, now: Time, proc: ProcId, instance: InstanceId) -> Verdict {
-        hold("L10", !self.records.contains_key(&proc), || format!("{proc} is used twice"))?;
+        hold("L10", self.used.insert(proc), || format!("{proc} is used twice"))?;
         let old = self.open().find(|(_, record)| record.instance == instance).map(|(proc, _)| *proc);
         hold("L3", old.is_none(), || format!("{instance:?} is started anew while {old:?} is not over"))?;
         let drains = self.plan.consumer(instance).is_some_and(|consumer| self.plan.queue(consumer.queue).drain_on_stop);
         // In the turn in which the deadline is reached it is not heard before the tick.
-        hold("L3", self.stop.is_none() || (drains && !self.past_deadline(self.turns_at.0)), || {
-            format!("{instance:?} is started in a stop")
-        })?;
-        let due = self.restarts.remove(&instance).unwrap_or(Time::ZERO);
-        hold("L2", now >= due, || format!("{instance:?} is restarted at {now}, due at {due}"))?;
+        let heard = self.past_deadline(self.turns_at.0) && self.stop.is_some_and(|stop| stop.began < now);
+        hold("L3", self.stop.is_none() || (drains && !heard), || format!("{instance:?} is started in a stop"))?;
+        hold("L5", self.unborn() < STARTS_AT_ONCE, || format!("{} starts are under way", self.unborn() + 1))?;
+        let open = |id| self.open().any(|(_, record)| record.instance == id);
+        if self.stop.is_none() {
+            self.restarts.spawns(instance, &open)?;
+        }
         let window = self.plan.consumer(instance).map_or(0, |consumer| consumer.prefetch);
         let record = Record {
             instance,
@@ -35,7 +38,10 @@ impl Laws {
             unkillable: false,
             closed: false,
             window,
-            last_sign: now,
+            cause: None,
+            timed_out: None,
+            since: None,
+            death: None,
             aborted: false,
             kept: false,
             owed: 0,
@@ -89,7 +95,10 @@ impl Laws {
         let levels = self.plan.stop_levels();
         let ladder = |level: &Vec<InstanceId>| level.iter().map(|&id| self.program(id).ladder_time()).max();
         let ladders: Duration = levels.iter().filter_map(ladder).sum();
-        let each = UNKILLABLE + SECOND;
+        let each = match self.mood {
+            Mood::Calm | Mood::Stopped | Mood::Recovering => SECOND * 2,
+            Mood::Mixed | Mood::Wild | Mood::Healing => UNKILLABLE + SECOND,
+        };
         let drains = self.plan.queues.iter().any(|queue| queue.drain_on_stop);
         let longest = match self.plan.stop_budget {
             Some(budget) => budget,
@@ -117,9 +126,27 @@ impl Laws {
     /// L9: once faults have stopped, a run with finite sources comes to its end by itself.
     pub(super) fn heals(&mut self, now: Time) -> Verdict {
         let most = HEALED + HEALING + self.late;
-        hold("L9", self.mood != Mood::Healing || now <= Time::ZERO + most, || {
+        let began = self.began;
+        hold("L9", self.mood != Mood::Healing || now <= began + most, || {
             format!("faults ended at {HEALED:?}, the run goes on")
         })
+    }
+
+    /// L6: every child that dies is reaped, however many die at once.
+    pub(super) fn every_child_is_reaped(&self, fake: &Fake) -> Verdict {
+        let left = &fake.facts.zombies;
+        hold("L6", left.is_empty(), || format!("{left:?} died and were not reaped"))
+    }
+
+    /// L9: everything that is wanted is up once its delay is over; and long after the last fault, everything.
+    pub(super) fn all_are_up(&self, now: Time) -> Verdict {
+        if self.stop.is_some() || self.unborn() >= STARTS_AT_ONCE {
+            return Ok(());
+        }
+        let open = |id| self.open().any(|(_, record)| record.instance == id);
+        self.restarts.all_are_up(now, &open)?;
+        let recovered = self.mood == Mood::Recovering && now > self.began + HEALED + RECOVERED + self.late;
+        if recovered { self.restarts.nobody_waits(&open) } else { Ok(()) }
     }
 
     /// A finite source and obedient workers: the run ends by itself, with everything done.

@@ -1,18 +1,26 @@
 //! The laws, looked at after every event and every turn. Each is a function of its own that says what it guards. They
 //! see what a stranger could see: events, orders, the fake world; never the machine's insides.
 
+mod cause;
+mod clocks;
+mod ends;
 mod forward;
 mod items;
 mod ladder;
 mod leave;
+mod places;
+mod restart;
 
+use crate::coverage::about;
 use crate::fake::Fake;
 use crate::generate::{Mood, SECOND};
+use clocks::Clocks;
 use exeunt::machine::{Action, Event, Meaning, Note, Report};
 use exeunt::model::plan::{Plan, Program};
-use exeunt::model::{InstanceId, ProcId, Reply, Target, Time};
+use exeunt::model::{ExitStatus, InstanceId, ProcId, Reply, StopReason, Target, Time, Token};
 use items::Reference;
-use std::collections::BTreeMap;
+use restart::Restarts;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -38,6 +46,9 @@ impl fmt::Display for Broken {
     }
 }
 
+/// Starts under way, at most.
+const STARTS_AT_ONCE: usize = 64;
+
 /// `Err` unless it holds.
 pub fn hold(law: &'static str, holds: bool, what: impl FnOnce() -> String) -> Verdict {
     if holds { Ok(()) } else { Err(Broken::new(law, what())) }
@@ -46,8 +57,18 @@ pub fn hold(law: &'static str, holds: bool, what: impl FnOnce() -> String) -> Ve
 pub struct Laws {
     plan: Rc<Plan>,
     mood: Mood,
+    /// Of those that are not over.
     records: BTreeMap<ProcId, Record>,
+    used: BTreeSet<ProcId>,
     reference: Reference,
+    restarts: Restarts,
+    clocks: Clocks,
+    began: Time,
+    /// An incarnation said something that is no reply, or named a token that it never had.
+    nonsense: Option<ProcId>,
+    /// The event is about an incarnation that is over, or the run is.
+    inert: bool,
+    quit: bool,
     stop: Option<Stop>,
     /// An INT was heard in this turn, when a stop was under way.
     interrupt: Option<Time>,
@@ -55,7 +76,6 @@ pub struct Laws {
     late: Duration,
     /// A signal rung waits for its CONT.
     cont: Option<(ProcId, Target)>,
-    restarts: BTreeMap<InstanceId, Time>,
     turns_at: (Time, u32),
 }
 
@@ -76,14 +96,26 @@ struct Record {
     unkillable: bool,
     closed: bool,
     window: u32,
-    /// When it last was given something, took something or said something.
-    last_sign: Time,
+    /// Why it was asked to leave.
+    cause: Option<StopReason>,
+    /// The item that took too long.
+    timed_out: Option<Token>,
+    /// When its exec was reported.
+    since: Option<Time>,
+    death: Option<Death>,
     /// Killed before its exec was reported: it may be told as born and is not.
     aborted: bool,
     /// A signal to be passed on came before its exec was reported.
     kept: bool,
     /// Signals that are to be passed on to it now.
     owed: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Death {
+    at: Time,
+    status: ExitStatus,
+    in_hand: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,14 +136,20 @@ impl Laws {
     pub fn new(plan: Rc<Plan>, mood: Mood) -> Laws {
         Laws {
             reference: Reference::new(plan.clone()),
+            restarts: Restarts::new(plan.clone()),
+            clocks: Clocks::new(plan.clone()),
+            began: Time::ZERO,
+            nonsense: None,
+            inert: false,
+            quit: false,
             plan,
             mood,
             records: BTreeMap::new(),
+            used: BTreeSet::new(),
             stop: None,
             interrupt: None,
             late: Duration::ZERO,
             cont: None,
-            restarts: BTreeMap::new(),
             turns_at: (Time::ZERO, 0),
         }
     }
@@ -121,28 +159,62 @@ impl Laws {
         self.late += by + SECOND;
     }
 
+    /// Before an event: a late turn moves the clocks that it finds.
+    pub fn clock(&mut self, now: Time, deadline: Option<Time>) {
+        let Some(by) = self.clocks.look(now, deadline) else { return };
+        self.restarts.shift(by);
+        for record in self.records.values_mut().filter(|record| !record.killed) {
+            record.last = record.last + by;
+        }
+    }
+
     /// Before the machine hears it.
     pub fn hear(&mut self, now: Time, event: &Event) -> Verdict {
+        let over = |proc: ProcId| self.used.contains(&proc) && !self.records.contains_key(&proc);
+        self.inert = self.quit || about(event).is_some_and(over);
+        self.hear_of_items(now, event);
         match event {
+            Event::Began => self.began = now,
             Event::Signalled { meaning: Meaning::Forward, signal } => self.owes(*signal),
             Event::Signalled { meaning: Meaning::Interrupt, .. } if self.stop.is_some() => self.interrupt = Some(now),
-            Event::Spawned { proc } => self.enter(*proc, Phase::Alive),
-            Event::SpawnFailed { proc, .. } | Event::MembersGone { proc } => self.enter(*proc, Phase::Over),
-            Event::Exited { proc, .. } => self.enter(*proc, Phase::Exited),
+            Event::Spawned { proc } => {
+                self.enter(*proc, Phase::Alive);
+                self.runs(now, *proc);
+            }
+            Event::SpawnFailed { proc, error } => {
+                let record = self.records.get(proc).filter(|record| !record.killed);
+                record
+                    .map(|record| record.instance)
+                    .into_iter()
+                    .for_each(|id| self.restarts.start_fails(now, id, *error));
+                self.enter(*proc, Phase::Over);
+            }
+            Event::MembersGone { proc } => {
+                self.departs(now, *proc);
+                self.enter(*proc, Phase::Over);
+            }
+            Event::MembersLeft { proc, .. } => self.leaves_them(now, *proc),
+            Event::Exited { proc, status, in_hand, .. } => {
+                self.enter(*proc, Phase::Exited);
+                let death = Death { at: now, status: *status, in_hand: *in_hand };
+                self.records.entry(*proc).and_modify(|record| record.death = Some(death));
+            }
             Event::Replied { proc, reply: Reply::Prefetch(window) } => {
                 self.records.entry(*proc).and_modify(|record| record.window = *window);
             }
             _ => {}
         }
-        if let Event::Wrote { proc, .. } | Event::Replied { proc, .. } = event {
-            self.records.entry(*proc).and_modify(|record| record.last_sign = now);
-        }
-        self.reference.hear(event);
+        self.clocks.hear(now, event);
         Ok(())
     }
 
     /// After the machine has answered it.
     pub fn handled(&mut self, now: Time, event: &Event, actions: &[Action]) -> Verdict {
+        let orders = actions.iter().filter(|action| !matches!(action, Action::Note(Note::Late { .. }))).count();
+        hold("L10", !self.inert || orders == 0, || format!("{event:?} comes too late and is obeyed: {actions:?}"))?;
+        let starts = actions.iter().filter(|action| matches!(action, Action::Spawn { .. })).count();
+        let crowded = self.unborn() + starts >= STARTS_AT_ONCE;
+        self.restarts.handled(now, actions, self.stop.is_some(), crowded)?;
         for action in actions {
             self.cont_follows(action)?;
             self.ordered(now, action)?;
@@ -150,6 +222,9 @@ impl Laws {
             self.reference.ordered(now, action, record.map(|record| record.window), self.stop.is_some())?;
         }
         hold("L2", self.cont.is_none(), || "a signal rung without its CONT".into())?;
+        self.clocks.handled(now, event, actions)?;
+        self.nonsense_is_answered(actions)?;
+        self.used_up_are_replaced(event)?;
         self.all_is_passed_on()?;
         self.reference.handled(event)
     }
@@ -159,7 +234,7 @@ impl Laws {
             Action::Spawn { proc, instance } => self.spawns(now, *proc, *instance),
             Action::Tell { proc, .. } => self.tells(now, *proc),
             Action::Kill { proc, signal, target } => self.kills(now, *proc, *signal, *target),
-            Action::Deliver { proc, .. } => self.delivers(now, *proc),
+            Action::Deliver { proc, .. } => self.delivers(*proc),
             Action::CloseItems { proc } => self.closes(*proc),
             Action::CheckMembers { proc } => self.checks(*proc),
             Action::Forget { proc } => self.forgets(now, *proc),
@@ -173,8 +248,11 @@ impl Laws {
             | Action::WriteResult { .. }
             | Action::Bury(_)
             | Action::HandBack { .. }
-            | Action::CountStrangers
-            | Action::Quit(_) => Ok(()),
+            | Action::CountStrangers => Ok(()),
+            Action::Quit(_) => {
+                self.quit = true;
+                Ok(())
+            }
         }
     }
 
@@ -187,15 +265,19 @@ impl Laws {
                 self.stop = Some(Stop { began: now, deadline });
                 Ok(())
             }
-            Note::ItemTimedOut { instance, token, timeout } => self.times_out(now, *instance, *token, *timeout),
-            Note::Climbed { instance, reason, .. } => self.levels_in_order(now, *instance, *reason),
-            Note::Unkillable { instance } => {
-                let open = self.records.values_mut().filter(|record| record.phase != Phase::Over);
-                open.filter(|record| record.instance == *instance).for_each(|record| record.unkillable = true);
+            Note::ItemTimedOut { instance, token, .. } => {
+                let open = self.records.values_mut().filter(|record| record.phase == Phase::Alive);
+                open.filter(|record| record.instance == *instance).for_each(|record| record.timed_out = Some(*token));
                 Ok(())
             }
-            Note::Restarting { instance, after } => {
-                self.restarts.insert(*instance, now + *after);
+            Note::Climbed { instance, reason, .. } => {
+                self.has_a_cause(*instance, *reason)?;
+                self.levels_in_order(now, *instance, *reason)
+            }
+            Note::Unkillable { instance } => {
+                let open = self.records.values_mut();
+                open.filter(|record| record.instance == *instance).for_each(|record| record.unkillable = true);
+                self.restarts.is_given_up(*instance);
                 Ok(())
             }
             _ => Ok(()),
@@ -207,7 +289,11 @@ impl Laws {
         self.time_passes(now)?;
         self.killed_at_the_deadline(now)?;
         self.reference.limits(fake)?;
-        self.nobody_hangs(now)?;
+        self.nobody_starves(now)?;
+        self.all_are_up(now)?;
+        self.rungs_are_taken(now)?;
+        self.every_child_is_reaped(fake)?;
+        hold("L10", fake.strays.is_empty(), || fake.strays.join("; "))?;
         self.heals(now)?;
         self.ends_at_once(now, fake)?;
         self.ends_in_time(now)
@@ -221,8 +307,25 @@ impl Laws {
         self.calm_runs_do_everything(report)
     }
 
+    fn hear_of_items(&mut self, now: Time, event: &Event) {
+        let up = |proc| {
+            self.records.get(proc).is_some_and(|record: &Record| record.phase == Phase::Alive && record.cause.is_none())
+        };
+        let up = matches!(event, Event::Replied { proc, .. } if up(proc));
+        self.finds_nonsense(event);
+        self.succeeds(event);
+        self.reference.hear(now, event, up);
+    }
+
+    /// Children whose exec is not reported yet, and that were not killed.
+    fn unborn(&self) -> usize {
+        self.open().filter(|(_, record)| record.phase == Phase::Unborn && !record.killed).count()
+    }
+
     fn enter(&mut self, proc: ProcId, phase: Phase) {
-        if let Some(record) = self.records.get_mut(&proc) {
+        if phase == Phase::Over {
+            self.records.remove(&proc);
+        } else if let Some(record) = self.records.get_mut(&proc) {
             record.phase = phase;
             let kept = std::mem::take(&mut record.kept);
             record.owed = u32::from(kept && phase == Phase::Alive && !record.aborted);
@@ -238,7 +341,7 @@ impl Laws {
     }
 
     fn open(&self) -> impl Iterator<Item = (&ProcId, &Record)> {
-        self.records.iter().filter(|(_, record)| record.phase != Phase::Over)
+        self.records.iter()
     }
 
     fn record(&mut self, proc: ProcId) -> Result<&mut Record, Broken> {

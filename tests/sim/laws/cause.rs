@@ -1,0 +1,135 @@
+//! L1, and why incarnations come and go: nobody is stopped without a cause, and what follows from an end is right.
+
+use super::ends::Blame;
+use super::restart::Departure;
+use super::{Laws, Phase, Verdict, hold};
+use exeunt::machine::{Action, Event, Machine, Note};
+use exeunt::model::plan::KillMode;
+use exeunt::model::{InstanceId, ProcId, Reply, StopReason, Time, Verdict as Word};
+use std::time::Duration;
+
+impl Laws {
+    /// L1: nobody is asked to leave without a cause: the stop of all, an item that took too long, nonsense that it said, or the
+    /// end of its items.
+    pub(super) fn has_a_cause(&mut self, instance: InstanceId, reason: StopReason) -> Verdict {
+        let found = self.open().find(|(_, record)| record.instance == instance && record.phase == Phase::Alive);
+        let Some((&proc, record)) = found else { return Ok(()) };
+        if record.cause.is_some() {
+            return Ok(());
+        }
+        let right = match reason {
+            StopReason::Shutdown | StopReason::Drained => self.stop.is_some(),
+            StopReason::Timeout => record.timed_out.is_some(),
+            StopReason::Restart => self.nonsense == Some(proc),
+            StopReason::MaxItems => self.is_used_up(proc),
+            StopReason::Scale | StopReason::Requested => false,
+        };
+        hold("L1", right, || format!("{proc} is asked to leave for {reason} without a cause"))?;
+        self.record(proc)?.cause = Some(reason);
+        Ok(())
+    }
+
+    /// Items that one life of this incarnation may take, at most.
+    pub(super) fn most_items(&self, proc: ProcId) -> Option<u64> {
+        let record = self.records.get(&proc)?;
+        self.plan.consumer(record.instance)?.max_items
+    }
+
+    fn is_used_up(&self, proc: ProcId) -> bool {
+        let granted = self.reference.granted(proc);
+        self.most_items(proc).is_some_and(|most| granted >= most) && !self.reference.holds_any(proc)
+    }
+
+    /// L5: who was given `max-items` and has answered them all is asked to leave at once.
+    pub(super) fn used_up_are_replaced(&self, event: &Event) -> Verdict {
+        let Event::Replied { proc, reply: Reply::Settle { .. } } = *event else { return Ok(()) };
+        let up = self.records.get(&proc).is_some_and(|record| record.phase == Phase::Alive && record.cause.is_none());
+        hold("L5", !(up && self.is_used_up(proc)), || format!("{proc} is used up and stays"))
+    }
+
+    pub(super) fn finds_nonsense(&mut self, event: &Event) {
+        let known = |proc: ProcId| {
+            let phase = self.records.get(&proc).map(|record| record.phase);
+            matches!(phase, Some(Phase::Alive | Phase::Exited)).then_some(proc)
+        };
+        self.nonsense = match *event {
+            Event::Garbled { proc, .. } => known(proc),
+            Event::Replied { proc, reply: Reply::Settle { token, .. } | Reply::Touch(token) } => {
+                known(proc).filter(|&proc| !self.reference.had(proc, token))
+            }
+            _ => None,
+        };
+    }
+
+    /// A reply that is none, or names a token that its sender never had, is told as a protocol error; nothing else is.
+    pub(super) fn nonsense_is_answered(&self, actions: &[Action]) -> Verdict {
+        let told = actions.iter().any(|action| matches!(action, Action::Note(Note::ProtocolError { .. })));
+        hold("protocol", told == self.nonsense.is_some(), || {
+            format!("nonsense of {:?}, a protocol error is told: {told}", self.nonsense)
+        })
+    }
+
+    /// An item was done: its worker works.
+    pub(super) fn succeeds(&mut self, event: &Event) {
+        let Event::Replied { proc, reply: Reply::Settle { token, verdict: Word::Ok(_) } } = event else { return };
+        let Some(record) = self.records.get(proc).filter(|_| self.reference.holds(*proc, *token)) else { return };
+        self.restarts.succeeds(record.instance);
+    }
+
+    pub(super) fn runs(&mut self, now: Time, proc: ProcId) {
+        let Some(record) = self.records.get_mut(&proc).filter(|record| !record.killed) else { return };
+        record.since = Some(now);
+        self.restarts.runs(record.instance);
+    }
+
+    /// Members that the kill mode leaves alone are not waited for.
+    pub(super) fn leaves_them(&mut self, now: Time, proc: ProcId) {
+        let Some(record) = self.records.get(&proc).filter(|record| record.phase == Phase::Exited) else { return };
+        if self.program(record.instance).kill_mode == KillMode::Process {
+            self.departs(now, proc);
+        }
+    }
+
+    /// An incarnation is over: what becomes of its items, and what must follow.
+    pub(super) fn departs(&mut self, now: Time, proc: ProcId) {
+        let Some(record) = self.records.get(&proc) else { return };
+        let Some(death) = record.death else { return };
+        let (instance, cause) = (record.instance, record.cause);
+        let oldest = self.reference.oldest(proc);
+        let blame = match cause {
+            Some(StopReason::Timeout) if oldest.is_some() && oldest == record.timed_out => Blame::Attempt,
+            None | Some(StopReason::Restart) if oldest.is_some() && death.in_hand => Blame::Crash,
+            _ => Blame::Nothing,
+        };
+        let ran = record.since.map_or(Duration::ZERO, |since| death.at.since(since));
+        // A start that was killed was asked to leave.
+        let aborted = record.killed && record.since.is_none();
+        let cause = cause.or(aborted.then_some(StopReason::Shutdown));
+        let first = self.reference.returns(now, proc, blame);
+        let counts = blame != Blame::Crash || first;
+        self.restarts.departs(now, instance, Departure { cause, status: death.status, ran, counts });
+    }
+
+    /// L9: no item waits while an instance has room for it.
+    pub(super) fn nobody_starves(&self, now: Time) -> Verdict {
+        if self.stop.is_some() {
+            return Ok(());
+        }
+        for (&proc, record) in self.open().filter(|(_, record)| record.phase == Phase::Alive && record.cause.is_none())
+        {
+            let Some(consumer) = self.plan.consumer(record.instance) else { continue };
+            let room = self.reference.held(proc) < record.window as usize;
+            let more = consumer.max_items.is_none_or(|most| self.reference.granted(proc) < most);
+            if room && more {
+                self.reference.nobody_starves(now, consumer.queue)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// L5: what only the machine itself can count stays within its limits.
+    pub fn sizes(&self, machine: &Machine) -> Verdict {
+        let over = machine.sizes().into_iter().find(|size| size.length > size.limit);
+        hold("L5", over.is_none(), || format!("{over:?}"))
+    }
+}

@@ -1,0 +1,285 @@
+//! L5 and L9 for starts: what counts against the start limit and what does not, how long a restart is put off, and that
+//! everything which is wanted is up as soon as its delay is over.
+
+use super::{Verdict, hold};
+use exeunt::machine::{Action, Note};
+use exeunt::model::plan::{Backoff, Plan, Restart, Role};
+use exeunt::model::{ExitStatus, InstanceId, SpawnError, Stage, StopReason, Time, WorkerId};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+pub struct Restarts {
+    plan: Rc<Plan>,
+    crews: Vec<Crew>,
+    slots: Vec<Slot>,
+    /// What must follow from the event that is being handled.
+    expected: Option<(InstanceId, Next)>,
+}
+
+#[derive(Default)]
+struct Crew {
+    failures: VecDeque<Time>,
+    ever_ran: bool,
+    gave_up: bool,
+}
+
+#[derive(Default)]
+struct Slot {
+    /// Restarts that were put off since the last success.
+    in_row: u32,
+    /// It ran, or never will.
+    begun: bool,
+    started: bool,
+    rests: bool,
+    due: Option<Time>,
+}
+
+/// What becomes of an instance whose incarnation is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Rests,
+    AtOnce,
+    /// The so manieth delay in a row, from 0, which is none.
+    Later(u32),
+    GivesUp,
+}
+
+/// How an incarnation that ran came to its end.
+#[derive(Clone, Copy, Debug)]
+pub struct Departure {
+    /// Why it was asked to leave, if it was.
+    pub cause: Option<StopReason>,
+    pub status: ExitStatus,
+    pub ran: Duration,
+    /// It had no item in hand, or one that is blamed for the first time.
+    pub counts: bool,
+}
+
+/// A source's start is tried again like this when the machine is short of something.
+const OF_SOURCES: Backoff =
+    Backoff { delay: Duration::from_millis(100), factor: 2.0, max: Duration::from_secs(30), jitter: 0.2 };
+
+impl Restarts {
+    pub fn new(plan: Rc<Plan>) -> Restarts {
+        Restarts {
+            crews: plan.workers.iter().map(|_| Crew::default()).collect(),
+            slots: plan.instances.iter().map(|_| Slot::default()).collect(),
+            expected: None,
+            plan,
+        }
+    }
+
+    pub fn runs(&mut self, id: InstanceId) {
+        self.slots[id.index()].begun = true;
+        if let Some(worker) = self.worker(id) {
+            self.crews[worker.index()].ever_ran = true;
+        }
+    }
+
+    /// It did an item: the program works.
+    pub fn succeeds(&mut self, id: InstanceId) {
+        self.slots[id.index()].in_row = 0;
+        if let Some(worker) = self.worker(id) {
+            self.crews[worker.index()].failures.clear();
+        }
+    }
+
+    /// A start came to nothing, and nobody had asked for that. A shortage of the machine's counts for nothing; a command
+    /// that is none is hopeless where it never ran; everything else counts.
+    pub fn start_fails(&mut self, now: Time, id: InstanceId, error: SpawnError) {
+        let shortage = [11, 12, 23, 24, 26].contains(&error.errno);
+        let hopeless = error.stage == Stage::Exec && [2, 7, 8, 13, 20, 21, 36, 40, 80].contains(&error.errno);
+        let next = match self.worker(id) {
+            None if shortage => self.later(id),
+            None => Next::Rests,
+            Some(worker) if self.crews[worker.index()].gave_up => Next::Rests,
+            Some(_) if shortage => self.later(id),
+            Some(worker) if hopeless && !self.crews[worker.index()].ever_ran => Next::GivesUp,
+            Some(worker) if self.reaches_the_limit(worker, now) => Next::GivesUp,
+            Some(_) => self.later(id),
+        };
+        self.expected = Some((id, next));
+    }
+
+    pub fn departs(&mut self, now: Time, id: InstanceId, how: Departure) {
+        let Some(worker) = self.worker(id) else {
+            return self.expected = Some((id, Next::Rests));
+        };
+        let plan = self.plan.clone();
+        let plan = plan.worker(worker);
+        if how.ran >= plan.restart_reset_after {
+            self.slots[id.index()].in_row = 0;
+        }
+        let wanted = match plan.restart {
+            Restart::Always => true,
+            Restart::OnFailure => !plan.program.is_success(how.status),
+            Restart::Never => false,
+        };
+        let next = match how.cause {
+            Some(StopReason::Shutdown | StopReason::Drained) => Next::Rests,
+            _ if self.crews[worker.index()].gave_up => Next::Rests,
+            Some(StopReason::Timeout | StopReason::MaxItems) => Next::AtOnce,
+            None if !wanted => Next::Rests,
+            Some(_) if plan.restart == Restart::Never => Next::Rests,
+            _ if how.counts && self.reaches_the_limit(worker, now) => Next::GivesUp,
+            _ => self.later(id),
+        };
+        self.expected = Some((id, next));
+    }
+
+    /// Nobody waits for it any more.
+    pub fn is_given_up(&mut self, id: InstanceId) {
+        self.rests(id);
+    }
+
+    fn later(&mut self, id: InstanceId) -> Next {
+        let slot = &mut self.slots[id.index()];
+        slot.in_row += 1;
+        Next::Later(slot.in_row - 1)
+    }
+
+    fn reaches_the_limit(&mut self, worker: WorkerId, now: Time) -> bool {
+        let Some(limit) = self.plan.worker(worker).start_limit else { return false };
+        let failures = &mut self.crews[worker.index()].failures;
+        failures.push_back(now);
+        failures.retain(|&at| at + limit.interval >= now);
+        failures.len() >= limit.burst as usize
+    }
+
+    fn rests(&mut self, id: InstanceId) {
+        let slot = &mut self.slots[id.index()];
+        (slot.begun, slot.rests, slot.due) = (true, true, None);
+    }
+
+    /// L5: after each end of an incarnation, exactly this: rest, a new start at once, one after the right delay, or the end
+    /// of the whole worker. In a stop nothing of it is looked at: L3 forbids starts there.
+    pub fn handled(&mut self, now: Time, actions: &[Action], stopping: bool, crowded: bool) -> Verdict {
+        let expected = self.expected.take();
+        for action in actions {
+            match action {
+                Action::Spawn { instance, .. } => {
+                    let slot = &mut self.slots[instance.index()];
+                    (slot.started, slot.due) = (true, None);
+                }
+                Action::Note(Note::Restarting { instance, after }) => {
+                    self.slots[instance.index()].due = Some(now + *after);
+                }
+                _ => {}
+            }
+        }
+        let gives_up = |worker: WorkerId| {
+            actions.iter().any(|action| match action {
+                Action::Note(Note::GaveUp { worker: other, .. } | Note::CannotStart { worker: other, .. }) => {
+                    *other == worker
+                }
+                _ => false,
+            })
+        };
+        let gave_up = (0u32..).map(WorkerId).take(self.crews.len()).find(|&worker| gives_up(worker));
+        let expects_it = expected.filter(|(_, next)| *next == Next::GivesUp).and_then(|(id, _)| self.worker(id));
+        hold("L5", stopping || gave_up == expects_it, || {
+            format!("{gave_up:?} is given up, by its failures {expects_it:?} should be")
+        })?;
+        if let (false, Some((id, next))) = (stopping, expected) {
+            self.follows(id, next, actions, crowded)?;
+        }
+        Ok(())
+    }
+
+    fn follows(&mut self, id: InstanceId, next: Next, actions: &[Action], crowded: bool) -> Verdict {
+        let started =
+            actions.iter().any(|action| matches!(action, Action::Spawn { instance, .. } if *instance == id)) || crowded;
+        let put_off = actions.iter().find_map(|action| match action {
+            Action::Note(Note::Restarting { instance, after }) if *instance == id => Some(*after),
+            _ => None,
+        });
+        let right = match next {
+            Next::Rests | Next::GivesUp => !started || crowded,
+            Next::AtOnce => started && put_off.is_none(),
+            Next::Later(0) => started && put_off == Some(Duration::ZERO),
+            Next::Later(_) => put_off.is_some(),
+        };
+        hold("L5", right, || format!("{id:?}: {next:?} is due, started {started}, put off by {put_off:?}"))?;
+        if let (Next::Later(n), Some(after)) = (next, put_off) {
+            let backoff = self.worker(id).map_or(OF_SOURCES, |worker| self.plan.worker(worker).restart_delay);
+            let (least, most) = if n == 0 { Default::default() } else { bounds(&backoff, n) };
+            hold("L5", (least..=most).contains(&after), || {
+                format!("{id:?} is put off by {after:?} the {n}th time, {least:?} to {most:?} are right")
+            })?;
+        }
+        match next {
+            Next::Rests => self.rests(id),
+            Next::GivesUp => {
+                if let Some(worker) = self.worker(id) {
+                    self.crews[worker.index()].gave_up = true;
+                }
+                self.rests(id);
+            }
+            Next::AtOnce | Next::Later(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Where an instance whose worker is given up has no incarnation, it never will have one.
+    fn is_wanted(&self, id: InstanceId, open: &dyn Fn(InstanceId) -> bool) -> bool {
+        let gave_up = self.worker(id).is_some_and(|worker| self.crews[worker.index()].gave_up);
+        !self.slots[id.index()].rests && (!gave_up || open(id))
+    }
+
+    /// L2's cousin: nobody is started before those it is after have begun.
+    pub fn spawns(&self, id: InstanceId, open: &dyn Fn(InstanceId) -> bool) -> Verdict {
+        let gave_up = self.worker(id).is_some_and(|worker| self.crews[worker.index()].gave_up);
+        hold("L5", !gave_up, || format!("{id:?} is started though its worker was given up"))?;
+        hold("after", self.may_begin(id, open), || format!("{id:?} is started before those it is after"))
+    }
+
+    fn may_begin(&self, id: InstanceId, open: &dyn Fn(InstanceId) -> bool) -> bool {
+        let Some(worker) = self.worker(id) else { return true };
+        let after = &self.plan.worker(worker).after;
+        let mut others = self.ids().filter(|&other| self.worker(other).is_some_and(|worker| after.contains(&worker)));
+        others.all(|other| self.slots[other.index()].begun || !self.is_wanted(other, open))
+    }
+
+    /// L9: everything that is wanted is up once its delay is over and those it is after have begun.
+    pub fn all_are_up(&self, now: Time, open: &dyn Fn(InstanceId) -> bool) -> Verdict {
+        for id in self.ids().filter(|&id| !open(id) && self.is_wanted(id, open)) {
+            let slot = &self.slots[id.index()];
+            let waits = slot.due.is_some_and(|due| due > now) || (!slot.started && !self.may_begin(id, open));
+            hold("up", waits, || format!("{id:?} is wanted up and not started, due {:?}", slot.due))?;
+        }
+        Ok(())
+    }
+
+    /// Liveness: once faults have stopped, and the longest back-off is over, nobody waits.
+    pub fn nobody_waits(&self, open: &dyn Fn(InstanceId) -> bool) -> Verdict {
+        let waits = self.ids().find(|&id| !open(id) && self.is_wanted(id, open));
+        hold("up", waits.is_none(), || format!("{waits:?} is not up, long after the last fault"))
+    }
+
+    /// A late turn moves what it finds.
+    pub fn shift(&mut self, by: Duration) {
+        self.slots.iter_mut().filter_map(|slot| slot.due.as_mut()).for_each(|due| *due = *due + by);
+    }
+
+    fn ids(&self) -> impl Iterator<Item = InstanceId> + use<> {
+        (0..u32::try_from(self.slots.len()).unwrap()).map(InstanceId)
+    }
+
+    fn worker(&self, id: InstanceId) -> Option<WorkerId> {
+        match self.plan.role(id) {
+            Role::Worker { worker, .. } => Some(worker),
+            Role::Source(_) => None,
+        }
+    }
+}
+
+/// Between what the `n`th delay (from 1) of a back-off lies, the rounding of its arithmetic included.
+pub fn bounds(backoff: &Backoff, n: u32) -> (Duration, Duration) {
+    let exponent = i32::try_from(n - 1).unwrap();
+    let plain = backoff.delay.as_secs_f64() * backoff.factor.powi(exponent);
+    let capped = plain.min(backoff.max.as_secs_f64());
+    let rounding = Duration::from_micros(1);
+    let least = Duration::from_secs_f64(capped * (1.0 - backoff.jitter)).saturating_sub(rounding);
+    (least, Duration::from_secs_f64(capped * (1.0 + backoff.jitter)) + rounding)
+}
