@@ -12,12 +12,12 @@
 
 use super::Machine;
 use super::action::{Action, Actions, Note};
-use super::event::{Notice, Question};
+use super::event::Question;
 use super::instance::{Purpose, State};
 use super::shutdown::Phase;
 use super::timers::Key;
 use crate::model::plan::{Kind, Ready, Restart};
-use crate::model::{InstanceId, ProcId, StopReason, WorkerId};
+use crate::model::{InstanceId, Notice, ProcId, StopReason, WorkerId};
 use std::time::Duration;
 
 /// Between two questions whether a worker is ready.

@@ -4,7 +4,7 @@ use super::*;
 use crate::model::plan::*;
 use crate::model::process::Usage;
 use crate::model::{
-    ExitStatus, Framing, Reply, Signal, SignalSet, SpawnError, Stage, StopReason, Target, Token, Verdict,
+    ExitStatus, Framing, Notice, Reply, Signal, SignalSet, SpawnError, Stage, StopReason, Target, Token, Verdict,
 };
 
 fn secs(n: u64) -> Duration {
