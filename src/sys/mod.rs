@@ -2,8 +2,10 @@
 
 pub mod aside;
 pub mod clock;
+pub mod executable;
 pub mod fds;
 pub mod identity;
+pub mod inbox;
 pub mod init;
 pub mod members;
 pub mod memory;
