@@ -6,8 +6,8 @@ use super::read::{Field, Named};
 use super::value::stop::RungText;
 use super::value::word::Choice;
 use super::value::{
-    AccountText, Command, Count, DeathSignal, Environment, Flag, Ladder, Limits, List, OneOrMore, OrOff, PathText,
-    Ratio, ResultsText, SignalName, Size, Text, Timespan, Umask, UserText, Whole, Word,
+    AccountText, Command, Count, DeathSignal, Environment, Flag, HttpText, Ladder, Limits, List, OneOrMore, OrOff,
+    PathText, Ratio, ResultsText, SignalName, Size, TcpText, Text, Timespan, Umask, UserText, Whole, Word,
 };
 use crate::model::Resource;
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
@@ -110,6 +110,13 @@ inline_schema!(for [T: Choice] impl Word<T>, |_generator| {
     let words = T::WORDS.iter().map(|&(word, _)| word).collect::<Vec<_>>();
     json_schema!({ "type": "string", "enum": words })
 });
+// A variable may stand for any part.
+inline_schema!(impl TcpText, |_generator| json_schema!({
+    "type": "string", "pattern": r":|\$\{", "examples": ["127.0.0.1:8080", "[::1]:8080", "localhost:${PORT}"],
+}));
+inline_schema!(impl HttpText, |_generator| json_schema!({
+    "type": "string", "pattern": r"^[Hh][Tt][Tt][Pp]://|^\$\{", "examples": ["http://127.0.0.1:8080/health"],
+}));
 inline_schema!(impl ResultsText, |_generator| json_schema!({ "type": "string", "pattern": "^(null|stdout|file:.+)$" }));
 
 fn generated() -> Value {

@@ -255,7 +255,7 @@ pub enum Ready {
 /// A question that is answered by yes or no.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// Exit 0 is yes. Runs with the worker's environment, directory and identity.
+    /// Exit 0 is yes. Runs with the worker's environment, directory and identity; see [`Program::words_with`].
     Command(Vec<String>),
     /// A connection that is accepted is yes.
     Tcp(std::net::SocketAddr),
@@ -338,6 +338,17 @@ impl WorkerPlan {
             health: None,
             watchdog: None,
         }
+    }
+}
+
+impl WorkerPlan {
+    /// The probes that ask its instances: whether they are ready, and whether they are well.
+    pub fn probes(&self) -> impl Iterator<Item = &Probe> {
+        let ready = match &self.ready {
+            Some(Ready::Probe(probe)) => Some(probe),
+            Some(Ready::Fd(_) | Ready::Notify | Ready::Delay(_)) | None => None,
+        };
+        ready.into_iter().chain(self.health.as_ref().map(|health| &health.probe))
     }
 }
 
@@ -446,11 +457,16 @@ impl Program {
 
     /// What the instance of this name is told.
     pub fn words(&self, instance: &str) -> Words {
+        self.words_with(&self.command, instance)
+    }
+
+    /// What a probe of the instance of this name is told: all that the program is, but for its own command.
+    pub fn words_with(&self, command: &[String], instance: &str) -> Words {
         let text = |text: &String| text.replace(INSTANCE_MARK, instance);
         let path = |path: &PathBuf| named_path(path, instance);
         let secret = |secret: &Secret| Secret { name: secret.name.clone(), path: path(&secret.path) };
         Words {
-            command: self.command.iter().map(text).collect(),
+            command: command.iter().map(text).collect(),
             working_directory: self.working_directory.as_ref().map(path),
             env: self.env.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
             secrets: self.secrets.iter().map(secret).collect(),

@@ -3,6 +3,7 @@
 mod identity;
 mod program;
 mod queue;
+mod readiness;
 mod source;
 mod worker;
 
@@ -223,8 +224,13 @@ impl<'a> Linker<'a> {
 
     /// Expands the variables of a string; its own words where that fails.
     fn expand(&mut self, text: &str, span: Span) -> String {
+        self.try_expand(text, span).unwrap_or_else(|| text.to_owned())
+    }
+
+    /// The same for those who need to know whether it failed, which is told.
+    fn try_expand(&mut self, text: &str, span: Span) -> Option<String> {
         match expand(text, &|name| self.scope.lookup(name, self.context.environment)) {
-            Ok(expanded) => expanded,
+            Ok(expanded) => Some(expanded),
             Err(error) => {
                 // The offset is only right in a string that is written without escapes.
                 let inside = span.start + 1..span.end.saturating_sub(1);
@@ -239,7 +245,7 @@ impl<'a> Linker<'a> {
                     Some(help) => problem.help(help),
                     None => problem,
                 });
-                text.to_owned()
+                None
             }
         }
     }
