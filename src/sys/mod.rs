@@ -20,6 +20,7 @@ mod child;
 mod dirents;
 #[cfg(feature = "faults")]
 mod faults;
+mod numbered;
 mod proc;
 mod raw;
 mod stat;
