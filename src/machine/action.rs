@@ -46,6 +46,10 @@ pub enum Action {
         question: Question,
         timeout: Duration,
     },
+    /// End the probe that is under way for this incarnation, if there is one. It is not answered.
+    Unask {
+        proc: ProcId,
+    },
     /// Look again whether a session whose leader is gone is empty: answered by `MembersLeft` or `MembersGone`.
     CheckMembers {
         proc: ProcId,

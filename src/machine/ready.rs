@@ -187,6 +187,14 @@ impl Machine {
         }
     }
 
+    /// Nobody wants to know any more how who is asked to leave is.
+    pub(super) fn unask(&self, id: InstanceId, proc: ProcId, out: &mut Actions) {
+        let has_probe = |worker| self.plan.worker(worker).probes().next().is_some();
+        if self.worker_of(id).is_some_and(has_probe) {
+            out.push(Action::Unask { proc });
+        }
+    }
+
     /// Whether those that require this worker may run.
     pub(super) fn is_ready(&self, worker: WorkerId) -> bool {
         let oneshot = self.plan.worker(worker).kind == Kind::Oneshot;
