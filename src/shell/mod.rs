@@ -5,6 +5,7 @@
 
 mod aftermath;
 mod disk;
+mod environment;
 mod lane;
 mod launch;
 mod leftovers;
@@ -12,8 +13,10 @@ mod letters;
 mod meaning;
 mod messages;
 mod notes;
+mod notify;
 mod perform;
 mod pipes;
+pub mod probes;
 mod ready;
 mod report;
 mod results;
