@@ -7,6 +7,8 @@ mod readiness;
 mod source;
 mod worker;
 
+pub(super) use program::pick;
+
 use super::accounts::Accounts;
 use super::expand::{Lookup, expand};
 use super::graph;
