@@ -272,8 +272,10 @@ pub fn descriptors(plan: &Plan) -> u64 {
     // A pidfd and, while it is being started, the error pipe.
     let each = |id: InstanceId| match plan.role(id) {
         Role::Source(_) => 3 + u64::from(plan.program(id).has_event_rung()),
-        Role::Worker { .. } if plan.consumer(id).is_some() => 5,
-        Role::Worker { .. } => 2 + u64::from(plan.program(id).has_event_rung()),
+        Role::Worker { worker, .. } if plan.consumer(id).is_some() => 5 + watched::descriptors(plan.worker(worker)),
+        Role::Worker { worker, .. } => {
+            2 + u64::from(plan.program(id).has_event_rung()) + watched::descriptors(plan.worker(worker))
+        }
     };
     let processes = (0u32..).zip(&plan.instances).map(|(i, _)| each(InstanceId(i))).sum::<u64>();
     let files = plan.workers.iter().filter_map(|worker| worker.consumer.as_ref());
@@ -285,7 +287,12 @@ pub fn descriptors(plan: &Plan) -> u64 {
 fn needs_text(plan: &Plan) -> String {
     let mut text = "\nneeds at most\n".to_owned();
     let processes = plan.instances.len() as u64;
-    line(&mut text, "processes", &format!("{processes}, and what they start themselves"));
+    let probes = plan.workers.iter().filter(|worker| watched::has_probe_process(worker));
+    let probes = match probes.map(|worker| u64::from(worker.replicas)).sum() {
+        0 => String::new(),
+        probes => format!(" and {}", count(probes, "probe")),
+    };
+    line(&mut text, "processes", &format!("{processes}{probes}, and what they start themselves"));
     line(&mut text, "files", &format!("{} descriptors", descriptors(plan)));
     let items = plan.queues.iter().map(|queue| queue.max_bytes).fold(0, u64::saturating_add);
     let buffers = processes.saturating_mul(BUFFERS);

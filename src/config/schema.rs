@@ -124,7 +124,7 @@ fn generated() -> Value {
     let mut schema = serde_json::to_value(generator.into_root_schema_for::<File>()).expect("a schema is JSON");
     schema["title"] = json!("exeunt");
     let mut defaults = schema["definitions"]["Worker"].clone();
-    for own in ["command", "queue", "after", "terminal"] {
+    for own in ["command", "queue", "after", "requires", "terminal"] {
         defaults["properties"].as_object_mut().expect("a worker has keys").remove(own);
     }
     defaults["description"] = json!("Keys for all workers that do not say otherwise.");
@@ -135,6 +135,11 @@ fn generated() -> Value {
     schema["definitions"]["Source"]["required"] = json!(["queue"]);
     schema["definitions"]["Source"]["oneOf"] =
         json!([{ "required": ["command"] }, { "required": ["stdin"], "properties": { "stdin": { "const": true } } }]);
+    schema["definitions"]["ReadyTable"]["minProperties"] = json!(1);
+    schema["definitions"]["ReadyTable"]["maxProperties"] = json!(1);
+    schema["definitions"]["ReadyTable"]["properties"]["notify"]["const"] = json!(true);
+    let probe = ["command", "tcp", "http"].map(|key| json!({ "required": [key] }));
+    schema["definitions"]["HealthTable"]["oneOf"] = json!(probe);
     schema["required"] = json!(["worker"]);
     join_lines(&mut schema);
     schema

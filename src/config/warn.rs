@@ -5,7 +5,7 @@ use super::raw::{File, Queue, Worker};
 use super::read::{Field, NamedSection};
 use super::value::show;
 use crate::model::Signal;
-use crate::model::plan::{Consumer, Plan, Program, QueuePlan, Step, WorkerPlan};
+use crate::model::plan::{Consumer, Plan, Probe, Program, QueuePlan, Ready, Step, WorkerPlan};
 use std::time::Duration;
 
 /// What `docker stop` waits before it kills everybody.
@@ -23,6 +23,8 @@ pub fn warn(plan: &Plan, file: &File, problems: &mut Problems) {
     for (worker, section) in plan.workers.iter().zip(sections(&file.worker)) {
         let Some(keys) = &section.section else { continue };
         shield(&worker.program, keys, section.name.span, problems);
+        never_ready(worker, keys, file.defaults.value(), section.name.span, problems);
+        one_address_for_many(worker, keys, section.name.span, problems);
         if let Some(consumer) = &worker.consumer {
             let queue = plan.queue(consumer.queue);
             let queue_keys = sections(&file.queue).get(consumer.queue.index()).and_then(|queue| queue.section.as_ref());
@@ -82,6 +84,42 @@ fn shield(program: &Program, keys: &Worker, name: Span, problems: &mut Problems)
         let help = "unless the program undoes that, only KILL ends it; begin the ladder with \"event 5s\"";
         problems.push(Problem::warning(span, message).help(help));
     }
+}
+
+fn never_ready(worker: &WorkerPlan, keys: &Worker, defaults: Option<&Worker>, name: Span, problems: &mut Problems) {
+    let (Some(Ready::Delay(delay)), Some(timeout)) = (&worker.ready, worker.start_timeout) else { return };
+    if timeout > *delay {
+        return;
+    }
+    let common = defaults.and_then(|defaults| defaults.start_timeout.span());
+    let span = keys.start_timeout.span().or(keys.ready.span()).or(common).unwrap_or(name);
+    let message = format!(
+        "the worker {} is never ready: its start-timeout of {} is over before its delay of {}",
+        quote(&worker.name),
+        show(timeout),
+        show(*delay)
+    );
+    problems.push(Problem::warning(span, message).help("raise start-timeout, or take it out"));
+}
+
+/// Which of them answers is the kernel's choice.
+fn one_address_for_many(worker: &WorkerPlan, keys: &Worker, name: Span, problems: &mut Problems) {
+    let by_address = |probe: &Probe| match probe {
+        Probe::Command(_) => false,
+        Probe::Tcp(_) | Probe::Http(_) => true,
+    };
+    if worker.replicas == 1 || !worker.probes().any(by_address) {
+        return;
+    }
+    let health = worker.health.as_ref().is_some_and(|health| by_address(&health.probe));
+    let probe = if health { keys.health.span() } else { keys.ready.span() };
+    let span = probe.or(keys.replicas.span()).unwrap_or(name);
+    let message = format!(
+        "the {} replicas of {} are all asked at one address, where one may answer for another",
+        worker.replicas,
+        quote(&worker.name)
+    );
+    problems.push(Problem::warning(span, message).help("a command can be told its ${EXEUNT_INSTANCE}"));
 }
 
 /// A stop that leaves an item less time than it may take cuts off the slow ones. It is only a note where nobody chose

@@ -257,9 +257,10 @@ pub enum Ready {
 pub enum Probe {
     /// Exit 0 is yes. Runs with the worker's environment, directory and identity; see [`Program::words_with`].
     Command(Vec<String>),
-    /// A connection that is accepted is yes.
+    /// A connection that is accepted is yes. The port is not 0.
     Tcp(std::net::SocketAddr),
-    /// A status of 200 to 399 is yes. `http://HOST[:PORT]/PATH`, where HOST is an address or `localhost`.
+    /// A status of 200 to 399 is yes. `http://HOST[:PORT]/PATH`, where HOST is an address or `localhost`; all of it visible
+    /// ASCII, and at most 2 KiB.
     Http(String),
 }
 

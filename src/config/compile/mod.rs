@@ -7,6 +7,8 @@ mod readiness;
 mod source;
 mod worker;
 
+pub(super) use program::pick;
+
 use super::accounts::Accounts;
 use super::expand::{Lookup, expand};
 use super::graph;
@@ -275,17 +277,21 @@ impl<'a> Linker<'a> {
         }
     }
 
+    /// `cycle` ends with the worker that it begins with.
     fn tell_cycle(&mut self, cycle: &[usize], workers: &[WorkerPlan]) {
         let names = cycle.iter().filter_map(|&node| workers.get(node)).map(|worker| worker.name.as_str());
-        let path = names.collect::<Vec<_>>().join(" -> ");
+        let names = names.collect::<Vec<_>>();
+        let path = super::problem::shorten(&names.join(" -> "), 300);
         let first = cycle.first().and_then(|&node| named(&self.file.worker).get(node));
         let section = first.and_then(|first| first.section.as_ref());
-        let span = section.and_then(|section| section.after.span().or(section.requires.span()));
+        // Where the first one names the second.
+        let lists = section.into_iter().flat_map(|section| [section.after.value(), section.requires.value()]);
+        let said = lists.flatten().flat_map(|names| &names.0).find(|name| names.get(1) == Some(&name.value.0.as_str()));
         let message = match cycle.len() {
-            2 => "a worker cannot be after itself".to_owned(),
-            _ => format!("the workers wait for each other in a circle: {}", super::problem::shorten(&path, 300)),
+            2 => format!("a worker cannot be after itself: {path}"),
+            _ => format!("the workers wait for each other in a circle: {path}"),
         };
-        match span {
+        match said.map(|name| name.span) {
             Some(span) => self.error(span, message),
             None => self.problems.push(Problem::new(Severity::Error, Place::File, message)),
         }

@@ -87,7 +87,7 @@ program_keys!(worker: Worker);
 program_keys!(source: Source);
 
 /// What the section says, else what the defaults say.
-pub(super) fn pick<'a, T>(own: &'a Field<T>, defaults: &'a Field<T>) -> Option<&'a At<T>> {
+pub(in crate::config) fn pick<'a, T>(own: &'a Field<T>, defaults: &'a Field<T>) -> Option<&'a At<T>> {
     match own {
         Field::Given(at) => Some(at),
         Field::Absent => defaults.given(),

@@ -7,7 +7,7 @@ use crate::config::problem::{Place, Problem, Span};
 use crate::config::raw::Worker;
 use crate::config::read::{At, Field};
 use crate::config::value::{Command, HealthTable, HttpText, OrOff, ReadyTable, TcpText, http_url, tcp_address};
-use crate::model::plan::{Health, INSTANCE_MARK, Kind, Probe, Ready};
+use crate::model::plan::{self, Health, INSTANCE_MARK, Kind, Probe, Program, Ready};
 use std::time::Duration;
 
 /// On top of a delay, which cannot be late by itself.
@@ -53,24 +53,12 @@ impl<'a> From<&'a HealthTable> for ProbeKeys<'a> {
 impl Linker<'_> {
     /// To be asked within the scope of the worker's program: its probes know the same variables. What stands in the defaults
     /// is for those workers that it means something to.
-    pub(super) fn watched(&mut self, keys: &Worker, defaults: &Worker) -> Watched {
+    pub(super) fn watched(&mut self, keys: &Worker, defaults: &Worker, program: &Program) -> Watched {
         let kind = self.kind(keys, defaults);
-        let terminal = keys.terminal.value().is_some_and(|flag| flag.0);
         let ready = match kind {
             Kind::Oneshot => None,
-            Kind::Service => {
-                let table = pick(&keys.ready, &defaults.ready);
-                let own = !keys.ready.is_absent();
-                table
-                    .and_then(|table| self.ready(table, keys))
-                    .filter(|ready| own || !terminal || *ready != Ready::Notify)
-            }
+            Kind::Service => self.ready(keys, defaults, program),
         };
-        if let (Some(Ready::Notify), true) = (&ready, terminal) {
-            let span = keys.ready.span().unwrap_or(Span { start: 0, end: 0 });
-            let message = "notify is not for the worker that owns the terminal: it shares our session, by which senders are known";
-            self.problems.push(Problem::error(span, message).help("take a probe: command, tcp or http"));
-        }
         let health = match (pick(&keys.health, &defaults.health).map(|at| (&at.value, at.span)), kind) {
             (Some((OrOff::On(table), span)), Kind::Service) => self.health(table, span),
             (Some((OrOff::On(_), _)), Kind::Oneshot) | (Some((OrOff::Off, _)) | None, _) => None,
@@ -107,19 +95,45 @@ impl Linker<'_> {
         kind
     }
 
-    fn ready(&mut self, table: &At<ReadyTable>, worker: &Worker) -> Option<Ready> {
+    fn ready(&mut self, keys: &Worker, defaults: &Worker, program: &Program) -> Option<Ready> {
+        let table = pick(&keys.ready, &defaults.ready)?;
+        let ready = self.way_to_tell(table)?;
+        match (&ready, program.place) {
+            (Ready::Notify, plan::Place::Terminal) => {
+                let span = keys.ready.span()?;
+                let message = "notify is not for the worker that owns the terminal: it shares our session, by which senders are known";
+                self.problems.push(Problem::error(span, message).help("take a probe: command, tcp or http"));
+                None
+            }
+            (Ready::Fd(fd), _) => {
+                self.check_descriptor(*fd, !keys.queue.is_absent(), program, table);
+                Some(ready)
+            }
+            (Ready::Notify | Ready::Probe(_) | Ready::Delay(_), _) => Some(ready),
+        }
+    }
+
+    /// 3 and 4 are a queue worker's for its items, 5 is everybody's for the exit event.
+    fn check_descriptor(&mut self, fd: u8, feeds: bool, program: &Program, table: &At<ReadyTable>) {
+        let span = table.value.fd.span().unwrap_or(table.span);
+        if feeds && (3..=5).contains(&fd) {
+            let message = format!("descriptor {fd} of a queue worker is for its items and its exit event");
+            self.problems.push(Problem::error(span, message).help("take 6 or higher"));
+        } else if fd == 5 && program.has_event_rung() {
+            let problem =
+                Problem::error(span, "descriptor 5 is for the exit event, and the stop ladder has an event rung");
+            self.problems.push(problem.help("take another: 3, 4, or 6 to 9"));
+        }
+    }
+
+    fn way_to_tell(&mut self, table: &At<ReadyTable>) -> Option<Ready> {
         let (keys, span) = (&table.value, table.span);
         let others = [("fd", keys.fd.span()), ("notify", keys.notify.span()), ("delay", keys.delay.span())];
         let probe = ProbeKeys::from(keys);
         let help = "one of fd = 3, notify = true, command = […], tcp = \"…\", http = \"…\" and delay = \"2s\"";
         self.exactly_one("ready", &[&others[..], &probe.given()].concat(), span, help)?;
-        if let Some(fd) = keys.fd.given() {
-            if !worker.queue.is_absent() && (3..=5).contains(&fd.value.0) {
-                let message =
-                    format!("descriptor {} of a queue worker is for its items and its exit event", fd.value.0);
-                self.problems.push(Problem::error(fd.span, message).help("take 6 or higher"));
-            }
-            return u8::try_from(fd.value.0).ok().map(Ready::Fd);
+        if let Some(fd) = keys.fd.value() {
+            return u8::try_from(fd.0).ok().map(Ready::Fd);
         }
         if let Some(notify) = keys.notify.given() {
             if !notify.value.0 {
@@ -150,7 +164,7 @@ impl Linker<'_> {
         if ready == Some(&Ready::Notify) {
             return Some(time.0);
         }
-        let Some(span) = keys.watchdog.span() else { return None };
+        let span = keys.watchdog.span()?;
         // Whoever said of `ready` what was refused may have meant notify.
         let table = pick(&keys.ready, &defaults.ready).map(|table| table.span);
         let refused =

@@ -67,7 +67,7 @@ impl Linker<'_> {
         if keys.terminal.value().is_some_and(|flag| flag.0) {
             program.place = Place::Terminal;
         }
-        let watched = self.watched(keys, defaults);
+        let watched = self.watched(keys, defaults, &program);
         self.leave_program();
         let requires = self.names(&keys.requires, "requires");
         let mut after = self.names(&keys.after, "after");

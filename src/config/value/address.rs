@@ -178,7 +178,7 @@ fn host(text: &str, bracketed: bool) -> Result<Host, (String, Option<&'static st
         () if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => {
             Err((format!("{shown} is not an IPv4 address"), None))
         }
-        () => Err((format!("{shown} is a name, and an init looks no names up"), Some(NAME_HELP))),
+        () => Err((format!("{shown} is a name, and nothing in an init looks names up"), Some(NAME_HELP))),
     }
 }
 
