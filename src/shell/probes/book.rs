@@ -108,12 +108,12 @@ impl Probes {
         self.ended.iter().find(|ended| ended.pid == pid)?.pidfd.as_ref().map(AsFd::as_fd)
     }
 
-    /// Whether one that asked for this incarnation is not gone.
-    pub fn has_ended(&self, id: ProcId) -> bool {
-        self.ended.iter().any(|ended| ended.owner == id)
+    /// How many that asked for this incarnation are not gone.
+    pub fn ended(&self, id: ProcId) -> usize {
+        self.ended.iter().filter(|ended| ended.owner == id).count()
     }
 
-    /// How many of this incarnation's are still waited for.
+    /// How many of them are still waited for.
     pub fn held(&self, id: ProcId) -> usize {
         self.ended.iter().filter(|ended| ended.owner == id && ended.until.is_some()).count()
     }
@@ -216,9 +216,9 @@ mod tests {
         assert_eq!(probes.deadline(), Some(at(10)));
         assert_eq!(probes.give_up(at(10)), [ID]);
         assert_eq!(probes.give_up(at(11)), []);
-        assert_eq!((probes.held(ID), probes.has_ended(ID), probes.deadline()), (0, true, None));
+        assert_eq!((probes.held(ID), probes.ended(ID), probes.deadline()), (0, 1, None));
         probes.forget(ID);
-        assert!(!probes.has_ended(ID));
+        assert_eq!(probes.ended(ID), 0);
     }
 
     #[test]

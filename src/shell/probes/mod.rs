@@ -28,6 +28,9 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+/// So many processes that asked for one incarnation may be on their way out before another is started.
+const MOST_ENDED: usize = 3;
+
 /// How a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Knock {
@@ -41,13 +44,13 @@ impl Shell {
         self.unask(id);
         let Some(instance) = self.table.get(id).map(|proc| proc.instance) else { return };
         let means = match self.probe_of(instance, question) {
-            // One that KILL does not end holds what there is to hold already.
-            Some(_) if self.probes.has_ended(id) => None,
+            // Those that KILL does not end must not become ever more.
+            Some(_) if self.probes.ended(id) >= MOST_ENDED => None,
             Some(Probe::Tcp(address)) => connect(self.poll.registry(), id, address).map(Means::Connection).ok(),
             Some(Probe::Command(command)) => {
-                self.started(instance, self.launcher.asker(&self.plan, instance, &command))
+                self.started(instance, question, self.launcher.asker(&self.plan, instance, &command))
             }
-            Some(Probe::Http(url)) => self.started(instance, self.launcher.http_asker(&url, timeout)),
+            Some(Probe::Http(url)) => self.started(instance, question, self.launcher.http_asker(&url, timeout)),
             None => None,
         };
         match means {
@@ -85,6 +88,9 @@ impl Shell {
             let name = self.table.get(id).map(|proc| self.plan.instance_name(proc.instance));
             warn!("the probe of {} cannot be killed", name.as_deref().unwrap_or("a worker that is gone"));
             self.look_due = true;
+            if self.table.get(id).is_none() {
+                self.probes.forget(id);
+            }
         }
     }
 
@@ -100,7 +106,7 @@ impl Shell {
             let yes = error.is_none() && dead.status.shell_code() == 0;
             self.facts.push(Event::Answered { proc: id, question, yes });
             if let (Some(error), Some(instance)) = (error, self.table.get(id).map(|proc| proc.instance)) {
-                self.warn_of_asker(instance, error);
+                self.warn_of_asker(instance, question, error);
             }
             // It may have left somebody behind.
             self.probes.end(id, self.now, true);
@@ -134,14 +140,14 @@ impl Shell {
         }
     }
 
-    fn started(&mut self, instance: InstanceId, born: Result<Born, SpawnError>) -> Option<Means> {
+    fn started(&mut self, instance: InstanceId, question: Question, born: Result<Born, SpawnError>) -> Option<Means> {
         match born {
             Ok(Born { pid, pidfd, report }) => {
                 self.bury_namesake(pid);
                 Some(Means::Process(Asker { pid, pidfd, report }))
             }
             Err(error) => {
-                self.warn_of_asker(instance, error);
+                self.warn_of_asker(instance, question, error);
                 None
             }
         }
@@ -156,10 +162,13 @@ impl Shell {
     }
 
     /// Said once for each worker: it is asked again and again.
-    fn warn_of_asker(&mut self, instance: InstanceId, error: SpawnError) {
-        let Role::Worker { worker, .. } = self.plan.role(instance) else { return };
+    fn warn_of_asker(&mut self, instance: InstanceId, question: Question, error: SpawnError) {
+        let (Role::Worker { worker, .. }, Some(probe)) = (self.plan.role(instance), self.probe_of(instance, question))
+        else {
+            return;
+        };
         if self.probes.is_first_failure(worker) {
-            let words = notes::spawn_error(&self.plan, Some(instance), error);
+            let words = notes::probe_error(&self.plan, instance, &probe, error);
             warn!("the probe of {} cannot be started: {words}", self.plan.instance_name(instance));
         }
     }

@@ -58,6 +58,9 @@ pub fn has(what: Need) -> bool {
         Need::Node => (runs(&["node", "--version"]), "node is not there"),
         Need::CCompiler => (runs(&["cc", "--version"]), "cc is not there"),
         Need::RustCompiler => (runs(&["rustc", "--version"]), "rustc is not there"),
+        Need::SystemdNotify => (runs(&["systemd-notify", "--version"]), "systemd-notify is not there"),
+        Need::Redis => (runs(&["redis-server", "--version"]), "redis-server is not there"),
+        Need::Haproxy => (runs(&["haproxy", "-v"]), "haproxy is not there"),
     };
     if !found {
         assert!(std::env::var_os("CI").is_none(), "nothing is skipped in CI, but {reason}");
@@ -76,6 +79,9 @@ pub enum Need {
     Node,
     CCompiler,
     RustCompiler,
+    SystemdNotify,
+    Redis,
+    Haproxy,
 }
 
 fn pid_namespace() -> bool {
