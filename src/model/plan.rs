@@ -268,8 +268,9 @@ pub enum Probe {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
     pub probe: Probe,
+    /// From being ready, and from each answer, to the next question. Not zero.
     pub interval: Duration,
-    /// No answer in this time is a no.
+    /// No answer in this time is a no. Not zero.
     pub timeout: Duration,
     /// So many a row and the worker is stopped by its ladder and started again. At least 1.
     pub failures: u32,
