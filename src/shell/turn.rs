@@ -43,7 +43,7 @@ pub struct Shell {
     machine: Machine,
     pub(super) poll: Poll,
     /// Ends a wait in `poll` from a writing thread.
-    waker: Arc<Waker>,
+    pub(super) waker: Arc<Waker>,
     readiness: Events,
     pub(super) signals: Signals,
     pub(super) launcher: Launcher,
