@@ -72,6 +72,7 @@ fn start(argv: &[&str], want: &Want) -> Result<(Born, File), SpawnError> {
         descriptors: &descriptors,
         place: Place::Session,
         foreground: false,
+        group: None,
         passage: None,
     })?;
     Ok((born, File::from(pipe.read)))
@@ -478,7 +479,8 @@ alone! {
             descriptors: &[],
             place: Place::Session,
             foreground: false,
-            passage: None,
+            group: None,
+        passage: None,
         };
         let born = spawn(&launch).unwrap();
         assert_eq!(awaited(&born), Birth::Failed(SpawnError { stage: Stage::Exec, errno: libc::EACCES }));
@@ -779,6 +781,7 @@ fn start_without_files() -> Result<(), SpawnError> {
         descriptors: &[],
         place: Place::Session,
         foreground: false,
+        group: None,
         passage: None,
     };
     spawn(&launch).map(drop)

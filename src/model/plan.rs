@@ -15,6 +15,7 @@ pub struct Plan {
     pub stop_budget: Option<Duration>,
     pub end: End,
     pub exit_code_from: Option<WorkerId>,
+    pub cgroup: ControlGroups,
     pub queues: Vec<QueuePlan>,
     pub sources: Vec<SourcePlan>,
     pub workers: Vec<WorkerPlan>,
@@ -51,6 +52,14 @@ pub enum End {
     Idle,
     /// When the work is done; services are then stopped.
     Work,
+}
+
+/// Whether each program is put into a control group of its own (cgroups(7), version 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ControlGroups {
+    /// Where we may make some.
+    Auto,
+    Off,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -268,8 +277,9 @@ pub enum Probe {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
     pub probe: Probe,
+    /// From being ready, and from each answer, to the next question. Not zero.
     pub interval: Duration,
-    /// No answer in this time is a no.
+    /// No answer in this time is a no. Not zero.
     pub timeout: Duration,
     /// So many a row and the worker is stopped by its ladder and started again. At least 1.
     pub failures: u32,

@@ -44,7 +44,7 @@ pub struct Shell {
     machine: Machine,
     pub(super) poll: Poll,
     /// Ends a wait in `poll` from a writing thread.
-    waker: Arc<Waker>,
+    pub(super) waker: Arc<Waker>,
     readiness: Events,
     pub(super) signals: Signals,
     pub(super) launcher: Launcher,
@@ -416,7 +416,10 @@ impl Shell {
         let living = members::living(&sessions, &|pid| self.is_known(pid));
         for (id, pid, place) in dead {
             let count = match place {
-                Place::Session => living.iter().filter(|member| member.session == pid).count(),
+                Place::Session => {
+                    let session = living.iter().filter(|member| member.session == pid).count();
+                    session.max(self.in_group(id))
+                }
                 Place::Terminal | Place::Beside => self.beside(pid, place).len(),
             };
             let held = self.probes.held(id);
@@ -440,6 +443,12 @@ impl Shell {
     /// Not a descendant's that came to us as an orphan: the child of this number was forked by us, or was there before us.
     pub(super) fn is_known(&self, pid: Pid) -> bool {
         self.table.is_leader(pid) || self.probes.is_leader(pid) || self.inherited.children.contains(&pid)
+    }
+
+    /// Members by the kernel's own book, those in sessions of their own among them. A book that cannot be read is not empty.
+    fn in_group(&self, id: ProcId) -> usize {
+        let group = self.table.get(id).and_then(|proc| proc.group.as_ref());
+        group.map_or(0, |group| group.members().map_or(1, |members| members.len()))
     }
 
     /// The session is empty: its last words are read, then our ends are closed. A source that left in peace may still be

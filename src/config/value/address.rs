@@ -92,7 +92,8 @@ pub fn http_url(text: &str, span: Span) -> Result<String, Problem> {
     }
     let shown = quote(text);
     // A space or a line feed would end the request's first line, and what follows be taken for more of it.
-    if let Some(odd) = text.chars().find(|c| !c.is_ascii_graphic()) {
+    let is_odd = |c: char| !c.is_ascii_graphic() || "\"<>\\^`{|}".contains(c);
+    if let Some(odd) = text.chars().find(|&c| is_odd(c)) {
         let help = "in a URL it is written as % and two hexadecimal digits, a space as %20";
         return refuse(format!("there is a {} in the URL", quote(&odd.to_string())), help);
     }
@@ -110,7 +111,7 @@ pub fn http_url(text: &str, span: Span) -> Result<String, Problem> {
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     if authority.contains('@') {
         // It may be a password, so it is not shown.
-        let help = "let curl ask: command = [\"curl\", \"-fs\", \"-u\", \"USER:PASSWORD\", \"http://…\"]";
+        let help = "let curl ask: command = [\"curl\", \"-fs\", \"--netrc-file\", \"PATH\", \"http://…\"]";
         return refuse("a probe sends no user and no password".to_owned(), help);
     }
     if path.contains('#') {
@@ -276,6 +277,7 @@ mod tests {
             ("http://127.0.0.1/#top", "has a fragment"),
             ("http://127.0.0.1/a b", "there is a \" \""),
             ("http://127.0.0.1/ HTTP/1.1\r\nX: y", "there is a \" \""),
+            ("http://127.0.0.1/${PORT}", "there is a \"{\""),
             ("http://127.0.0.1/ä", "there is a \"ä\""),
             (&long, "at most 2048 are asked for"),
         ] {

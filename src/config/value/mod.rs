@@ -16,7 +16,7 @@ pub use stop::{Ladder, SignalName, ladder};
 pub use text::{Flag, PathText, ResultsText, Text};
 pub use word::{Mode, Word, WorkerFraming};
 
-use super::problem::Problems;
+use super::problem::{Place, Problem, Problems};
 use super::read::{Read, Value, section};
 
 pub type SignalList = List<SignalName, 64>;
@@ -33,10 +33,17 @@ pub enum OrOff<T> {
 
 impl<T: Read> Read for OrOff<T> {
     fn read(value: &Value<'_>, problems: &mut Problems) -> Option<Self> {
-        match value.tree.as_str() {
-            Some("off") => Some(OrOff::Off),
-            Some(_) | None => T::read(value, problems).map(OrOff::On),
+        if value.tree.as_str() == Some("off") {
+            return Some(OrOff::Off);
         }
+        let mut found = Problems::default();
+        let on = T::read(value, &mut found).map(OrOff::On);
+        for problem in found.into_sorted() {
+            let other = problem.message.strip_prefix("expected ").filter(|_| problem.place == Place::Span(value.span));
+            let message = other.map(|other| format!("expected \"off\" or {other}"));
+            problems.push(Problem { message: message.unwrap_or(problem.message), ..problem });
+        }
+        on
     }
 }
 

@@ -41,6 +41,7 @@ impl Launcher {
             place: Place::Session,
             foreground: false,
             passage: None,
+            group: None,
         })
     }
 }

@@ -142,7 +142,7 @@ impl Shell {
 
     fn started(&mut self, instance: InstanceId, question: Question, born: Result<Born, SpawnError>) -> Option<Means> {
         match born {
-            Ok(Born { pid, pidfd, report }) => {
+            Ok(Born { pid, pidfd, report, grouped: _ }) => {
                 self.bury_namesake(pid);
                 Some(Means::Process(Asker { pid, pidfd, report }))
             }

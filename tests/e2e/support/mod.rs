@@ -57,6 +57,7 @@ pub fn has(what: Need) -> bool {
         Need::TimeNamespace => (runs(&["unshare", "--time", "--fork", "true"]), "unshare --time is not allowed here"),
         Need::Node => (runs(&["node", "--version"]), "node is not there"),
         Need::CCompiler => (runs(&["cc", "--version"]), "cc is not there"),
+        Need::ControlGroups => (control_groups(), "a cgroup v2 tree cannot be mounted and written here"),
         Need::RustCompiler => (runs(&["rustc", "--version"]), "rustc is not there"),
         Need::SystemdNotify => (runs(&["systemd-notify", "--version"]), "systemd-notify is not there"),
         Need::Redis => (runs(&["redis-server", "--version"]), "redis-server is not there"),
@@ -82,6 +83,13 @@ pub enum Need {
     SystemdNotify,
     Redis,
     Haproxy,
+    ControlGroups,
+}
+
+fn control_groups() -> bool {
+    let script = "d=$(mktemp -d) && mount -t cgroup2 none $d && g=$d$(sed -n 's/^0:://p' /proc/self/cgroup)/exeunt-e2e.$$ && mkdir $g && \
+        [ -e $g/cgroup.kill ] && rmdir $g";
+    runs(&["unshare", "--mount", "sh", "-c", script])
 }
 
 fn pid_namespace() -> bool {
