@@ -8,6 +8,7 @@ pub mod identity;
 pub mod init;
 pub mod members;
 pub mod memory;
+pub mod oom;
 pub mod reap;
 pub mod secret;
 pub mod signals;
