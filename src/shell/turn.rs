@@ -14,6 +14,7 @@ use crate::machine::{Action, Event, Machine, Report};
 use crate::model::plan::{Place, Plan};
 use crate::model::{ExitStatus, ProcId, Reply, Signal, Time};
 use crate::sys::init::Inherited;
+use crate::sys::oom::OomKills;
 use crate::sys::reap::{self, Reaped};
 use crate::sys::signals::Signals;
 use crate::sys::spawn::{Birth, birth};
@@ -80,6 +81,7 @@ pub struct Shell {
     pub(super) on_terminal: Option<ProcId>,
     suspend: Suspend,
     warn_reaping: bool,
+    oom_kills: Option<OomKills>,
 }
 
 impl Shell {
@@ -104,6 +106,7 @@ impl Shell {
             meanings: Meanings::new(&plan, init.as_ref(), &inherited),
             warn_reaping: init.as_ref().is_some_and(|init| init.warn_reaping),
             launcher: Launcher::new(&plan, init)?,
+            oom_kills: OomKills::of_our_group(),
             on_terminal: None,
             suspend: Suspend::Never,
             table: Table::default(),
@@ -393,6 +396,14 @@ impl Shell {
                 terminal::take_from(proc.pid);
             }
             let Reaped { status, usage, .. } = reaped;
+            if let ExitStatus::Signalled { signal: Signal::KILL, .. } = status
+                && self.oom_kills.as_mut().is_some_and(|kills| kills.news() > 0)
+            {
+                let name = self.plan.instance_name(proc.instance);
+                warn!(
+                    "{name} was killed while our control group was out of memory: the kernel says that it killed somebody"
+                );
+            }
             if let (What::Source(source), ExitStatus::Signalled { .. }) = (proc.what, status) {
                 self.sources.killed(source);
             }

@@ -33,7 +33,7 @@ pub struct Group {
 impl Groups {
     /// Makes a directory for our groups in our own one. `None` where that is not possible, or `cgroup.kill` (Linux 5.14) is missing.
     pub fn probe() -> Option<Groups> {
-        let home = home()?;
+        let home = home(None)?;
         remove_what_was_left(&home);
         let name = format!("{PREFIX}{}", raw::own_pid());
         let numbered = (2..=NAMESAKES).map(|number| format!("{name}-{number}"));
@@ -107,24 +107,32 @@ impl Drop for Group {
     }
 }
 
-/// The directory of our own group, as we see it.
-fn home() -> Option<PathBuf> {
+/// The directory of our own group, as we see it: in the tree of version 2, or in that of a controller of version 1.
+pub(super) fn home(controller: Option<&str>) -> Option<PathBuf> {
     permit().ok()?;
     let own = fs::read("/proc/self/cgroup").ok()?;
     permit().ok()?;
     let mounts = fs::read("/proc/self/mountinfo").ok()?;
-    place_of(&own, &mounts)
+    place_of(controller, &own, &mounts)
 }
 
 /// From `/proc/self/cgroup` (cgroups(7)) and `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
-fn place_of(own: &[u8], mounts: &[u8]) -> Option<PathBuf> {
-    let own = own.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))?;
-    let own = Path::new(OsStr::from_bytes(own));
+fn place_of(controller: Option<&str>, own: &[u8], mounts: &[u8]) -> Option<PathBuf> {
+    let named = |list: &[u8], name: &str| list.split(|&byte| byte == b',').any(|item| item == name.as_bytes());
+    let path = |line: &'_ [u8]| -> Option<OsString> {
+        let mut fields = line.splitn(3, |&byte| byte == b':');
+        let (number, list, path) = (fields.next()?, fields.next()?, fields.next()?);
+        let wanted = controller.map_or(number == b"0" && list.is_empty(), |name| named(list, name));
+        wanted.then(|| OsStr::from_bytes(path).to_owned())
+    };
+    let own = own.split(|&byte| byte == b'\n').find_map(path)?;
     let mount = |line: &[u8]| {
         let mut fields = line.split(|&byte| byte == b' ').skip(3);
         let (root, point) = (unescape(fields.next()?), unescape(fields.next()?));
-        let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
-        let below = own.strip_prefix(&root).ok().filter(|_| kind == b"cgroup2")?;
+        let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
+        let (kind, options) = (fields.next()?, fields.nth(1)?);
+        let wanted = controller.map_or(kind == b"cgroup2", |name| kind == b"cgroup" && named(options, name));
+        let below = Path::new(&own).strip_prefix(&root).ok().filter(|_| wanted)?;
         // Outside of our namespace: "/..".
         let inside = below.components().all(|part| matches!(part, std::path::Component::Normal(_)));
         inside.then(|| Path::new(&point).components().chain(below.components()).collect())
@@ -218,7 +226,7 @@ mod tests {
     const V2: &[u8] = b"30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
 
     fn place(own: &str, mounts: &[u8]) -> Option<String> {
-        place_of(own.as_bytes(), mounts).map(|path| path.to_str().unwrap().to_owned())
+        place_of(None, own.as_bytes(), mounts).map(|path| path.to_str().unwrap().to_owned())
     }
 
     #[test]
@@ -236,6 +244,17 @@ mod tests {
         let elsewhere = b"30 24 0:26 /docker/1 /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
         assert_eq!(place("0::/docker/2", elsewhere), None);
         assert_eq!(place("0::/docker/1/x", elsewhere).unwrap(), "/sys/fs/cgroup/x");
+    }
+
+    #[test]
+    fn a_controller_of_version_1_has_a_tree_of_its_own() {
+        let v1 = b"31 24 0:27 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n\
+            32 24 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
+        let own = b"4:cpu,cpuacct:/y\n3:memory:/x\n0::/a\n";
+        let place = |controller| place_of(Some(controller), own, v1);
+        assert_eq!(place("memory"), Some(PathBuf::from("/sys/fs/cgroup/memory/x")));
+        assert_eq!(place("cpuacct"), Some(PathBuf::from("/sys/fs/cgroup/cpu,cpuacct/y")));
+        assert_eq!(place("pids"), None);
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod inbox;
 pub mod init;
 pub mod members;
 pub mod memory;
+pub mod oom;
 pub mod reap;
 pub mod secret;
 pub mod signals;
