@@ -757,6 +757,18 @@ fn a_probe_is_put_until_it_is_answered_by_yes() {
 }
 
 #[test]
+fn a_stop_ends_the_question_that_is_under_way() {
+    let probe = Probe::Tcp("127.0.0.1:80".parse().unwrap());
+    let mut stand = Stand::new(pair(|db, _| db.ready = Some(Ready::Probe(probe))));
+    let db = stand.spawned();
+    let orders = stand.tell(Event::Signalled { signal: Signal::TERM, meaning: Meaning::Stop });
+    let place = |wanted: &Action| orders.iter().position(|action| action == wanted).unwrap();
+    let term = Action::Kill { proc: db, signal: Signal::TERM, target: Target::Leader };
+    assert!(place(&Action::Unask { proc: db }) < place(&term), "{orders:?}");
+    assert_eq!(stand.tell(Event::Answered { proc: db, question: Question::Ready, yes: true }), [], "too late");
+}
+
+#[test]
 fn who_waits_for_a_oneshot_waits_for_its_good_end() {
     let mut stand = Stand::new(pair(|db, web| {
         db.kind = Kind::Oneshot;

@@ -116,7 +116,7 @@ fn nonsense_is_ignored_and_what_comes_after_it_is_heard() {
 
 /// The test itself is one: it reads the address where everybody can, and is of the same user.
 #[test]
-fn who_is_none_of_the_worker_is_not_believed() {
+fn f29_who_is_none_of_the_worker_is_not_believed() {
     if !has(Need::Python) {
         return;
     }
