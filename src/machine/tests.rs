@@ -842,6 +842,18 @@ fn more_time_is_given_to_who_asks_for_it() {
 }
 
 #[test]
+fn more_time_is_given_to_who_asks_for_it_while_it_leaves() {
+    let mut stand = Stand::new(pair(|db, _| db.ready = Some(Ready::Notify)));
+    let db = stand.spawned();
+    let stop = Event::Signalled { signal: Signal::TERM, meaning: Meaning::Stop };
+    assert!(told_term(&stand.tell(stop), db));
+    stand.tell(Event::Notified { proc: db, notice: Notice::Extend(secs(60)) });
+    let kill = Action::Kill { proc: db, signal: Signal::KILL, target: Target::Members };
+    assert!(!stand.after(59_999).contains(&kill));
+    assert!(stand.after(1).contains(&kill));
+}
+
+#[test]
 fn the_line_of_an_empty_queue_does_not_grow_with_the_deaths_of_its_worker() {
     let mut idle = pool(1);
     idle.workers[0].start_limit = None;

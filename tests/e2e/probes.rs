@@ -118,6 +118,19 @@ fn a_command_asks_as_its_worker() {
 }
 
 #[test]
+fn a_command_asks_as_the_user_of_its_worker() {
+    if !has(Need::Root) {
+        return;
+    }
+    let sandbox = shell("user = \"65534\"\nready = { command = [\"sh\", \"-c\", \"id -u >asked-as\"] }");
+    sandbox.open_to_all();
+    let run = sandbox.launch().start();
+    run.wait_for_line("exeunt: w.0 is ready after");
+    assert_eq!(sandbox.read("asked-as"), "65534\n");
+    stop(run);
+}
+
+#[test]
 fn what_a_command_leaves_behind_is_killed() {
     let sandbox = shell("ready = { command = [\"sh\", \"-c\", \"sleep 1234 & sleep 1234 & echo $$! >left; exit 0\"] }");
     let run = sandbox.launch().start();

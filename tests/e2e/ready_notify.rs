@@ -162,7 +162,7 @@ fn a_sender_that_is_gone_is_believed() {
     let sandbox = told_by_hand(
         "log('up')\nwait_for('let-it')\nchild = os.fork()\nif child == 0:\n    say('READY=1')\n    os._exit(0)\n\
          os.waitpid(child, 0)\nlog('gone')\nstay()\n",
-        "",
+        "start-timeout = \"off\"",
     );
     let run = sandbox.launch().start();
     run.wait_for_line("up");
