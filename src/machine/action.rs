@@ -169,8 +169,12 @@ pub enum Note {
         instance: InstanceId,
         failures: u32,
     },
-    /// It was silent for longer than its watchdog allows, or asked for it.
+    /// It was silent for longer than its watchdog allows.
     WatchdogExpired {
+        instance: InstanceId,
+    },
+    /// It told that it is to be taken for silent: `WATCHDOG=trigger`.
+    FoundItselfUnwell {
         instance: InstanceId,
     },
     /// `STATUS=` and `STOPPING=1` of sd_notify(3).

@@ -91,7 +91,10 @@ impl Machine {
                     self.timers.set(Key::Watch(id), self.now + watchdog);
                 }
             }
-            Notice::Trigger if up => self.watchdog_expired(id, out),
+            Notice::Trigger if up => {
+                out.push(Action::Note(Note::FoundItselfUnwell { instance: id }));
+                self.ask_to_leave(id, StopReason::Restart, Purpose::Unwell, out);
+            }
             Notice::Extend(time) => self.extend(id, time),
             Notice::Status(status) => out.push(Action::Note(Note::Said { instance: id, status })),
             Notice::Stopping => out.push(Action::Note(Note::Said { instance: id, status: "stopping".to_owned() })),

@@ -175,6 +175,7 @@ fn level(plan: &Plan, note: &Note) -> Level {
         | Note::NotReady { .. }
         | Note::Unhealthy { .. }
         | Note::WatchdogExpired { .. }
+        | Note::FoundItselfUnwell { .. }
         | Note::Died { .. }
         | Note::ItemTimedOut { .. }
         | Note::ProtocolError { .. }
@@ -215,6 +216,7 @@ fn words(plan: &Plan, note: &Note) -> String {
         Note::WatchdogExpired { instance } => {
             format!("{} did not tell its watchdog in time and is stopped", name(instance))
         }
+        Note::FoundItselfUnwell { instance } => format!("{} says that it is unwell and is stopped", name(instance)),
         Note::Said { instance, status } => format!("{} says: {status}", name(instance)),
         Note::Falls { instance, required } => {
             let required = worker_name(plan, *required);

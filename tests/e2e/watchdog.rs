@@ -61,6 +61,7 @@ fn who_finds_itself_unwell_says_so() {
     }
     let sandbox = watched("if life == 1:\n    say('WATCHDOG=trigger')", "");
     let run = sandbox.launch().start();
+    run.wait_for_line("exeunt: warning: w.0 says that it is unwell and is stopped");
     run.wait_for_line("TERM in life 1");
     run.wait_for_line("life 2");
     run.signal(Signal::SIGTERM);
