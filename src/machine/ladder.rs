@@ -38,6 +38,10 @@ impl Machine {
                 if consumes {
                     out.push(Action::CloseItems { proc });
                 }
+                // Who is on its way out is not ready any more, however long it takes.
+                if let Some(worker) = self.worker_of(id) {
+                    self.check_dependents(worker, out);
+                }
             }
             other @ (State::Waiting
             | State::Due

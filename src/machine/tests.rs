@@ -782,6 +782,19 @@ fn who_requires_another_falls_with_it_and_comes_back_with_it() {
 }
 
 #[test]
+fn who_requires_another_falls_as_soon_as_that_is_asked_to_leave() {
+    let mut stand = Stand::new(pair(|db, web| {
+        db.ready = Some(Ready::Notify);
+        web.requires = vec![WorkerId(0)];
+    }));
+    let db = stand.spawned();
+    let web = spawns(&stand.tell(Event::Notified { proc: db, notice: Notice::Ready }))[0];
+    stand.tell(Event::Spawned { proc: web });
+    let orders = stand.tell(Event::Notified { proc: db, notice: Notice::Trigger });
+    assert!(told_term(&orders, db) && told_term(&orders, web), "{orders:?}");
+}
+
+#[test]
 fn who_requires_one_that_rests_for_good_rests_too() {
     let mut stand = Stand::new(pair(|_, web| web.requires = vec![WorkerId(0)]));
     let db = stand.spawned();
