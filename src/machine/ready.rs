@@ -209,14 +209,21 @@ impl Machine {
 
     /// A replica of this worker is not ready any more, or never will be. Those that require it fall if it was the last.
     pub(super) fn check_dependents(&mut self, worker: WorkerId, out: &mut Actions) {
-        if !self.has_order || !matches!(self.phase, Phase::Running) || self.is_ready(worker) {
+        if !self.has_order || self.is_ready(worker) {
             return;
         }
         let for_good = self.replicas(worker).iter().all(|id| self.instances[id.index()].is_resting());
+        let running = match &self.phase {
+            Phase::Running => true,
+            // Nobody falls in a stop. But who waits for it to work off a queue would wait for ever.
+            Phase::Stopping(_) if for_good => false,
+            Phase::Stopping(_) | Phase::Sweeping(_) | Phase::Over => return,
+        };
         let plan = self.plan.clone();
         for id in self.instance_ids() {
             let requires = |other: WorkerId| plan.worker(other).requires.contains(&worker);
-            if self.worker_of(id).is_some_and(requires) {
+            let waits = matches!(self.instances[id.index()].state, State::Waiting | State::Due | State::Delayed);
+            if (running || waits) && self.worker_of(id).is_some_and(requires) {
                 self.falls(id, worker, for_good, out);
             }
         }

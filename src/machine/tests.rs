@@ -502,6 +502,26 @@ fn a_drained_queue_is_worked_off_before_its_workers_are_told() {
 }
 
 #[test]
+fn a_drain_does_not_wait_for_a_worker_that_waits_for_one_that_is_never_started_again() {
+    let mut drained = pool(1);
+    drained.queues[0].drain_on_stop = true;
+    let mut db = worker("db", None);
+    db.restart_delay.delay = secs(60);
+    drained.workers.push(db);
+    (drained.workers[0].after, drained.workers[0].requires) = (vec![WorkerId(1)], vec![WorkerId(1)]);
+    drained.workers[0].level = 1;
+    drained.instances = Plan::roles(&drained.sources, &drained.workers);
+    let mut stand = Stand::new(drained);
+    let db = spawns(&stand.out)[0];
+    let shortage = |proc| Event::SpawnFailed { proc, error: SpawnError { stage: Stage::Fork, errno: 11 } };
+    let db = spawns(&stand.tell(shortage(db)))[0];
+    stand.tell(shortage(db));
+    stand.give(&["a"]);
+    let orders = stand.term();
+    assert!(orders.contains(&Action::HandBack { queue: QueueId(0), payload: Payload::from(&b"a"[..]) }), "{orders:?}");
+}
+
+#[test]
 fn a_worker_that_was_used_up_by_the_last_drained_item_is_not_replaced() {
     let mut plan = pool(1);
     plan.queues[0].drain_on_stop = true;
