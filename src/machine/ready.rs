@@ -233,15 +233,14 @@ impl Machine {
         let purpose = if for_good { Purpose::Rest } else { Purpose::Await };
         match self.instances[id.index()].state {
             State::Waiting | State::Due | State::Delayed if for_good => self.rest_unstarted(id, out),
-            State::Due | State::Delayed => {
-                self.timers.cancel(Key::Slot(id));
-                self.instances[id.index()].state = State::Waiting;
-            }
+            State::Due => self.instances[id.index()].state = State::Waiting,
             State::Starting { proc } => self.abort_start(id, proc, purpose, out),
             State::Up(_) => {
                 out.push(Action::Note(Note::Falls { instance: id, required }));
                 self.ask_to_leave(id, StopReason::Restart, purpose, out);
             }
+            // At the end of its back-off it looks again.
+            State::Delayed => {}
             State::Waiting | State::Aborting { .. } | State::Leaving(..) | State::Remains(..) | State::Resting(_) => {}
         }
     }

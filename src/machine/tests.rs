@@ -815,6 +815,22 @@ fn who_requires_another_falls_as_soon_as_that_is_asked_to_leave() {
 }
 
 #[test]
+fn a_back_off_is_not_cut_short_by_what_is_required_coming_back() {
+    let mut stand = Stand::new(pair(|_, web| {
+        web.requires = vec![WorkerId(0)];
+        web.restart_delay = Backoff { delay: secs(9), factor: 1.0, max: secs(9), jitter: 0.0 };
+    }));
+    let db = stand.spawned();
+    let web = stand.spawned();
+    let web = spawns(&stand.dies(web, KILLED, false))[0];
+    assert!(spawns(&stand.dies(web, KILLED, false)).is_empty());
+    let db = spawns(&stand.dies(db, KILLED, false))[0];
+    assert!(spawns(&stand.tell(Event::Spawned { proc: db })).is_empty());
+    assert_eq!(stand.after(8_999), []);
+    assert_eq!(spawns(&stand.after(1)).len(), 1);
+}
+
+#[test]
 fn who_requires_one_that_rests_for_good_rests_too() {
     let mut stand = Stand::new(pair(|_, web| web.requires = vec![WorkerId(0)]));
     let db = stand.spawned();
