@@ -101,8 +101,19 @@ impl Machine {
 
     /// Whatever is waited for has at least so long from now. The deadline of the whole stop is not moved.
     fn extend(&mut self, id: InstanceId, time: Duration) {
-        let leaving = matches!(self.instances[id.index()].state, State::Leaving(..));
-        let key = if leaving { Key::Slot(id) } else { Key::Start(id) };
+        let ladder = self.plan.program(id).ladder.len();
+        let key = match &self.instances[id.index()].state {
+            // After KILL no rung is waited for, but for the kernel, and whom it left alive does not prolong that.
+            State::Leaving(_, climb) if climb.next > ladder => return,
+            State::Leaving(..) => Key::Slot(id),
+            State::Starting { .. } | State::Up(_) => Key::Start(id),
+            State::Waiting
+            | State::Due
+            | State::Delayed
+            | State::Aborting { .. }
+            | State::Remains(..)
+            | State::Resting(_) => return,
+        };
         if let Some(at) = self.timers.get(key) {
             self.timers.set(key, at.max(self.now + time));
         }

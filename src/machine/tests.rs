@@ -878,6 +878,21 @@ fn more_time_is_given_to_who_asks_for_it() {
 }
 
 #[test]
+fn no_time_is_given_to_what_was_killed() {
+    let mut stand = Stand::new(pair(|db, _| db.ready = Some(Ready::Notify)));
+    let db = stand.spawned();
+    stand.term();
+    let deadline = |stand: &Stand| stand.machine.deadline().unwrap();
+    let extend = Event::Notified { proc: db, notice: Notice::Extend(secs(600)) };
+    stand.tell(extend.clone());
+    assert_eq!(deadline(&stand), stand.now + secs(600));
+    stand.after(600_000);
+    let patience = deadline(&stand);
+    stand.tell(extend);
+    assert_eq!(deadline(&stand), patience);
+}
+
+#[test]
 fn the_line_of_an_empty_queue_does_not_grow_with_the_deaths_of_its_worker() {
     let mut idle = pool(1);
     idle.workers[0].start_limit = None;
