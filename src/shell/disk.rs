@@ -10,6 +10,8 @@ use crate::model::{Payload, QueueId};
 use crate::sys::{clock, fds};
 use crate::wire::frames::{Frame, Splitter};
 use mio::Waker;
+use serde_json::Value;
+use std::collections::VecDeque;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -18,10 +20,15 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 
+/// So many dead letters are in the report.
+const REPORTED: usize = 1000;
+
 pub struct Disk {
     plan: Rc<Plan>,
     lane: Lane<Job>,
     queues: Vec<Shelf>,
+    /// The last dead letters, for the report.
+    pub(super) obituary: VecDeque<Value>,
 }
 
 /// The leftovers of one queue, as the loop sees them.
@@ -57,7 +64,8 @@ impl Disk {
             queue.leftovers.clone().map(|path| Keeper::new(path, queue.framing.delimiter()))
         };
         let mut keepers: Vec<Option<Keeper>> = plan.queues.iter().map(keeper).collect();
-        Disk { plan: plan.clone(), lane: Lane::new("disk", move |job| work(&mut keepers, job)), queues }
+        let lane = Lane::new("disk", move |job| work(&mut keepers, job));
+        Disk { plan: plan.clone(), lane, queues, obituary: VecDeque::new() }
     }
 
     pub fn hand_back(&mut self, queue: QueueId, payload: &Payload) {
@@ -75,7 +83,12 @@ impl Disk {
     }
 
     pub fn bury(&mut self, letter: &DeadLetter) {
-        let line = letters::dead(&self.plan, letter, clock::wall());
+        let now = clock::wall();
+        let line = letters::dead(&self.plan, letter, now);
+        if self.obituary.len() == REPORTED {
+            self.obituary.pop_front();
+        }
+        self.obituary.push_back(letters::dead_in_brief(&self.plan, letter, now));
         let leftovers = self.plan.queues.get(letter.queue.index()).and_then(|queue| queue.leftovers.as_ref());
         match leftovers {
             Some(path) => {

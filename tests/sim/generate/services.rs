@@ -3,7 +3,7 @@
 use super::{FORWARDED, Mood, program};
 use crate::dice::Dice;
 use exeunt::model::plan::{
-    Backoff, End, Health, Init, KillMode, Kind, OnGiveUp, Plan, Probe, Ready, Restart, StartLimit, WorkerPlan,
+    Backoff, ControlGroups, End, Health, Init, KillMode, Kind, OnGiveUp, Plan, Probe, Ready, Restart, StartLimit, WorkerPlan,
 };
 use std::time::Duration;
 
@@ -78,6 +78,7 @@ pub fn init(dice: &mut Dice) -> Plan {
         stop_budget: None,
         end: End::Idle,
         exit_code_from: None,
+        cgroup: ControlGroups::Off,
         init: Some(Init {
             as_zero: if dice.percent(50) { vec![1, 2, 130, 143] } else { vec![] },
             wait_all: dice.percent(50),
