@@ -49,11 +49,14 @@ impl Fake {
         let plan = self.plan.clone();
         let (dice, mood, worker) = (&mut self.dice, self.mood, plan.worker(worker));
         let mut manner = manner::draw(dice, mood, ends);
+        if plan.init.is_some() {
+            // Nobody listens to what it might say of itself.
+            manner::with_an_end(dice, mood, 9000, &mut manner, &[0, 2, 3]);
+            return manner;
+        }
         manner.voice = voice::draw(dice, mood, worker);
         if worker.kind == Kind::Oneshot {
-            manner::with_an_end(dice, mood, 1500, &mut manner);
-        } else if plan.init.is_some() {
-            manner::with_an_end(dice, mood, 9000, &mut manner);
+            manner::with_an_end(dice, mood, 1500, &mut manner, &[0]);
         }
         manner
     }

@@ -151,9 +151,9 @@ fn obedient(dice: &mut Dice) -> Manner {
     }
 }
 
-/// The life of a program that is there to end: mostly well, sometimes not, sometimes never.
-pub fn with_an_end(dice: &mut Dice, mood: Mood, longest: u64, manner: &mut Manner) {
-    let well = (dice.millis(0, longest), ExitStatus::Exited(0));
+/// The life of a program that is there to end: mostly with one of these codes, sometimes otherwise, sometimes never.
+pub fn with_an_end(dice: &mut Dice, mood: Mood, longest: u64, manner: &mut Manner, codes: &[u8]) {
+    let well = (dice.millis(0, longest), ExitStatus::Exited(dice.pick(codes)));
     if !mood.faulty() || dice.percent(60) {
         manner.life = Some(well);
     } else if dice.percent(60) {

@@ -15,6 +15,7 @@ const READ_AFTER_ALL: &str =
     "rarely: a source that KILL did not remove is forgotten, and what is in its pipe is read then";
 const LOOKED: &str = "its members are looked for in the moment of its death, and nothing is written between";
 const KILLED: &str = "rarely: somebody must read or speak on after KILL";
+const HASTY: &str = "rarely: it must speak in the moment in which it is killed before its exec was heard of";
 const SHORT: &str = "rarely: nearly always it takes no time";
 const UNTOLD: &str = "only a source that we stopped reading ends like this, and that is done in a stop";
 const SWEPT: &str = "strangers are counted after the sweep was ordered";
@@ -38,6 +39,7 @@ pub const NEVER: &[(&str, &str, &str)] = &[
     ("waiting|due|delayed|resting", "spawned|spawn failed|wrote|ok|retry|fail|release|touch|prefetch|garbled", NOBODY),
     ("waiting|due|delayed|resting", "exited|exited, item in hand|members left|members gone", NOBODY),
     ("starting|aborting", "wrote|exited, item in hand", NOTHING_GIVEN),
+    ("aborting", "ok|retry|fail|release|touch|prefetch", HASTY),
     ("starting", "ok|retry|fail|release|touch|prefetch|garbled", DUMB),
     ("starting", "exited", BORN_FIRST),
     ("starting|aborting|getting ready|up|leaving", "members left|members gone", ORDER),

@@ -49,6 +49,7 @@ pub enum Sabotage {
     IgnoresNonsense,
     KeepsLatenessToItself,
     LiesInItsCode,
+    SparesStarts,
     TakesBirthsForGranted,
     IgnoresSignsOfLife,
     IgnoresPleas,
@@ -171,6 +172,7 @@ pub const ALL: &[(Sabotage, &str)] = &[
     (TakesNothingForZero, "code"),
     (PushesWhoIsLeft, "wait"),
     (IgnoresStops, "stop"),
+    (SparesStarts, "stop"),
     (LosesAnItem, "drain"),
     (WaitsForTheUnkillable, "L9"),
 ];
@@ -246,6 +248,7 @@ impl Sabotage {
                 }
             }
             WaitsForTheUnkillable => actions.retain(|action| !matches!(action, Action::Forget { .. })),
+            SparesStarts => actions.retain(|action| !matches!(action, Action::Kill { target: Target::Unborn, .. })),
             KeepsLatenessToItself => actions.retain(|action| !matches!(action, Action::Note(Note::Late { .. }))),
             // These spoil something else than orders, or other orders.
             _ => {}

@@ -195,7 +195,9 @@ impl Theatre {
                 let end = SourceEnd::Failed { errno: errno.parse().expect(errno) };
                 vec![Event::SourceEnded { source: self.source(source), end }]
             }
-            ["notifies", name, ref words @ ..] => vec![Event::Notified { proc: self.proc(name), notice: notice(words) }],
+            ["notifies", name, ref words @ ..] => {
+                vec![Event::Notified { proc: self.proc(name), notice: notice(words) }]
+            }
             ["answers", name, question, yes] => {
                 let question = if question == "ready" { Question::Ready } else { Question::Health };
                 vec![Event::Answered { proc: self.proc(name), question, yes: yes == "yes" }]

@@ -3,7 +3,8 @@
 use super::{FORWARDED, Mood, program};
 use crate::dice::Dice;
 use exeunt::model::plan::{
-    Backoff, ControlGroups, End, Health, Init, KillMode, Kind, OnGiveUp, Plan, Probe, Ready, Restart, StartLimit, WorkerPlan,
+    Backoff, ControlGroups, End, Health, Init, KillMode, Kind, OnGiveUp, Plan, Probe, Ready, Restart, StartLimit,
+    WorkerPlan,
 };
 use std::time::Duration;
 
@@ -80,7 +81,7 @@ pub fn init(dice: &mut Dice) -> Plan {
         exit_code_from: None,
         cgroup: ControlGroups::Off,
         init: Some(Init {
-            as_zero: if dice.percent(50) { vec![1, 2, 130, 143] } else { vec![] },
+            as_zero: if dice.percent(50) { vec![1, 2, 130, 131, 138, 143] } else { vec![] },
             wait_all: dice.percent(50),
         }),
         queues: Vec::new(),

@@ -263,6 +263,7 @@ impl Laws {
         self.used_up_are_replaced(event)?;
         self.services.handled(now, event, self.stop.is_some())?;
         self.stops_when_told(event)?;
+        self.starts_are_abandoned(actions)?;
         self.all_is_passed_on()?;
         self.reference.handled(event)
     }
@@ -363,6 +364,15 @@ impl Laws {
     fn stops_when_told(&self, event: &Event) -> Verdict {
         let told = matches!(event, Event::Signalled { meaning: Meaning::Stop | Meaning::Interrupt, .. });
         hold("stop", !told || self.stop.is_some(), || format!("{event:?}, and no stop begins"))
+    }
+
+    /// "stop": a start that is under way when the stop begins is ended at once, unless it is to work off a queue.
+    fn starts_are_abandoned(&self, actions: &[Action]) -> Verdict {
+        let begins = actions.iter().any(|action| matches!(action, Action::Note(Note::Stopping { .. })));
+        let drains = |id| self.plan.consumer(id).is_some_and(|consumer| self.plan.queue(consumer.queue).drain_on_stop);
+        let spared = |record: &Record| record.phase == Phase::Unborn && !record.killed && !drains(record.instance);
+        let left = self.open().find(|(_, record)| begins && spared(record)).map(|(proc, _)| proc);
+        hold("stop", left.is_none(), || format!("{left:?} was being started when the stop began, and is let to"))
     }
 
     fn start_fails(&mut self, now: Time, proc: ProcId, error: SpawnError) {
