@@ -658,6 +658,20 @@ fn a_signal_for_a_start_that_failed_is_not_for_the_next_one() {
 }
 
 #[test]
+fn a_signal_for_a_start_that_was_ended_is_not_for_the_next_one() {
+    let mut eager = WorkerPlan { forward_signals: [Signal::USR1].into_iter().collect(), ..worker("eager", None) };
+    eager.start_timeout = Some(secs(1));
+    let mut stand = Stand::new(plan(vec![], vec![], vec![eager]));
+    let proc = spawns(&stand.out)[0];
+    stand.tell(usr1());
+    stand.after(1000);
+    // It had failed already when it was killed, and that is what is told.
+    let error = SpawnError { stage: Stage::Directory, errno: 2 };
+    let proc = spawns(&stand.tell(Event::SpawnFailed { proc, error }))[0];
+    assert_eq!(stand.tell(Event::Spawned { proc }), []);
+}
+
+#[test]
 fn f40_an_init_leaves_with_its_programs_code() {
     let dies = |status| {
         let mut stand = Stand::new(init(false));
