@@ -51,6 +51,9 @@ impl Fake {
         let mut manner = manner::draw(dice, mood, ends);
         if plan.init.is_some() {
             // Nobody listens to what it might say of itself.
+            if mood.faulty() && dice.percent(40) {
+                manner.birth = manner::shortage();
+            }
             manner::with_an_end(dice, mood, 9000, &mut manner, &[0, 2, 3]);
             return manner;
         }
@@ -126,10 +129,16 @@ impl Fake {
     }
 
     /// A child that is killed before its exec closes the error pipe without a word: a birth, and in the same moment a death.
+    /// Or it has told its failed step already.
     fn kill_unborn(&mut self, proc: ProcId, signal: Signal) {
+        let told = self.dice.percent(50);
         let Some(session) = self.sessions.get_mut(&proc) else { return };
         if session.leader == Leader::Unborn && session.manner.unkillable {
             session.hung = true;
+        } else if let (Leader::Unborn, BirthFate::Fails { error, .. }, true) =
+            (session.leader, session.manner.birth, told)
+        {
+            self.birth_fails(proc, error);
         } else if session.leader == Leader::Unborn {
             session.leader = Leader::Alive;
             self.facts.births.push(Event::Spawned { proc });

@@ -190,6 +190,11 @@ fn birth(dice: &mut Dice) -> BirthFate {
     }
 }
 
+/// The machine has no room for one more process just now.
+pub fn shortage() -> BirthFate {
+    BirthFate::NoFork { error: SpawnError { stage: Stage::Fork, errno: 11 } }
+}
+
 fn spoil(dice: &mut Dice, faults: u64, manner: &mut Manner) {
     let reactions = [Reaction::FinishItem, Reaction::AtOnce, Reaction::Ignore];
     if dice.percent(faults) {
