@@ -227,7 +227,7 @@ impl Machine {
         let running = match &self.phase {
             Phase::Running => true,
             // Nobody falls in a stop. But who waits for it to work off a queue would wait for ever.
-            Phase::Stopping(_) if for_good => false,
+            Phase::Stopping(_) if for_good && self.drains_any() => false,
             Phase::Stopping(_) | Phase::Sweeping(_) | Phase::Over => return,
         };
         let plan = self.plan.clone();
