@@ -2,8 +2,8 @@
 //! for signals and ticks the state of every instance, and for every event the phase of the run.
 
 use crate::never::{NEVER, RARE};
-use exeunt::machine::{Event, Machine, Meaning, Notice, Question, SourceEnd};
-use exeunt::model::{ProcId, Reply, Stage, Verdict};
+use exeunt::machine::{Event, Machine, Meaning, Question, SourceEnd};
+use exeunt::model::{Notice, ProcId, Reply, Stage, Verdict};
 use std::collections::BTreeMap;
 use std::fmt;
 

@@ -7,11 +7,11 @@ use crate::manner::{Answer, Manner, Offspring, Temper};
 use crate::pids::Pids;
 use crate::source::FakeSource;
 use crate::writer::FakeWriter;
-use exeunt::machine::{Event, Meaning, Notice, Question};
+use exeunt::machine::{Event, Meaning, Question};
 use exeunt::model::plan::Plan;
 use exeunt::model::process::Usage;
 use exeunt::model::{
-    ExitStatus, InstanceId, ProcId, Reply, Signal, SourceId, SpawnError, Stage, Time, Token, Verdict, WorkerId,
+    ExitStatus, InstanceId, Notice, ProcId, Reply, Signal, SourceId, SpawnError, Stage, Time, Token, Verdict, WorkerId,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -97,6 +97,8 @@ pub struct Session {
     /// Got KILL and is still in the kernel's hands, perhaps for ever: runs no more code.
     pub hung: bool,
     pub event_seen: bool,
+    /// Its probe was called off.
+    pub unasked: bool,
     /// When its exec succeeded.
     pub since: Option<Time>,
     pub leaving: bool,

@@ -4,10 +4,10 @@ use crate::fake::{Fake, Happening, Items, Leader, Process, Session, Told};
 use crate::generate::{FORWARDED, Mood};
 use crate::manner::{self, BirthFate, Manner, Offspring, Reaction, Temper};
 use crate::voice;
-use exeunt::machine::{Event, Notice};
+use exeunt::machine::Event;
 use exeunt::model::plan::{Kind, Role};
 use exeunt::model::process::Usage;
-use exeunt::model::{ExitStatus, InstanceId, ProcId, Signal, SpawnError, Target, WorkerId};
+use exeunt::model::{ExitStatus, InstanceId, Notice, ProcId, Signal, SpawnError, Target, WorkerId};
 use std::time::Duration;
 
 impl Fake {
@@ -38,6 +38,7 @@ impl Fake {
             pending: Vec::new(),
             hung: false,
             event_seen: false,
+            unasked: false,
             since: None,
             leaving: false,
             items: consumes.then(Items::default),

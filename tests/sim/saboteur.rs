@@ -3,9 +3,9 @@
 
 use crate::fake::Fake;
 use crate::generate::FORWARDED;
-use exeunt::machine::{Action, Actions, Event, Meaning, Note, Notice};
+use exeunt::machine::{Action, Actions, Event, Meaning, Note};
 use exeunt::model::plan::{Consumer, End, Kind, Plan, QueuePlan, Ready, Restart, WorkerPlan};
-use exeunt::model::{InstanceId, ProcId, Reply, Signal, Target, Time};
+use exeunt::model::{InstanceId, Notice, ProcId, Reply, Signal, Target, Time};
 use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,7 @@ pub enum Sabotage {
     KeepsLatenessToItself,
     LiesInItsCode,
     SparesStarts,
+    KeepsAsking,
     TakesBirthsForGranted,
     IgnoresSignsOfLife,
     IgnoresPleas,
@@ -164,6 +165,7 @@ pub const ALL: &[(Sabotage, &str)] = &[
     (LosesFaithEarly, "health"),
     (LosesFaithLate, "health"),
     (AsksInHaste, "probe"),
+    (KeepsAsking, "probe"),
     (ForgetsTheSilent, "watchdog"),
     (IgnoresSignsOfLife, "watchdog"),
     (RepeatsOneshots, "L5"),
@@ -248,6 +250,7 @@ impl Sabotage {
                 }
             }
             WaitsForTheUnkillable => actions.retain(|action| !matches!(action, Action::Forget { .. })),
+            KeepsAsking => actions.retain(|action| !matches!(action, Action::Unask { .. })),
             SparesStarts => actions.retain(|action| !matches!(action, Action::Kill { target: Target::Unborn, .. })),
             KeepsLatenessToItself => actions.retain(|action| !matches!(action, Action::Note(Note::Late { .. }))),
             // These spoil something else than orders, or other orders.

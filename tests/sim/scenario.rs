@@ -3,11 +3,12 @@
 
 use crate::told::order;
 use exeunt::config::{Context, Files, compile};
-use exeunt::machine::{Action, Actions, Event, Machine, Meaning, Notice, Question, SourceEnd};
+use exeunt::machine::{Action, Actions, Event, Machine, Meaning, Question, SourceEnd};
 use exeunt::model::plan::{Init, Plan, Role};
 use exeunt::model::process::Usage;
 use exeunt::model::{
-    ExitStatus, InstanceId, Payload, ProcId, Reply, Signal, SourceId, SpawnError, Stage, Time, Token, Verdict, WorkerId,
+    ExitStatus, InstanceId, Notice, Payload, ProcId, Reply, Signal, SourceId, SpawnError, Stage, Time, Token, Verdict,
+    WorkerId,
 };
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -1,8 +1,8 @@
 //! What services say of themselves, and how they answer when they are asked.
 
 use crate::fake::{Fake, Happening, Leader, Session, Told};
-use exeunt::machine::{Event, Notice, Question};
-use exeunt::model::ProcId;
+use exeunt::machine::{Event, Question};
+use exeunt::model::{Notice, ProcId};
 use std::time::Duration;
 
 impl Fake {
@@ -87,9 +87,16 @@ impl Fake {
         self.after(pause.min(timeout), Happening::Answers(proc, question, yes));
     }
 
-    /// The answer comes, unless the incarnation is gone; now and then it was on its way already.
+    /// Nobody waits for the answer any more.
+    pub fn unask(&mut self, proc: ProcId) {
+        if let Some(session) = self.sessions.get_mut(&proc) {
+            session.unasked = true;
+        }
+    }
+
+    /// The answer comes, unless it was called off or the incarnation is gone; now and then it was on its way already.
     pub fn answers_probe(&mut self, proc: ProcId, question: Question, yes: bool) {
-        let known = self.sessions.get(&proc).is_some_and(|session| session.told != Told::Over);
+        let known = self.sessions.get(&proc).is_some_and(|session| session.told != Told::Over && !session.unasked);
         if known || (self.mood.faulty() && self.dice.percent(20)) {
             self.facts.words.push(Event::Answered { proc, question, yes });
         }

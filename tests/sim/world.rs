@@ -272,6 +272,7 @@ impl World {
             Action::Sweep { signal } => fake.sweep(signal),
             Action::CountStrangers => fake.count_strangers(),
             Action::Ask { proc, question, timeout } => fake.ask(proc, question, timeout),
+            Action::Unask { proc } => fake.unask(proc),
             Action::Bury(_) | Action::HandBack { .. } | Action::Note(_) => {}
             Action::Quit(report) => self.quit = Some(*report),
         }

@@ -17,9 +17,9 @@ use crate::coverage::about;
 use crate::fake::Fake;
 use crate::generate::{Mood, SECOND};
 use clocks::Clocks;
-use exeunt::machine::{Action, Event, Meaning, Note, Notice, Report};
+use exeunt::machine::{Action, Event, Meaning, Note, Report};
 use exeunt::model::plan::{Plan, Program};
-use exeunt::model::{ExitStatus, InstanceId, ProcId, Reply, SpawnError, StopReason, Target, Time, Token};
+use exeunt::model::{ExitStatus, InstanceId, Notice, ProcId, Reply, SpawnError, StopReason, Target, Time, Token};
 use items::Reference;
 use restart::{Restarts, Unfit};
 use service::Services;
@@ -280,6 +280,7 @@ impl Laws {
             Action::Sweep { signal } => self.sweeps(now, *signal),
             Action::Note(note) => self.notes(now, note),
             Action::Ask { .. }
+            | Action::Unask { .. }
             | Action::Pause { .. }
             | Action::Resume { .. }
             | Action::Abandon { .. }
@@ -298,7 +299,10 @@ impl Laws {
     fn notes(&mut self, now: Time, note: &Note) -> Verdict {
         self.services.notes(now, note)?;
         match note {
-            Note::NotReady { instance, .. } | Note::Unhealthy { instance, .. } | Note::WatchdogExpired { instance } => {
+            Note::NotReady { instance, .. }
+            | Note::Unhealthy { instance, .. }
+            | Note::WatchdogExpired { instance }
+            | Note::FoundItselfUnwell { instance } => {
                 self.is_unfit(*instance, Unfit::Unwell);
                 Ok(())
             }
@@ -321,7 +325,7 @@ impl Laws {
             }
             Note::Climbed { instance, reason, .. } => {
                 self.has_a_cause(*instance, *reason)?;
-                self.services.is_asked(now, *instance);
+                self.services.is_asked(now, *instance)?;
                 self.levels_in_order(now, *instance, *reason)
             }
             Note::Unkillable { instance } => {

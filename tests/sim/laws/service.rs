@@ -2,9 +2,9 @@
 //! outside. Who is ready, what is due when, and why somebody is found unfit.
 
 use super::{Verdict, hold};
-use exeunt::machine::{Action, Event, Note, Notice, Question};
+use exeunt::machine::{Action, Event, Note, Question};
 use exeunt::model::plan::{Kind, Plan, Ready, Role, WorkerPlan};
-use exeunt::model::{InstanceId, ProcId, Time, WorkerId};
+use exeunt::model::{InstanceId, Notice, ProcId, Time, WorkerId};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -158,10 +158,11 @@ impl Services {
     }
 
     /// Whoever of an instance was not asked to leave before.
-    pub fn is_asked(&mut self, now: Time, instance: InstanceId) {
-        if let Some(proc) = self.living(instance) {
-            self.leaves(now, proc);
-        }
+    pub fn is_asked(&mut self, now: Time, instance: InstanceId) -> Verdict {
+        let Some(proc) = self.living(instance) else { return Ok(()) };
+        let open = self.lives.get(&proc).and_then(|life| life.asked);
+        self.leaves(now, proc);
+        hold("probe", open.is_none(), || format!("{proc} is asked to leave, and its probe goes on: {open:?}"))
     }
 
     pub fn completes(&mut self, instance: InstanceId) {
@@ -215,8 +216,14 @@ impl Services {
             Note::Unhealthy { instance, .. } => {
                 self.entitled("health", instance, now, Due::Unhealthy, |_| None).map(|_| ())
             }
+            Note::FoundItselfUnwell { instance } => {
+                self.entitled("watchdog", instance, now, Due::Triggered, |_| None).map(|_| ())
+            }
             Note::WatchdogExpired { instance } => {
-                self.entitled("watchdog", instance, now, Due::Triggered, |life| life.silence).map(|_| ())
+                let silent = self.life(instance).and_then(|life| life.silence);
+                hold("watchdog", silent.is_some_and(|at| at <= now), || {
+                    format!("{instance:?} is silent for too long at {now}, it has until {silent:?}")
+                })
             }
             Note::Falls { instance, required } => {
                 let right = self.worker(instance).is_some_and(|worker| worker.requires.contains(&required));
@@ -261,6 +268,10 @@ impl Services {
                 hold("ready", ready, || format!("{token} goes to {proc}, which is not ready"))
             }
             Action::Ask { proc, question, timeout } => self.asks(now, proc, question, timeout),
+            Action::Unask { proc } => {
+                self.lives.entry(proc).and_modify(|life| life.asked = None);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
