@@ -892,6 +892,19 @@ fn a_silent_watchdog_and_a_failing_health_probe_stop_the_worker() {
 }
 
 #[test]
+fn a_probe_is_called_off_at_the_deadline_of_a_stop_too() {
+    let probe = Probe::Command(vec!["true".into()]);
+    let health = Health { probe, interval: secs(10), timeout: secs(1), failures: 2 };
+    let mut levels = pair(|db, _| db.health = Some(health));
+    levels.stop_budget = Some(secs(1));
+    let mut stand = Stand::new(levels);
+    let db = stand.spawned();
+    stand.spawned();
+    stand.term();
+    assert!(stand.after(1_000).contains(&Action::Unask { proc: db }));
+}
+
+#[test]
 fn more_time_is_given_to_who_asks_for_it() {
     let mut stand = Stand::new(pair(|db, _| {
         db.ready = Some(Ready::Notify);
