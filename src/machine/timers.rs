@@ -44,11 +44,11 @@ pub(super) struct Timers {
 
 impl Timers {
     pub fn set(&mut self, key: Key, at: Time) {
-        if self.moments.get(&key) == Some(&at) {
-            return;
+        match self.moments.insert(key, at) {
+            Some(before) if before == at => return,
+            Some(before) => _ = self.order.remove(&(before, key)),
+            None => {}
         }
-        self.cancel(key);
-        self.moments.insert(key, at);
         self.order.insert((at, key));
     }
 
