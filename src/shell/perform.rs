@@ -207,7 +207,8 @@ impl Shell {
 
     /// Writes every item pipe that has something, as far as it takes it.
     pub(super) fn write_items(&mut self) {
-        for id in self.items_due.take() {
+        let due = self.items_due.take();
+        for &id in &due {
             let Some(proc) = self.table.get_mut(id) else { continue };
             let Some(items) = &mut proc.items else { continue };
             let (written, standing) = items.flush();
@@ -226,5 +227,6 @@ impl Shell {
                 self.facts.push(Event::Wrote { proc: id, frames: written.frames, progress: written.progress });
             }
         }
+        self.items_due.keep(due);
     }
 }

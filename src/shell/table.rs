@@ -133,6 +133,14 @@ impl Due {
     pub fn take(&mut self) -> Vec<ProcId> {
         std::mem::take(&mut self.0)
     }
+
+    /// Keeps the room of a list that was taken, if nobody is due again.
+    pub fn keep(&mut self, mut taken: Vec<ProcId>) {
+        if self.0.is_empty() {
+            taken.clear();
+            self.0 = taken;
+        }
+    }
 }
 
 /// What a readiness is about.
