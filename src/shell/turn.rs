@@ -177,12 +177,14 @@ impl Shell {
                 }
                 Topic::Items(id) => self.items_due.insert(id),
                 Topic::Words(id) => {
+                    let Some(proc) = self.table.get(id) else { continue };
                     // Who speaks was born, even where the news of it did not fit into this poll.
-                    self.births_due.insert(id);
-                    match self.table.get(id).map(|proc| proc.what) {
-                        Some(What::Source(source)) => self.sources.stdout_ready(source, id),
-                        Some(What::Worker(_)) => self.words_due.insert(id),
-                        None => {}
+                    if let Life::Unborn { .. } = proc.life {
+                        self.births_due.insert(id);
+                    }
+                    match proc.what {
+                        What::Source(source) => self.sources.stdout_ready(source, id),
+                        What::Worker(_) => self.words_due.insert(id),
                     }
                 }
             }
@@ -243,7 +245,9 @@ impl Shell {
                 self.machine.handle(now, fact, &mut actions);
             }
             self.machine.handle(now, Event::Tick, &mut actions);
-            self.perform(&mut actions);
+            if !actions.is_empty() {
+                self.perform(&mut actions);
+            }
             if self.facts.is_empty() || self.outcome.is_some() {
                 break;
             }
@@ -310,7 +314,8 @@ impl Shell {
 
     /// Reads reply pipes within the budget, those of the dead to the end.
     fn hear_words(&mut self, dead: &[(Option<ProcId>, Reaped)]) {
-        for id in self.words_due.take() {
+        let due = self.words_due.take();
+        for &id in &due {
             if let Some(What::Worker(worker)) = self.table.get(id).map(|proc| proc.what) {
                 let more = self.sinks.choked(worker) || self.hear(id, Hearing::Some) == Standing::More;
                 if more {
@@ -318,6 +323,7 @@ impl Shell {
                 }
             }
         }
+        self.words_due.keep(due);
         dead.iter().filter_map(|&(id, _)| id).for_each(|id| _ = self.hear(id, Hearing::All));
     }
 
