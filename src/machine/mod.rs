@@ -197,7 +197,9 @@ impl Machine {
     /// What one event may set free elsewhere: starts, the end of the run, the next level of a stop.
     fn follow_up(&mut self, out: &mut Actions) {
         loop {
-            self.start_due(out);
+            if !self.due.is_empty() {
+                self.start_due(out);
+            }
             if let Some(queue) = self.roomier.pop() {
                 self.pump(queue, out);
             } else if std::mem::take(&mut self.progressed) {

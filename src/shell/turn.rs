@@ -193,7 +193,7 @@ impl Shell {
     }
 
     fn busy(&mut self) -> bool {
-        let wants_turn = self.sources.wants_turn(self.glut());
+        let wants_turn = self.sources.wants_turn(|| glut(&self.disk, &self.waker));
         let Shell { table, sinks, words_due, .. } = self;
         let mut audible = words_due.iter().filter_map(|id| table.get(id)).map(|proc| proc.what);
         self.reap_due
@@ -204,11 +204,6 @@ impl Shell {
             || !self.ready_due.is_empty()
             || audible.any(|what| !is_choked(sinks, what))
             || wants_turn
-    }
-
-    /// Where so many dead letters and leftovers wait that no item is read that may become one more.
-    fn glut(&self) -> Glut {
-        Glut { disk: self.disk.is_choked(&self.waker), stderr: messages().is_choked(&self.waker) }
     }
 
     /// Finds out all that happened, in the order in which it is told.
@@ -225,7 +220,7 @@ impl Shell {
         self.write_items();
         self.hear_words(&dead);
         let told = self.facts.len();
-        let glut = self.glut();
+        let glut = || glut(&self.disk, &self.waker);
         self.sources.gather(glut, &mut self.scratch, &mut self.facts);
         let over = |fact: &Event| matches!(fact, Event::SourceEnded { .. });
         self.look_due |= self.facts.iter().skip(told).any(over);
@@ -428,6 +423,11 @@ impl Shell {
         self.table.remove(id);
         self.facts.push(Event::MembersGone { proc: id });
     }
+}
+
+/// Where so many dead letters and leftovers wait that no item is read that may become one more.
+fn glut(disk: &Disk, waker: &Arc<Waker>) -> Glut {
+    Glut { disk: disk.is_choked(waker), stderr: messages().is_choked(waker) }
 }
 
 /// Whether replies of this worker must wait for results to be written. A source has none.
