@@ -126,9 +126,11 @@ impl Shell {
 
     /// Turns until the machine says `Quit`.
     pub fn turns(&mut self) -> Report {
+        messages().gather();
         self.facts.push(Event::Began);
         self.converse(clock::now());
         loop {
+            messages().hand_over();
             if let Some(mut report) = self.outcome.take() {
                 report.orphans_reaped += self.reap_the_last();
                 self.leave_the_terminal();
@@ -138,8 +140,13 @@ impl Shell {
             let now = clock::now();
             self.gather(signalled);
             self.converse(now);
-            let suspend = std::mem::take(&mut self.suspend);
-            self.suspend_with(suspend);
+            match std::mem::take(&mut self.suspend) {
+                Suspend::Never => {}
+                suspend => {
+                    messages().hand_over();
+                    self.suspend_with(suspend);
+                }
+            }
         }
     }
 
