@@ -10,11 +10,12 @@ use crate::sys::fds::{self, Pipe};
 use crate::sys::permit;
 use crate::sys::secret::FileVariable;
 use crate::sys::spawn::{self, Launch, Passage};
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
+use std::rc::Rc;
 
 /// Names that we give to children. Those of an exeunt above us mean nothing to ours and are not passed on.
 const OWN_NAMES: [&str; 8] = [
@@ -67,10 +68,10 @@ impl Launcher {
         let program = plan.program(instance);
         let words = plan.words(instance);
         let environment = match self.init {
-            Some(_) => self.environment.for_program(program),
-            None => self.environment.for_child(plan, instance, &words),
+            Some(_) => self.environment.for_program(program)?,
+            None => self.environment.for_child(plan, instance, &words)?,
         };
-        let strings = Strings::new(&words, self.init.as_ref().map(|init| init.argv.as_slice()), &environment)?;
+        let strings = Strings::new(&words, self.init.as_ref().map(|init| init.argv.as_slice()), environment)?;
         let (place, foreground) = Shell::place_now(program.place);
         let (standard_out, standard_err) = self.log(program.log);
         let stdout = ends.stdout.as_ref().map_or(standard_out.as_fd(), |pipe| pipe.write.as_fd());
@@ -202,7 +203,7 @@ fn ready_descriptor(plan: &Plan, instance: InstanceId) -> Option<u8> {
 /// All that exec takes, as the kernel wants it.
 struct Strings {
     argv: Vec<CString>,
-    env: Vec<CString>,
+    env: Vec<Rc<CStr>>,
     secrets: Vec<FileVariable>,
     candidates: Vec<CString>,
     directory: Option<CString>,
@@ -210,95 +211,100 @@ struct Strings {
 
 impl Strings {
     /// `argv` in the place of the command.
-    fn new(words: &Words, argv: Option<&[OsString]>, environment: &Environment) -> Result<Strings, SpawnError> {
+    fn new(words: &Words, argv: Option<&[OsString]>, environment: Environment) -> Result<Strings, SpawnError> {
         let argv = match argv {
             Some(argv) => argv.iter().map(|word| c_string(word.as_bytes())).collect::<Result<Vec<_>, _>>()?,
             None => words.command.iter().map(|word| c_string(word.as_bytes())).collect::<Result<Vec<_>, _>>()?,
         };
         let name = argv.first().ok_or(SpawnError { stage: Stage::Prepare, errno: EINVAL })?;
-        let candidates = spawn::candidates(name, environment.get("PATH").map(OsStr::as_bytes));
+        let candidates = spawn::candidates(name, environment.get("PATH"));
         let directory = words.working_directory.as_ref().map(|path| c_string(path.as_os_str().as_bytes()));
         let secret = |secret: &Secret| {
             let (name, path) = (c_string(secret.name.as_bytes())?, c_string(secret.path.as_os_str().as_bytes())?);
             Ok(FileVariable { name, path })
         };
         let secrets = words.secrets.iter().map(secret).collect::<Result<Vec<_>, SpawnError>>()?;
-        Ok(Strings { env: environment.to_strings()?, secrets, candidates, directory: directory.transpose()?, argv })
+        Ok(Strings { env: environment.0, secrets, candidates, directory: directory.transpose()?, argv })
     }
 }
 
-/// Names and values in order; each name once.
+/// `NAME=VALUE` in order; each name once. What children have in common they share.
 #[derive(Clone, Debug, Default)]
-struct Environment(Vec<(OsString, OsString)>);
+struct Environment(Vec<Rc<CStr>>);
 
 impl Environment {
     fn inherited() -> Environment {
-        let foreign = |name: &OsStr| OWN_NAMES.iter().any(|own| name == *own);
-        Environment(std::env::vars_os().filter(|(name, _)| !foreign(name)).collect())
+        let foreign = |entry: &Rc<CStr>| OWN_NAMES.iter().any(|own| value_of(entry, own.as_bytes()).is_some());
+        let mut environment = Environment::ours();
+        environment.0.retain(|entry| !foreign(entry));
+        environment
     }
 
     fn ours() -> Environment {
-        Environment(std::env::vars_os().collect())
+        let entry = |(name, value): (OsString, OsString)| entry(name.as_bytes(), value.as_bytes()).ok();
+        Environment(std::env::vars_os().filter_map(entry).collect())
     }
 
     /// As it is; only who asked for an exit event is told where it is.
-    fn for_program(&self, program: &Program) -> Environment {
+    fn for_program(&self, program: &Program) -> Result<Environment, SpawnError> {
         let mut environment = self.clone();
         if program.has_event_rung() {
-            environment.set("EXEUNT_EXIT_FD", "5");
+            environment.set("EXEUNT_EXIT_FD", "5")?;
         }
-        environment
+        Ok(environment)
     }
 
     /// Ours where the file does not clear it, then what we tell the child, then what the file says. Secrets are for the child
     /// to read.
-    fn for_child(&self, plan: &Plan, instance: InstanceId, words: &Words) -> Environment {
+    fn for_child(&self, plan: &Plan, instance: InstanceId, words: &Words) -> Result<Environment, SpawnError> {
         let program = plan.program(instance);
         let mut environment = if program.env_clear { Environment::default() } else { self.clone() };
-        environment.set("PYTHONUNBUFFERED", "1");
-        environment.set("EXEUNT_INSTANCE", plan.instance_name(instance));
+        environment.set("PYTHONUNBUFFERED", "1")?;
+        environment.set("EXEUNT_INSTANCE", plan.instance_name(instance))?;
         if let Role::Worker { worker, .. } = plan.role(instance) {
-            environment.set("EXEUNT_WORKER", &plan.worker(worker).name);
+            environment.set("EXEUNT_WORKER", &plan.worker(worker).name)?;
         }
         let consumer = plan.consumer(instance);
         if let Some(consumer) = consumer {
-            environment.set("EXEUNT_ITEM_FD", "3");
-            environment.set("EXEUNT_REPLY_FD", "4");
-            environment.set("EXEUNT_QUEUE", &plan.queue(consumer.queue).name);
-            environment.set("EXEUNT_PREFETCH", consumer.prefetch.to_string());
+            environment.set("EXEUNT_ITEM_FD", "3")?;
+            environment.set("EXEUNT_REPLY_FD", "4")?;
+            environment.set("EXEUNT_QUEUE", &plan.queue(consumer.queue).name)?;
+            environment.set("EXEUNT_PREFETCH", consumer.prefetch.to_string())?;
         }
         if consumer.is_some() || program.has_event_rung() {
-            environment.set("EXEUNT_EXIT_FD", "5");
+            environment.set("EXEUNT_EXIT_FD", "5")?;
         }
         if let Some(number) = ready_descriptor(plan, instance) {
-            environment.set("EXEUNT_READY_FD", number.to_string());
+            environment.set("EXEUNT_READY_FD", number.to_string())?;
         }
-        words.env.iter().for_each(|(name, value)| environment.set(name, value));
-        words.secrets.iter().for_each(|secret| environment.0.retain(|(name, _)| *name != *secret.name));
-        environment
+        words.env.iter().try_for_each(|(name, value)| environment.set(name, value))?;
+        let is_secret = |entry: &Rc<CStr>| words.secrets.iter().any(|it| value_of(entry, it.name.as_bytes()).is_some());
+        environment.0.retain(|entry| !is_secret(entry));
+        Ok(environment)
     }
 
-    fn set(&mut self, name: &str, value: impl AsRef<OsStr>) {
-        let value = value.as_ref();
-        match self.0.iter_mut().find(|(known, _)| known == name) {
-            Some((_, old)) => *old = value.into(),
-            None => self.0.push((name.into(), value.into())),
+    fn set(&mut self, name: &str, value: impl AsRef<OsStr>) -> Result<(), SpawnError> {
+        let new = entry(name.as_bytes(), value.as_ref().as_bytes())?;
+        match self.0.iter_mut().find(|known| value_of(known, name.as_bytes()).is_some()) {
+            Some(old) => *old = new,
+            None => self.0.push(new),
         }
+        Ok(())
     }
 
-    fn get(&self, name: &str) -> Option<&OsStr> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_os_str())
+    fn get(&self, name: &str) -> Option<&[u8]> {
+        self.0.iter().find_map(|entry| value_of(entry, name.as_bytes()))
     }
+}
 
-    fn to_strings(&self) -> Result<Vec<CString>, SpawnError> {
-        let join = |(name, value): &(OsString, OsString)| {
-            let mut text = name.clone().into_vec();
-            text.push(b'=');
-            text.extend_from_slice(value.as_bytes());
-            CString::new(text).map_err(|_| SpawnError { stage: Stage::Prepare, errno: EINVAL })
-        };
-        self.0.iter().map(join).collect()
-    }
+fn entry(name: &[u8], value: &[u8]) -> Result<Rc<CStr>, SpawnError> {
+    let text = [name, b"=", value].concat();
+    CString::new(text).map(Rc::from).map_err(|_| SpawnError { stage: Stage::Prepare, errno: EINVAL })
+}
+
+/// The value, if it is this name's.
+fn value_of<'a>(entry: &'a CStr, name: &[u8]) -> Option<&'a [u8]> {
+    entry.to_bytes().strip_prefix(name)?.strip_prefix(b"=")
 }
 
 /// A NUL in a string was refused with the file; should one come through, the start fails like any other.

@@ -8,6 +8,7 @@ use std::ffi::{CStr, CString, c_char};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
+use std::rc::Rc;
 
 /// The most descriptors a child is given: 0 to 9, for ours are 10 and higher.
 pub const MAX_DESCRIPTORS: usize = 10;
@@ -18,7 +19,7 @@ const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
 pub struct Launch<'a> {
     pub argv: &'a [CString],
     /// `NAME=VALUE`.
-    pub env: &'a [CString],
+    pub env: &'a [Rc<CStr>],
     /// Come after those of `env`; the child reads their values.
     pub secrets: &'a [FileVariable],
     /// Paths to try in order, as execvp does (ENOENT and ENOTDIR go on, EACCES goes on and is remembered).
@@ -173,8 +174,8 @@ fn out_of_the_way(descriptor: BorrowedFd, copies: &mut Vec<OwnedFd>) -> io::Resu
 }
 
 /// The null-terminated array that execve(2) wants. Borrowed strings outlive it by the lifetime of `Prepared`.
-fn pointers(strings: &[CString]) -> Vec<*const c_char> {
-    strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+fn pointers(strings: &[impl AsRef<CStr>]) -> Vec<*const c_char> {
+    strings.iter().map(|string| string.as_ref().as_ptr()).chain([ptr::null()]).collect()
 }
 
 /// What /bin/sh is given to run a script without `#!`.
