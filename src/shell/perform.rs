@@ -150,8 +150,7 @@ impl Shell {
     /// The kernel gives a number away only when no session bears it any more: a dead leader whose number a new child
     /// has, has left nobody behind.
     fn bury_namesake(&mut self, pid: Pid) {
-        let namesake = self.table.iter().find(|(_, proc)| proc.pid == pid).map(|(id, _)| id);
-        namesake.into_iter().for_each(|id| self.gone(id, true));
+        self.table.namesake(pid).into_iter().for_each(|id| self.gone(id, true));
     }
 
     fn tell(&mut self, id: ProcId, reason: StopReason, next: Duration) {

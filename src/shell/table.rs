@@ -56,6 +56,8 @@ pub struct Table {
     procs: BTreeMap<ProcId, Proc>,
     /// Of those that are not reaped.
     by_pid: HashMap<Pid, ProcId>,
+    /// Of those that are: the number still names what may be left of their session.
+    reaped: HashMap<Pid, ProcId>,
 }
 
 impl Table {
@@ -75,15 +77,24 @@ impl Table {
     /// Drops our ends of its pipes.
     pub fn remove(&mut self, id: ProcId) -> Option<Proc> {
         let proc = self.procs.remove(&id)?;
-        if self.by_pid.get(&proc.pid) == Some(&id) {
-            self.by_pid.remove(&proc.pid);
+        for names in [&mut self.by_pid, &mut self.reaped] {
+            if names.get(&proc.pid) == Some(&id) {
+                names.remove(&proc.pid);
+            }
         }
         Some(proc)
     }
 
     /// The incarnation whose leader has this number; from now on the number means nothing any more.
     pub fn reaped(&mut self, pid: Pid) -> Option<ProcId> {
-        self.by_pid.remove(&pid)
+        let id = self.by_pid.remove(&pid)?;
+        self.reaped.insert(pid, id);
+        Some(id)
+    }
+
+    /// The incarnation whose reaped leader had this number.
+    pub fn namesake(&self, pid: Pid) -> Option<ProcId> {
+        self.reaped.get(&pid).copied()
     }
 
     pub fn is_leader(&self, pid: Pid) -> bool {
