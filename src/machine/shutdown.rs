@@ -195,6 +195,8 @@ impl Machine {
             return;
         }
         state.gate = Gate::Closed;
+        // Nobody's turn comes any more, and nobody has to be searched for in the line when it leaves.
+        state.line.clear();
         for item in state.empty() {
             self.hand_back(queue, item, out);
         }
