@@ -34,12 +34,12 @@ pub fn measure(table: &mut Table) {
         let what = format!("queue, prefetch {window}, {} items", bytes(size));
         table.ratio(&what, Unit::PerSecond, &rounds, goal);
         if (window, size) == (128, 10) {
-            table.absolute("  the same by itself", Unit::PerSecond, &rounds, Goal::AtLeast(3e6));
+            table.absolute("the same by itself", Unit::PerSecond, &rounds, Goal::AtLeast(3e6));
         }
         if (window, size) == (1, 10) {
             let polled = || floor(window, size, count, Poll::new().ok());
             let rounds = Rounds::of(ROUNDS, polled, || floor(window, size, count, None));
-            table.ratio("  the floor itself, waiting with epoll", Unit::PerSecond, &rounds, Goal::None);
+            table.ratio("the floor itself, waiting with epoll", Unit::PerSecond, &rounds, Goal::None);
         }
     }
 }
