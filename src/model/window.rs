@@ -56,16 +56,16 @@ impl<T> Window<T> {
     }
 
     /// Takes it out, if it is held, and tells whether it was the oldest.
+    #[inline]
     pub fn take(&mut self, token: Token) -> Option<(bool, T)> {
-        let at = self.slot(token)?;
-        let (_, value) = self.slots.get_mut(at)?.take()?;
-        self.forget(token);
-        if at == 0 {
+        if self.oldest().is_some_and(|(oldest, _)| oldest == token) {
+            let (_, value) = self.slots.pop_front()??;
+            self.base += 1;
+            self.forget(token);
             self.close_up();
-        } else if self.slots.len() > 2 * self.held + SEARCHED {
-            self.compact();
+            return Some((true, value));
         }
-        Some((at == 0, value))
+        self.take_from_the_middle(token).map(|value| (false, value))
     }
 
     /// Takes out the youngest as long as they are not to be kept.
@@ -86,6 +86,17 @@ impl<T> Window<T> {
     /// Takes out all, the oldest first.
     pub fn drain(&mut self) -> impl Iterator<Item = T> {
         std::mem::take(self).slots.into_iter().flatten().map(|(_, value)| value)
+    }
+
+    #[cold]
+    fn take_from_the_middle(&mut self, token: Token) -> Option<T> {
+        let at = self.slot(token)?;
+        let (_, value) = self.slots.get_mut(at)?.take()?;
+        self.forget(token);
+        if self.slots.len() > 2 * self.held + SEARCHED {
+            self.compact();
+        }
+        Some(value)
     }
 
     fn slot(&mut self, token: Token) -> Option<usize> {
