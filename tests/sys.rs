@@ -68,10 +68,12 @@ fn start(argv: &[&str], want: &Want) -> Result<(Born, File), SpawnError> {
         ignore: want.ignore,
         block: want.block,
         secrets: &want.secrets,
+        numbered: None,
         identity: &want.identity,
         descriptors: &descriptors,
         place: Place::Session,
         foreground: false,
+        group: None,
         passage: None,
     })?;
     Ok((born, File::from(pipe.read)))
@@ -473,11 +475,13 @@ alone! {
             ignore: SignalSet::EMPTY,
             block: SignalSet::EMPTY,
             secrets: &[],
+            numbered: None,
             identity: &Identity::default(),
             descriptors: &[],
             place: Place::Session,
             foreground: false,
-            passage: None,
+            group: None,
+        passage: None,
         };
         let born = spawn(&launch).unwrap();
         assert_eq!(awaited(&born), Birth::Failed(SpawnError { stage: Stage::Exec, errno: libc::EACCES }));
@@ -773,10 +777,12 @@ fn start_without_files() -> Result<(), SpawnError> {
         ignore: SignalSet::EMPTY,
         block: SignalSet::EMPTY,
         secrets: &[],
+        numbered: None,
         identity: &Identity::default(),
         descriptors: &[],
         place: Place::Session,
         foreground: false,
+        group: None,
         passage: None,
     };
     spawn(&launch).map(drop)

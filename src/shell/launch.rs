@@ -1,15 +1,18 @@
 //! A start: pipes, descriptors, environment, then fork.
 
 use super::InitOptions;
+use super::environment::{self, Environment, WATCHDOG_PID};
+use super::notify::Mailbox;
 use super::pipes::{ItemPipe, ReplyPipe};
 use super::table::{Life, Proc, What};
 use super::turn::Shell;
-use crate::model::plan::{Consumer, Log, Place, Plan, Program, Ready, Results, Role, Secret, Words};
+use crate::model::plan::{Consumer, ControlGroups, Log, Place, Plan, Ready, Results, Role, Secret, Words};
 use crate::model::{InstanceId, SpawnError, Stage};
+use crate::sys::cgroup::{Group, Groups};
 use crate::sys::fds::{self, Pipe};
-use crate::sys::permit;
 use crate::sys::secret::FileVariable;
 use crate::sys::spawn::{self, Launch, Passage};
+use crate::sys::{executable, permit};
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::OpenOptions;
 use std::io;
@@ -17,17 +20,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
-/// Names that we give to children. Those of an exeunt above us mean nothing to ours and are not passed on.
-const OWN_NAMES: [&str; 8] = [
-    "EXEUNT_ITEM_FD",
-    "EXEUNT_REPLY_FD",
-    "EXEUNT_EXIT_FD",
-    "EXEUNT_QUEUE",
-    "EXEUNT_WORKER",
-    "EXEUNT_INSTANCE",
-    "EXEUNT_PREFETCH",
-    "EXEUNT_READY_FD",
-];
 /// Where the numbers are the same on every Linux.
 const EINVAL: i32 = 22;
 
@@ -39,7 +31,9 @@ pub struct Launcher {
     null_out: Option<OwnedFd>,
     /// Some worker's results go to stdout: nobody else may write there.
     stdout_taken: bool,
-    environment: Environment,
+    pub(super) environment: Environment,
+    /// Where each program gets a control group of its own, if we may make some.
+    groups: Option<Groups>,
     /// A program that we only stand in front of: its words, and what the kernel sends it when we die.
     init: Option<InitOptions>,
 }
@@ -60,7 +54,8 @@ impl Launcher {
         let to_stdout = |consumer: &Consumer| consumer.results == Results::Stdout;
         let stdout_taken = plan.workers.iter().any(|worker| worker.consumer.as_ref().is_some_and(to_stdout));
         let environment = if init.is_some() { Environment::ours() } else { Environment::inherited() };
-        Ok(Launcher { null_in, null_out, stdout_taken, environment, init })
+        let groups = if plan.cgroup == ControlGroups::Auto { Groups::probe() } else { None };
+        Ok(Launcher { null_in, null_out, stdout_taken, environment, groups, init })
     }
 
     pub fn start(&self, plan: &Plan, instance: InstanceId) -> Result<Started, SpawnError> {
@@ -69,8 +64,14 @@ impl Launcher {
         let words = plan.words(instance);
         let environment = match self.init {
             Some(_) => self.environment.for_program(program)?,
-            None => self.environment.for_child(plan, instance, &words)?,
+            None => {
+                let address = ends.notify.as_ref().map(Mailbox::address);
+                self.environment.for_child(plan, instance, &words, address.as_deref())?
+            }
         };
+        let numbered = (environment::watchdog(plan, instance).is_some() && environment.get(WATCHDOG_PID).is_none())
+            .then(|| c_string(WATCHDOG_PID.as_bytes()))
+            .transpose()?;
         let strings = Strings::new(&words, self.init.as_ref().map(|init| init.argv.as_slice()), environment)?;
         let (place, foreground) = Shell::place_now(program.place);
         let (standard_out, standard_err) = self.log(program.log);
@@ -87,10 +88,13 @@ impl Launcher {
             descriptors.resize(descriptors.len().max(number + 1), None);
             descriptors[*number] = Some(pipe.write.as_fd());
         }
+        let group = self.group(plan, instance, place);
+        let door = group.as_ref().and_then(|group| group.open().ok());
         let born = spawn::spawn(&Launch {
             argv: &strings.argv,
             env: &strings.env,
             secrets: &strings.secrets,
+            numbered: numbered.as_deref(),
             candidates: &strings.candidates,
             directory: strings.directory.as_deref(),
             ignore: program.ignore_signals,
@@ -99,6 +103,7 @@ impl Launcher {
             descriptors: &descriptors,
             place,
             foreground,
+            group: door.as_ref().map(AsFd::as_fd),
             passage: self.init.as_ref().map(|_| Passage),
         })?;
         let what = match plan.role(instance) {
@@ -116,9 +121,24 @@ impl Launcher {
             replies: ends.replies.map(|pipe| ReplyPipe::new(pipe.read)),
             exit: ends.exit.map(|pipe| pipe.write),
             ready: ends.ready.map(|(_, pipe)| pipe.read),
+            notify: ends.notify,
+            main: None,
             items_registered: false,
+            group: group.filter(|_| born.grouped),
         };
         Ok(Started { proc, stdout: ends.stdout.map(|pipe| pipe.read) })
+    }
+
+    /// Descriptors 0 to 2 of a child that nobody listens to.
+    pub(super) fn silence(&self) -> [BorrowedFd<'_>; 3] {
+        let out = self.null_out.as_ref().unwrap_or(&self.null_in).as_fd();
+        [self.null_in.as_fd(), out, out]
+    }
+
+    /// Who is not in a session of its own shares more with us than a group could tell apart.
+    fn group(&self, plan: &Plan, instance: InstanceId, place: Place) -> Option<Group> {
+        let groups = self.groups.as_ref().filter(|_| place == Place::Session)?;
+        groups.make(&plan.instance_name(instance)).ok()
     }
 
     /// Descriptors 1 and 2 of a child.
@@ -163,6 +183,7 @@ struct Ends {
     stdout: Option<Pipe>,
     /// And the number that the child knows it by.
     ready: Option<(usize, Pipe)>,
+    notify: Option<Mailbox>,
 }
 
 impl Ends {
@@ -183,128 +204,52 @@ impl Ends {
             let exit = ends.exit.insert(fds::pipe()?);
             fds::set_nonblocking(exit.write.as_fd())?;
         }
-        if let Some(number) = ready_descriptor(plan, instance) {
-            let (_, pipe) = ends.ready.insert((usize::from(number), fds::pipe()?));
-            fds::set_nonblocking(pipe.read.as_fd())?;
+        match environment::ready(plan, instance) {
+            Some(Ready::Fd(number)) => {
+                let (_, pipe) = ends.ready.insert((usize::from(*number), fds::pipe()?));
+                fds::set_nonblocking(pipe.read.as_fd())?;
+            }
+            Some(Ready::Notify) => ends.notify = Some(Mailbox::open(&plan.program(instance).identity)?),
+            Some(Ready::Probe(_) | Ready::Delay(_)) | None => {}
         }
         Ok(ends)
     }
 }
 
-/// Where a worker tells that it is ready, if it does so by a line feed.
-fn ready_descriptor(plan: &Plan, instance: InstanceId) -> Option<u8> {
-    let Role::Worker { worker, .. } = plan.role(instance) else { return None };
-    match plan.worker(worker).ready {
-        Some(Ready::Fd(number)) => Some(number),
-        Some(Ready::Notify | Ready::Probe(_) | Ready::Delay(_)) | None => None,
-    }
-}
-
 /// All that exec takes, as the kernel wants it.
-struct Strings {
-    argv: Vec<CString>,
-    env: Vec<Rc<CStr>>,
-    secrets: Vec<FileVariable>,
-    candidates: Vec<CString>,
-    directory: Option<CString>,
+pub(super) struct Strings {
+    pub argv: Vec<CString>,
+    pub env: Vec<Rc<CStr>>,
+    pub secrets: Vec<FileVariable>,
+    pub candidates: Vec<CString>,
+    pub directory: Option<CString>,
 }
 
 impl Strings {
     /// `argv` in the place of the command.
-    fn new(words: &Words, argv: Option<&[OsString]>, environment: Environment) -> Result<Strings, SpawnError> {
+    pub fn new(words: &Words, argv: Option<&[OsString]>, environment: Environment) -> Result<Strings, SpawnError> {
         let argv = match argv {
             Some(argv) => argv.iter().map(|word| c_string(word.as_bytes())).collect::<Result<Vec<_>, _>>()?,
             None => words.command.iter().map(|word| c_string(word.as_bytes())).collect::<Result<Vec<_>, _>>()?,
         };
         let name = argv.first().ok_or(SpawnError { stage: Stage::Prepare, errno: EINVAL })?;
-        let candidates = spawn::candidates(name, environment.get("PATH"));
+        let candidates = spawn::candidates(name, environment.get("PATH").map(OsStr::as_bytes));
         let directory = words.working_directory.as_ref().map(|path| c_string(path.as_os_str().as_bytes()));
         let secret = |secret: &Secret| {
             let (name, path) = (c_string(secret.name.as_bytes())?, c_string(secret.path.as_os_str().as_bytes())?);
             Ok(FileVariable { name, path })
         };
         let secrets = words.secrets.iter().map(secret).collect::<Result<Vec<_>, SpawnError>>()?;
-        Ok(Strings { env: environment.0, secrets, candidates, directory: directory.transpose()?, argv })
-    }
-}
-
-/// `NAME=VALUE` in order; each name once. What children have in common they share.
-#[derive(Clone, Debug, Default)]
-struct Environment(Vec<Rc<CStr>>);
-
-impl Environment {
-    fn inherited() -> Environment {
-        let foreign = |entry: &Rc<CStr>| OWN_NAMES.iter().any(|own| value_of(entry, own.as_bytes()).is_some());
-        let mut environment = Environment::ours();
-        environment.0.retain(|entry| !foreign(entry));
-        environment
+        Ok(Strings { env: environment.into_strings(), secrets, candidates, directory: directory.transpose()?, argv })
     }
 
-    fn ours() -> Environment {
-        let entry = |(name, value): (OsString, OsString)| entry(name.as_bytes(), value.as_bytes()).ok();
-        Environment(std::env::vars_os().filter_map(entry).collect())
+    /// Of our own program, with an empty environment.
+    pub fn of_ourselves(arguments: &[&str]) -> Result<Strings, SpawnError> {
+        let argv =
+            ["exeunt"].iter().chain(arguments).map(|word| c_string(word.as_bytes())).collect::<Result<_, _>>()?;
+        let candidates = executable::own();
+        Ok(Strings { argv, env: Vec::new(), secrets: Vec::new(), candidates, directory: None })
     }
-
-    /// As it is; only who asked for an exit event is told where it is.
-    fn for_program(&self, program: &Program) -> Result<Environment, SpawnError> {
-        let mut environment = self.clone();
-        if program.has_event_rung() {
-            environment.set("EXEUNT_EXIT_FD", "5")?;
-        }
-        Ok(environment)
-    }
-
-    /// Ours where the file does not clear it, then what we tell the child, then what the file says. Secrets are for the child
-    /// to read.
-    fn for_child(&self, plan: &Plan, instance: InstanceId, words: &Words) -> Result<Environment, SpawnError> {
-        let program = plan.program(instance);
-        let mut environment = if program.env_clear { Environment::default() } else { self.clone() };
-        environment.set("PYTHONUNBUFFERED", "1")?;
-        environment.set("EXEUNT_INSTANCE", plan.instance_name(instance))?;
-        if let Role::Worker { worker, .. } = plan.role(instance) {
-            environment.set("EXEUNT_WORKER", &plan.worker(worker).name)?;
-        }
-        let consumer = plan.consumer(instance);
-        if let Some(consumer) = consumer {
-            environment.set("EXEUNT_ITEM_FD", "3")?;
-            environment.set("EXEUNT_REPLY_FD", "4")?;
-            environment.set("EXEUNT_QUEUE", &plan.queue(consumer.queue).name)?;
-            environment.set("EXEUNT_PREFETCH", consumer.prefetch.to_string())?;
-        }
-        if consumer.is_some() || program.has_event_rung() {
-            environment.set("EXEUNT_EXIT_FD", "5")?;
-        }
-        if let Some(number) = ready_descriptor(plan, instance) {
-            environment.set("EXEUNT_READY_FD", number.to_string())?;
-        }
-        words.env.iter().try_for_each(|(name, value)| environment.set(name, value))?;
-        let is_secret = |entry: &Rc<CStr>| words.secrets.iter().any(|it| value_of(entry, it.name.as_bytes()).is_some());
-        environment.0.retain(|entry| !is_secret(entry));
-        Ok(environment)
-    }
-
-    fn set(&mut self, name: &str, value: impl AsRef<OsStr>) -> Result<(), SpawnError> {
-        let new = entry(name.as_bytes(), value.as_ref().as_bytes())?;
-        match self.0.iter_mut().find(|known| value_of(known, name.as_bytes()).is_some()) {
-            Some(old) => *old = new,
-            None => self.0.push(new),
-        }
-        Ok(())
-    }
-
-    fn get(&self, name: &str) -> Option<&[u8]> {
-        self.0.iter().find_map(|entry| value_of(entry, name.as_bytes()))
-    }
-}
-
-fn entry(name: &[u8], value: &[u8]) -> Result<Rc<CStr>, SpawnError> {
-    let text = [name, b"=", value].concat();
-    CString::new(text).map(Rc::from).map_err(|_| SpawnError { stage: Stage::Prepare, errno: EINVAL })
-}
-
-/// The value, if it is this name's.
-fn value_of<'a>(entry: &'a CStr, name: &[u8]) -> Option<&'a [u8]> {
-    entry.to_bytes().strip_prefix(name)?.strip_prefix(b"=")
 }
 
 /// A NUL in a string was refused with the file; should one come through, the start fails like any other.

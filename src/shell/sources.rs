@@ -233,7 +233,8 @@ impl Source {
             Inlet::Stdout { ready, born, .. } => *ready && *born,
             Inlet::Idle => false,
         };
-        let held_up = |glut: Glut| if self.has_file { glut.disk } else { glut.stderr };
+        // What the disk does not take goes to stderr.
+        let held_up = |glut: Glut| glut.stderr || (self.has_file && glut.disk);
         ready && !self.paused && !self.ended && !held_up(glut())
     }
 

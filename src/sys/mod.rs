@@ -1,12 +1,16 @@
 //! Every system call, all `unsafe`, and the only clock. Speaks the model's types. Nothing here decides anything.
 
 pub mod aside;
+pub mod cgroup;
 pub mod clock;
+pub mod executable;
 pub mod fds;
 pub mod identity;
+pub mod inbox;
 pub mod init;
 pub mod members;
 pub mod memory;
+pub mod oom;
 pub mod reap;
 pub mod secret;
 pub mod signals;
@@ -18,6 +22,7 @@ mod child;
 mod dirents;
 #[cfg(feature = "faults")]
 mod faults;
+mod numbered;
 mod proc;
 mod raw;
 mod stat;

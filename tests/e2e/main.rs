@@ -4,6 +4,7 @@
 #![cfg(feature = "os")]
 
 mod boot;
+mod cgroup;
 mod child_state;
 mod ctrl_c;
 mod exit_codes;
@@ -29,10 +30,13 @@ mod members;
 mod misbehaviour;
 mod order;
 mod pid_one;
+mod probes;
 mod queue;
+mod ready_notify;
 mod report;
 mod stdout;
 mod stop;
 mod storm;
 mod support;
 mod surroundings;
+mod watchdog;

@@ -57,7 +57,12 @@ pub fn has(what: Need) -> bool {
         Need::TimeNamespace => (runs(&["unshare", "--time", "--fork", "true"]), "unshare --time is not allowed here"),
         Need::Node => (runs(&["node", "--version"]), "node is not there"),
         Need::CCompiler => (runs(&["cc", "--version"]), "cc is not there"),
+        Need::ControlGroups => (control_groups(), "a cgroup v2 tree cannot be mounted and written here"),
+        Need::MemoryGroup => (memory_group(), "the memory of a control group cannot be limited here"),
         Need::RustCompiler => (runs(&["rustc", "--version"]), "rustc is not there"),
+        Need::SystemdNotify => (runs(&["systemd-notify", "--version"]), "systemd-notify is not there"),
+        Need::Redis => (runs(&["redis-server", "--version"]), "redis-server is not there"),
+        Need::Haproxy => (runs(&["haproxy", "-v"]), "haproxy is not there"),
     };
     if !found {
         assert!(std::env::var_os("CI").is_none(), "nothing is skipped in CI, but {reason}");
@@ -76,6 +81,24 @@ pub enum Need {
     Node,
     CCompiler,
     RustCompiler,
+    SystemdNotify,
+    Redis,
+    Haproxy,
+    ControlGroups,
+    MemoryGroup,
+}
+
+fn memory_group() -> bool {
+    let script = "d=$(mktemp -d) && if mount -t cgroup -o memory none $d 2>/dev/null; then f=memory.limit_in_bytes g=$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup); \
+        else mount -t cgroup2 none $d && f=memory.max g=$(sed -n 's/^0:://p' /proc/self/cgroup); fi && \
+        n=$d$g/exeunt-e2e.$$ && mkdir $n && { [ -e $n/$f ]; found=$?; rmdir $n; exit $found; }";
+    runs(&["unshare", "--mount", "sh", "-c", script])
+}
+
+fn control_groups() -> bool {
+    let script = "d=$(mktemp -d) && mount -t cgroup2 none $d && g=$d$(sed -n 's/^0:://p' /proc/self/cgroup)/exeunt-e2e.$$ && mkdir $g && \
+        [ -e $g/cgroup.kill ] && rmdir $g";
+    runs(&["unshare", "--mount", "sh", "-c", script])
 }
 
 fn pid_namespace() -> bool {
