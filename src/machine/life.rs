@@ -23,11 +23,13 @@ const SOURCE_BACKOFF: Backoff =
 impl Machine {
     /// A waiting instance is due when every worker it is `after` has begun and every one it requires is ready.
     pub(super) fn start_if_its_turn(&mut self, id: InstanceId) {
-        let after = self.worker_of(id).map(|worker| self.plan.worker(worker).after.clone()).unwrap_or_default();
-        let requires = self.worker_of(id).map(|worker| self.plan.worker(worker).requires.clone()).unwrap_or_default();
-        let begun = |worker: &WorkerId| self.replicas(*worker).iter().all(|&id| self.instances[id.index()].begun);
-        let waits = matches!(self.instances[id.index()].state, State::Waiting);
-        if waits && after.iter().all(begun) && requires.iter().all(|&worker| self.is_ready(worker)) {
+        if !matches!(self.instances[id.index()].state, State::Waiting) {
+            return;
+        }
+        let worker = self.worker_of(id).map(|worker| self.plan.worker(worker));
+        let begun = |worker: &WorkerId| self.workers[worker.index()].unbegun == 0;
+        let ready = |worker: &WorkerId| self.is_ready(*worker);
+        if worker.is_none_or(|worker| worker.after.iter().all(begun) && worker.requires.iter().all(ready)) {
             self.make_due(id);
         }
     }
@@ -55,10 +57,15 @@ impl Machine {
 
     /// It ran, or never will: those that are after its worker may start.
     pub(super) fn has_begun(&mut self, id: InstanceId) {
-        if std::mem::replace(&mut self.instances[id.index()].begun, true) || !self.has_order {
+        let Some(worker) = self.worker_of(id) else { return };
+        if std::mem::replace(&mut self.instances[id.index()].begun, true) {
             return;
         }
-        let Some(worker) = self.worker_of(id) else { return };
+        let crew = &mut self.workers[worker.index()];
+        crew.unbegun -= 1;
+        if crew.unbegun > 0 || !self.has_order {
+            return;
+        }
         let waiting: Vec<InstanceId> = self
             .instance_ids()
             .filter(|&id| matches!(self.instances[id.index()].state, State::Waiting))
@@ -332,7 +339,7 @@ impl Machine {
             None if self.is_completed(worker, status) => {
                 self.instances[id.index()].completed = true;
                 self.rest(id, fate, out);
-                self.wake_waiting();
+                self.wake_waiting(worker);
             }
             Some(Purpose::Unwell | Purpose::Garbled) if !self.tries_again(worker) => {
                 self.workers[worker.index()].failed = true;
@@ -385,7 +392,8 @@ impl Machine {
     fn give_up(&mut self, worker: WorkerId, id: InstanceId, out: &mut Actions) {
         self.workers[worker.index()].gave_up = true;
         self.rest(id, Fate::GivenUp, out);
-        for other in self.replicas(worker) {
+        let replicas = self.workers[worker.index()].replicas.clone();
+        for &other in replicas.iter() {
             if matches!(self.instances[other.index()].state, State::Waiting | State::Due | State::Delayed) {
                 self.timers.cancel(Key::Slot(other));
                 self.rest(other, Fate::GivenUp, out);
@@ -399,7 +407,10 @@ impl Machine {
 
     /// The instance is at rest for good.
     pub(super) fn rest(&mut self, id: InstanceId, fate: Fate, out: &mut Actions) {
-        self.instances[id.index()].state = State::Resting(fate);
+        let before = std::mem::replace(&mut self.instances[id.index()].state, State::Resting(fate));
+        if let (false, Some(worker)) = (matches!(before, State::Resting(_)), self.worker_of(id)) {
+            self.workers[worker.index()].awake -= 1;
+        }
         self.stop_watching(id);
         self.has_begun(id);
         self.progressed = true;

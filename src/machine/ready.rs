@@ -13,7 +13,7 @@
 use super::Machine;
 use super::action::{Action, Actions, Note};
 use super::event::Question;
-use super::instance::{Purpose, State};
+use super::instance::{Instance, Purpose, State};
 use super::shutdown::Phase;
 use super::timers::Key;
 use crate::model::plan::{Kind, Ready, Restart};
@@ -61,7 +61,7 @@ impl Machine {
             }
         }
         self.has_begun(id);
-        self.wake_waiting();
+        self.worker_of(id).into_iter().for_each(|worker| self.wake_waiting(worker));
         self.enlist(id, out);
     }
 
@@ -212,16 +212,17 @@ impl Machine {
     /// Whether those that require this worker may run.
     pub(super) fn is_ready(&self, worker: WorkerId) -> bool {
         let oneshot = self.plan.worker(worker).kind == Kind::Oneshot;
-        let mut replicas = self.replicas(worker).into_iter().map(|id| &self.instances[id.index()]);
+        let mut replicas = self.replicas(worker);
         match oneshot {
             true => replicas.all(|instance| instance.completed),
-            false => replicas.any(|instance| matches!(&instance.state, State::Up(life) if life.ready)),
+            false => replicas.any(Instance::serves),
         }
     }
 
-    /// Somebody became ready: who waited for it may start.
-    pub(super) fn wake_waiting(&mut self) {
-        if !self.has_order {
+    /// A replica of this worker became ready: who waited for it may start, but when others were ready before.
+    pub(super) fn wake_waiting(&mut self, worker: WorkerId) {
+        let ready = self.replicas(worker).filter(|instance| instance.serves()).take(2).count();
+        if !self.has_order || ready > 1 || !self.is_ready(worker) {
             return;
         }
         for id in self.instance_ids() {
@@ -234,7 +235,7 @@ impl Machine {
         if !self.has_order || self.is_ready(worker) {
             return;
         }
-        let for_good = self.replicas(worker).iter().all(|id| self.instances[id.index()].is_resting());
+        let for_good = self.rests(worker);
         let running = match &self.phase {
             Phase::Running => true,
             // Nobody falls in a stop. But who waits for it to work off a queue would wait for ever.
@@ -271,9 +272,7 @@ impl Machine {
     pub(super) fn due_or_waiting(&mut self, id: InstanceId, out: &mut Actions) {
         self.instances[id.index()].state = State::Waiting;
         let requires = self.worker_of(id).map(|worker| self.plan.worker(worker).requires.clone()).unwrap_or_default();
-        let lost = |worker: &WorkerId| {
-            !self.is_ready(*worker) && self.replicas(*worker).iter().all(|id| self.instances[id.index()].is_resting())
-        };
+        let lost = |worker: &WorkerId| !self.is_ready(*worker) && self.rests(*worker);
         if requires.iter().any(lost) {
             return self.rest_unstarted(id, out);
         }

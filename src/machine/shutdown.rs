@@ -12,11 +12,11 @@
 use super::Machine;
 use super::action::{Action, Actions, LadderStep, Note, StopCause};
 use super::event::Meaning;
-use super::instance::{Purpose, State};
+use super::instance::{Instance, Purpose, State};
 use super::queue::Gate;
 use super::report::{Fate, Leaver, QueueReport, Report, SourceReport};
 use super::timers::Key;
-use crate::model::plan::{End, Feed, Role, Step};
+use crate::model::plan::{End, Feed, Step};
 use crate::model::{InstanceId, QueueId, Signal, SourceId, StopReason, Time, WorkerId};
 use std::time::Duration;
 
@@ -42,6 +42,8 @@ pub(super) struct Stop {
     levels: Vec<Vec<InstanceId>>,
     /// So many of them were begun.
     entered: usize,
+    /// Who has left by now: all of so many levels, and so many of the next. They rest for good and are not looked at again.
+    left: (usize, usize),
     /// Ctrl+C so far, the one that began the stop included.
     interrupts: u32,
     /// The last results are being waited for.
@@ -70,8 +72,25 @@ impl Stop {
     /// Whether this instance works off a queue and is started again when it dies: until its level is begun. From then on
     /// nobody would tell a new incarnation to leave.
     pub fn drains(&self, machine: &Machine, id: InstanceId) -> bool {
-        let told = self.levels.iter().take(self.entered).flatten().any(|&other| other == id);
-        !told && machine.is_fed_from_draining(id)
+        let told = || self.levels.iter().take(self.entered).flatten().any(|&other| other == id);
+        machine.is_fed_from_draining(id) && !told()
+    }
+}
+
+impl Stop {
+    /// Whether all whose level is begun rest.
+    fn have_left(&mut self, instances: &[Instance]) -> bool {
+        while self.left.0 < self.entered
+            && let Some(level) = self.levels.get(self.left.0)
+        {
+            let rest = level.iter().skip(self.left.1);
+            self.left.1 += rest.take_while(|id| instances[id.index()].is_resting()).count();
+            if self.left.1 < level.len() {
+                return false;
+            }
+            self.left = (self.left.0 + 1, 0);
+        }
+        true
     }
 }
 
@@ -114,6 +133,7 @@ impl Machine {
             began: self.now,
             levels: plan.stop_levels(),
             entered: 0,
+            left: (0, 0),
             interrupts,
             farewell: false,
         });
@@ -160,8 +180,8 @@ impl Machine {
 
     /// Every worker of this queue is at rest for good.
     pub(super) fn is_deserted(&self, queue: QueueId) -> bool {
-        let consumes = |id: &InstanceId| self.plan.consumer(*id).is_some_and(|consumer| consumer.queue == queue);
-        self.instance_ids().filter(consumes).all(|id| self.instances[id.index()].is_resting())
+        let workers = (0u32..).map(WorkerId).take(self.workers.len());
+        workers.filter(|&worker| self.queue_of(worker) == Some(queue)).all(|worker| self.rests(worker))
     }
 
     fn queue_of(&self, worker: WorkerId) -> Option<QueueId> {
@@ -175,6 +195,8 @@ impl Machine {
             return;
         }
         state.gate = Gate::Closed;
+        // Nobody's turn comes any more, and nobody has to be searched for in the line when it leaves.
+        state.line.clear();
         for item in state.empty() {
             self.hand_back(queue, item, out);
         }
@@ -221,7 +243,7 @@ impl Machine {
     fn work_is_done(&self) -> bool {
         if self.plan.sources.is_empty() {
             // A queue that nobody feeds yet keeps the run alive.
-            return self.plan.queues.is_empty() && self.instances.iter().all(|instance| instance.is_resting());
+            return self.plan.queues.is_empty() && self.workers.iter().all(|crew| crew.awake == 0);
         }
         let fed = |queue: QueueId| self.plan.sources.iter().any(|source| source.queue == queue);
         let idle = |(i, queue): (u32, &super::queue::Queue)| queue.held() == 0 && fed(QueueId(i));
@@ -231,16 +253,13 @@ impl Machine {
     }
 
     fn services_rest(&self) -> bool {
-        let is_service =
-            |role: &Role| matches!(*role, Role::Worker { worker, .. } if self.plan.worker(worker).consumer.is_none());
-        let mut services = self.plan.instances.iter().zip(&self.instances).filter(|(role, _)| is_service(role));
-        services.all(|(_, instance)| instance.is_resting())
+        let mut services = self.plan.workers.iter().zip(&self.workers).filter(|(worker, _)| worker.consumer.is_none());
+        services.all(|(_, crew)| crew.awake == 0)
     }
 
     fn next_level(&mut self, out: &mut Actions) {
-        let Phase::Stopping(stop) = &self.phase else { return };
-        let rests = |id: &InstanceId| self.instances[id.index()].is_resting();
-        if !stop.levels[..stop.entered].iter().flatten().all(rests) {
+        let Phase::Stopping(stop) = &mut self.phase else { return };
+        if !stop.have_left(&self.instances) {
             return;
         }
         let Some(level) = stop.levels.get(stop.entered).cloned() else { return self.all_have_left(out) };
@@ -531,6 +550,6 @@ impl Machine {
     }
 
     fn last_status_of(&self, worker: WorkerId) -> Option<crate::model::ExitStatus> {
-        self.replicas(worker).into_iter().find_map(|id| self.instances[id.index()].last_status)
+        self.replicas(worker).find_map(|instance| instance.last_status)
     }
 }

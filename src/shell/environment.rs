@@ -2,8 +2,9 @@
 
 use crate::model::plan::{Plan, Program, Ready, Role, Words};
 use crate::model::{InstanceId, SpawnError, Stage};
-use std::ffi::{CString, OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::ffi::{CStr, CString, OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Names that we give to children. Those of an exeunt or a systemd above us mean nothing to ours and are not passed on.
@@ -35,9 +36,9 @@ const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
 /// Where the numbers are the same on every Linux.
 const EINVAL: i32 = 22;
 
-/// Names and values in order; each name once.
+/// `NAME=VALUE` in order; each name once. What children have in common they share.
 #[derive(Clone, Debug, Default)]
-pub struct Environment(Vec<(OsString, OsString)>);
+pub struct Environment(Vec<Rc<CStr>>);
 
 impl Environment {
     pub fn inherited() -> Environment {
@@ -47,84 +48,98 @@ impl Environment {
     }
 
     pub fn ours() -> Environment {
-        Environment(std::env::vars_os().collect())
+        let entry = |(name, value): (OsString, OsString)| entry(name.as_bytes(), value.as_bytes()).ok();
+        Environment(std::env::vars_os().filter_map(entry).collect())
     }
 
     /// As it is; only who asked for an exit event is told where it is.
-    pub fn for_program(&self, program: &Program) -> Environment {
+    pub fn for_program(&self, program: &Program) -> Result<Environment, SpawnError> {
         let mut environment = self.clone();
         if program.has_event_rung() {
-            environment.set("EXEUNT_EXIT_FD", "5");
+            environment.set("EXEUNT_EXIT_FD", "5")?;
         }
-        environment
+        Ok(environment)
     }
 
     /// For a probe of this instance: what its worker has, but for what is the worker's alone.
-    pub fn for_probe(&self, plan: &Plan, instance: InstanceId, words: &Words) -> Environment {
-        let mut environment = self.for_child(plan, instance, words, None);
+    pub fn for_probe(&self, plan: &Plan, instance: InstanceId, words: &Words) -> Result<Environment, SpawnError> {
+        let mut environment = self.for_child(plan, instance, words, None)?;
         environment.remove(&PERSONAL);
-        environment
+        Ok(environment)
     }
 
     /// Ours where the file does not clear it, then what we tell the child, then what the file says. Secrets are for the child
     /// to read. `notify`: the address of the socket that it tells of itself on.
-    pub fn for_child(&self, plan: &Plan, instance: InstanceId, words: &Words, notify: Option<&str>) -> Environment {
+    pub fn for_child(
+        &self,
+        plan: &Plan,
+        instance: InstanceId,
+        words: &Words,
+        notify: Option<&str>,
+    ) -> Result<Environment, SpawnError> {
         let program = plan.program(instance);
         let mut environment = if program.env_clear { Environment::default() } else { self.clone() };
-        environment.set("PYTHONUNBUFFERED", "1");
-        environment.set("EXEUNT_INSTANCE", plan.instance_name(instance));
+        environment.set("PYTHONUNBUFFERED", "1")?;
+        environment.set("EXEUNT_INSTANCE", plan.instance_name(instance))?;
         if let Role::Worker { worker, .. } = plan.role(instance) {
-            environment.set("EXEUNT_WORKER", &plan.worker(worker).name);
+            environment.set("EXEUNT_WORKER", &plan.worker(worker).name)?;
         }
         let consumer = plan.consumer(instance);
         if let Some(consumer) = consumer {
-            environment.set("EXEUNT_ITEM_FD", "3");
-            environment.set("EXEUNT_REPLY_FD", "4");
-            environment.set("EXEUNT_QUEUE", &plan.queue(consumer.queue).name);
-            environment.set("EXEUNT_PREFETCH", consumer.prefetch.to_string());
+            environment.set("EXEUNT_ITEM_FD", "3")?;
+            environment.set("EXEUNT_REPLY_FD", "4")?;
+            environment.set("EXEUNT_QUEUE", &plan.queue(consumer.queue).name)?;
+            environment.set("EXEUNT_PREFETCH", consumer.prefetch.to_string())?;
         }
         if consumer.is_some() || program.has_event_rung() {
-            environment.set("EXEUNT_EXIT_FD", "5");
+            environment.set("EXEUNT_EXIT_FD", "5")?;
         }
         if let Some(Ready::Fd(number)) = ready(plan, instance) {
-            environment.set("EXEUNT_READY_FD", number.to_string());
+            environment.set("EXEUNT_READY_FD", number.to_string())?;
         }
         if let Some(address) = notify {
-            environment.set(NOTIFY_SOCKET, address);
+            environment.set(NOTIFY_SOCKET, address)?;
         }
         if let Some(watchdog) = watchdog(plan, instance) {
-            environment.set(WATCHDOG_USEC, watchdog.as_micros().to_string());
+            environment.set(WATCHDOG_USEC, watchdog.as_micros().to_string())?;
         }
-        words.env.iter().for_each(|(name, value)| environment.set(name, value));
-        words.secrets.iter().for_each(|secret| environment.0.retain(|(name, _)| *name != *secret.name));
-        environment
+        words.env.iter().try_for_each(|(name, value)| environment.set(name, value))?;
+        let secrets: Vec<&str> = words.secrets.iter().map(|secret| &*secret.name).collect();
+        environment.remove(&secrets);
+        Ok(environment)
     }
 
-    fn set(&mut self, name: &str, value: impl AsRef<OsStr>) {
-        let value = value.as_ref();
-        match self.0.iter_mut().find(|(known, _)| known == name) {
-            Some((_, old)) => *old = value.into(),
-            None => self.0.push((name.into(), value.into())),
+    fn set(&mut self, name: &str, value: impl AsRef<OsStr>) -> Result<(), SpawnError> {
+        let new = entry(name.as_bytes(), value.as_ref().as_bytes())?;
+        match self.0.iter_mut().find(|known| value_of(known, name).is_some()) {
+            Some(old) => *old = new,
+            None => self.0.push(new),
         }
+        Ok(())
     }
 
     fn remove(&mut self, names: &[&str]) {
-        self.0.retain(|(name, _)| !names.iter().any(|unwanted| name == *unwanted));
+        self.0.retain(|entry| !names.iter().any(|unwanted| value_of(entry, unwanted).is_some()));
     }
 
     pub fn get(&self, name: &str) -> Option<&OsStr> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_os_str())
+        self.0.iter().find_map(|entry| value_of(entry, name)).map(OsStr::from_bytes)
     }
 
-    pub fn to_strings(&self) -> Result<Vec<CString>, SpawnError> {
-        let join = |(name, value): &(OsString, OsString)| {
-            let mut text = name.clone().into_vec();
-            text.push(b'=');
-            text.extend_from_slice(value.as_bytes());
-            CString::new(text).map_err(|_| SpawnError { stage: Stage::Prepare, errno: EINVAL })
-        };
-        self.0.iter().map(join).collect()
+    /// As exec wants them.
+    pub fn into_strings(self) -> Vec<Rc<CStr>> {
+        self.0
     }
+}
+
+fn entry(name: &[u8], value: &[u8]) -> Result<Rc<CStr>, SpawnError> {
+    let text = [name, b"=", value].concat();
+    CString::new(text).map(Rc::from).map_err(|_| SpawnError { stage: Stage::Prepare, errno: EINVAL })
+}
+
+/// The value, if it is this name's.
+fn value_of<'a>(entry: &'a CStr, name: &str) -> Option<&'a [u8]> {
+    entry.to_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b"=")
 }
 
 /// The name under which a child that has a watchdog is told its own number: the one that is to ping.

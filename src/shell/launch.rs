@@ -13,11 +13,12 @@ use crate::sys::fds::{self, Pipe};
 use crate::sys::secret::FileVariable;
 use crate::sys::spawn::{self, Launch, Passage};
 use crate::sys::{executable, permit};
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::rc::Rc;
 
 /// Where the numbers are the same on every Linux.
 const EINVAL: i32 = 22;
@@ -62,16 +63,16 @@ impl Launcher {
         let program = plan.program(instance);
         let words = plan.words(instance);
         let environment = match self.init {
-            Some(_) => self.environment.for_program(program),
+            Some(_) => self.environment.for_program(program)?,
             None => {
                 let address = ends.notify.as_ref().map(Mailbox::address);
-                self.environment.for_child(plan, instance, &words, address.as_deref())
+                self.environment.for_child(plan, instance, &words, address.as_deref())?
             }
         };
-        let strings = Strings::new(&words, self.init.as_ref().map(|init| init.argv.as_slice()), &environment)?;
         let numbered = (environment::watchdog(plan, instance).is_some() && environment.get(WATCHDOG_PID).is_none())
             .then(|| c_string(WATCHDOG_PID.as_bytes()))
             .transpose()?;
+        let strings = Strings::new(&words, self.init.as_ref().map(|init| init.argv.as_slice()), environment)?;
         let (place, foreground) = Shell::place_now(program.place);
         let (standard_out, standard_err) = self.log(program.log);
         let stdout = ends.stdout.as_ref().map_or(standard_out.as_fd(), |pipe| pipe.write.as_fd());
@@ -217,7 +218,7 @@ impl Ends {
 /// All that exec takes, as the kernel wants it.
 pub(super) struct Strings {
     pub argv: Vec<CString>,
-    pub env: Vec<CString>,
+    pub env: Vec<Rc<CStr>>,
     pub secrets: Vec<FileVariable>,
     pub candidates: Vec<CString>,
     pub directory: Option<CString>,
@@ -225,7 +226,7 @@ pub(super) struct Strings {
 
 impl Strings {
     /// `argv` in the place of the command.
-    pub fn new(words: &Words, argv: Option<&[OsString]>, environment: &Environment) -> Result<Strings, SpawnError> {
+    pub fn new(words: &Words, argv: Option<&[OsString]>, environment: Environment) -> Result<Strings, SpawnError> {
         let argv = match argv {
             Some(argv) => argv.iter().map(|word| c_string(word.as_bytes())).collect::<Result<Vec<_>, _>>()?,
             None => words.command.iter().map(|word| c_string(word.as_bytes())).collect::<Result<Vec<_>, _>>()?,
@@ -238,7 +239,7 @@ impl Strings {
             Ok(FileVariable { name, path })
         };
         let secrets = words.secrets.iter().map(secret).collect::<Result<Vec<_>, SpawnError>>()?;
-        Ok(Strings { env: environment.to_strings()?, secrets, candidates, directory: directory.transpose()?, argv })
+        Ok(Strings { env: environment.into_strings(), secrets, candidates, directory: directory.transpose()?, argv })
     }
 
     /// Of our own program, with an empty environment.

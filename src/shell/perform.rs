@@ -157,8 +157,7 @@ impl Shell {
     /// has, has left nobody behind.
     pub(super) fn bury_namesake(&mut self, pid: Pid) {
         self.probes.bury(pid);
-        let namesake = self.table.iter().find(|(_, proc)| proc.pid == pid).map(|(id, _)| id);
-        namesake.into_iter().for_each(|id| self.gone(id, true));
+        self.table.namesake(pid).into_iter().for_each(|id| self.gone(id, true));
     }
 
     fn tell(&mut self, id: ProcId, reason: StopReason, next: Duration) {
@@ -225,7 +224,8 @@ impl Shell {
 
     /// Writes every item pipe that has something, as far as it takes it.
     pub(super) fn write_items(&mut self) {
-        for id in self.items_due.take() {
+        let due = self.items_due.take();
+        for &id in &due {
             let Some(proc) = self.table.get_mut(id) else { continue };
             let Some(items) = &mut proc.items else { continue };
             let (written, standing) = items.flush();
@@ -244,6 +244,7 @@ impl Shell {
                 self.facts.push(Event::Wrote { proc: id, frames: written.frames, progress: written.progress });
             }
         }
+        self.items_due.keep(due);
     }
 }
 

@@ -64,6 +64,8 @@ pub struct Table {
     procs: BTreeMap<ProcId, Proc>,
     /// Of those that are not reaped.
     by_pid: HashMap<Pid, ProcId>,
+    /// Of those that are: the number still names what may be left of their session.
+    reaped: HashMap<Pid, ProcId>,
 }
 
 impl Table {
@@ -83,15 +85,24 @@ impl Table {
     /// Drops our ends of its pipes.
     pub fn remove(&mut self, id: ProcId) -> Option<Proc> {
         let proc = self.procs.remove(&id)?;
-        if self.by_pid.get(&proc.pid) == Some(&id) {
-            self.by_pid.remove(&proc.pid);
+        for names in [&mut self.by_pid, &mut self.reaped] {
+            if names.get(&proc.pid) == Some(&id) {
+                names.remove(&proc.pid);
+            }
         }
         Some(proc)
     }
 
     /// The incarnation whose leader has this number; from now on the number means nothing any more.
     pub fn reaped(&mut self, pid: Pid) -> Option<ProcId> {
-        self.by_pid.remove(&pid)
+        let id = self.by_pid.remove(&pid)?;
+        self.reaped.insert(pid, id);
+        Some(id)
+    }
+
+    /// The incarnation whose reaped leader had this number.
+    pub fn namesake(&self, pid: Pid) -> Option<ProcId> {
+        self.reaped.get(&pid).copied()
     }
 
     pub fn is_leader(&self, pid: Pid) -> bool {
@@ -140,6 +151,14 @@ impl Due {
     /// Takes them all.
     pub fn take(&mut self) -> Vec<ProcId> {
         std::mem::take(&mut self.0)
+    }
+
+    /// Keeps the room of a list that was taken, if nobody is due again.
+    pub fn keep(&mut self, mut taken: Vec<ProcId>) {
+        if self.0.is_empty() {
+            taken.clear();
+            self.0 = taken;
+        }
     }
 }
 

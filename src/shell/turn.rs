@@ -140,9 +140,11 @@ impl Shell {
 
     /// Turns until the machine says `Quit`.
     pub fn turns(&mut self) -> Report {
+        messages().gather();
         self.facts.push(Event::Began);
         self.converse();
         loop {
+            messages().hand_over();
             if let Some(mut report) = self.outcome.take() {
                 report.orphans_reaped += self.reap_the_last();
                 self.leave_the_terminal();
@@ -152,8 +154,13 @@ impl Shell {
             self.now = clock::now();
             self.gather(signalled);
             self.converse();
-            let suspend = std::mem::take(&mut self.suspend);
-            self.suspend_with(suspend);
+            match std::mem::take(&mut self.suspend) {
+                Suspend::Never => {}
+                suspend => {
+                    messages().hand_over();
+                    self.suspend_with(suspend);
+                }
+            }
         }
     }
 
@@ -197,12 +204,14 @@ impl Shell {
                 Topic::Answer(id) => self.answers_due.insert(id),
                 Topic::Items(id) => self.items_due.insert(id),
                 Topic::Words(id) => {
+                    let Some(proc) = self.table.get(id) else { continue };
                     // Who speaks was born, even where the news of it did not fit into this poll.
-                    self.births_due.insert(id);
-                    match self.table.get(id).map(|proc| proc.what) {
-                        Some(What::Source(source)) => self.sources.stdout_ready(source, id),
-                        Some(What::Worker(_)) => self.words_due.insert(id),
-                        None => {}
+                    if let Life::Unborn { .. } = proc.life {
+                        self.births_due.insert(id);
+                    }
+                    match proc.what {
+                        What::Source(source) => self.sources.stdout_ready(source, id),
+                        What::Worker(_) => self.words_due.insert(id),
                     }
                 }
             }
@@ -211,7 +220,7 @@ impl Shell {
     }
 
     fn busy(&mut self) -> bool {
-        let wants_turn = self.sources.wants_turn(self.glut());
+        let wants_turn = self.sources.wants_turn(|| glut(&self.disk, &self.waker));
         let Shell { table, sinks, words_due, .. } = self;
         let mut audible = words_due.iter().filter_map(|id| table.get(id)).map(|proc| proc.what);
         self.reap_due
@@ -223,11 +232,6 @@ impl Shell {
             || !self.notices_due.is_empty()
             || audible.any(|what| !is_choked(sinks, what))
             || wants_turn
-    }
-
-    /// Where so many dead letters and leftovers wait that no item is read that may become one more.
-    fn glut(&self) -> Glut {
-        Glut { disk: self.disk.is_choked(&self.waker), stderr: messages().is_choked(&self.waker) }
     }
 
     /// Finds out all that happened, in the order in which it is told.
@@ -246,7 +250,7 @@ impl Shell {
         self.hear_notifications(&dead);
         self.hear_answers();
         let told = self.facts.len();
-        let glut = self.glut();
+        let glut = || glut(&self.disk, &self.waker);
         self.sources.gather(glut, &mut self.scratch, &mut self.facts);
         let over = |fact: &Event| matches!(fact, Event::SourceEnded { .. });
         self.look_due |= self.facts.iter().skip(told).any(over);
@@ -267,7 +271,9 @@ impl Shell {
                 self.machine.handle(now, fact, &mut actions);
             }
             self.machine.handle(now, Event::Tick, &mut actions);
-            self.perform(&mut actions);
+            if !actions.is_empty() {
+                self.perform(&mut actions);
+            }
             if self.facts.is_empty() || self.outcome.is_some() {
                 break;
             }
@@ -335,7 +341,8 @@ impl Shell {
 
     /// Reads reply pipes within the budget, those of the dead to the end.
     fn hear_words(&mut self, dead: &[(Option<ProcId>, Reaped)]) {
-        for id in self.words_due.take() {
+        let due = self.words_due.take();
+        for &id in &due {
             if let Some(What::Worker(worker)) = self.table.get(id).map(|proc| proc.what) {
                 let more = self.sinks.choked(worker) || self.hear(id, Hearing::Some) == Standing::More;
                 if more {
@@ -343,6 +350,7 @@ impl Shell {
                 }
             }
         }
+        self.words_due.keep(due);
         dead.iter().filter_map(|&(id, _)| id).for_each(|id| _ = self.hear(id, Hearing::All));
     }
 
@@ -479,6 +487,11 @@ impl Shell {
         self.probes.forget(id);
         self.facts.push(Event::MembersGone { proc: id });
     }
+}
+
+/// Where so many dead letters and leftovers wait that no item is read that may become one more.
+fn glut(disk: &Disk, waker: &Arc<Waker>) -> Glut {
+    Glut { disk: disk.is_choked(waker), stderr: messages().is_choked(waker) }
 }
 
 /// Whether replies of this worker must wait for results to be written. A source has none.

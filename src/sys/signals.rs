@@ -3,11 +3,14 @@ use super::{fds, raw};
 use crate::model::{Signal, SignalSet};
 use signal_hook_mio::v1_0::Signals as SelfPipe;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The self-pipe of signal-hook-mio: every signal that can be caught, but TSTP, TTIN, TTOU and those that mean a fault of our own.
 pub struct Signals {
-    pipe: SelfPipe,
+    /// Never dropped: it would take back what it registered, each signal by itself and at the cost of all, just before the
+    /// process ends; and the handlers have to stand until then.
+    pipe: ManuallyDrop<SelfPipe>,
     rest: Option<Rest>,
 }
 
@@ -29,7 +32,7 @@ impl Signals {
             }
         }
         raw::set_mask(SignalSet::EMPTY.bits());
-        Ok(Signals { pipe, rest: None })
+        Ok(Signals { pipe: ManuallyDrop::new(pipe), rest: None })
     }
 
     /// Hears of those signals too that [`new`](Signals::new) leaves alone. Answers the descriptor to be watched for it.
@@ -50,7 +53,7 @@ impl Signals {
 
     /// For registering with mio.
     pub fn source(&mut self) -> &mut dyn mio::event::Source {
-        &mut self.pipe
+        &mut *self.pipe
     }
 }
 

@@ -9,6 +9,7 @@ use std::ffi::{CStr, CString, c_char};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
+use std::rc::Rc;
 
 /// The most descriptors a child is given: 0 to 9, for ours are 10 and higher.
 pub const MAX_DESCRIPTORS: usize = 10;
@@ -19,7 +20,7 @@ const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
 pub struct Launch<'a> {
     pub argv: &'a [CString],
     /// `NAME=VALUE`.
-    pub env: &'a [CString],
+    pub env: &'a [Rc<CStr>],
     /// Come after those of `env`; the child reads their values.
     pub secrets: &'a [FileVariable],
     /// A variable that tells the child its own number; not in `env`.
@@ -198,8 +199,8 @@ fn out_of_the_way(descriptor: BorrowedFd, copies: &mut Vec<OwnedFd>) -> io::Resu
 }
 
 /// The null-terminated array that execve(2) wants. Borrowed strings outlive it by the lifetime of `Prepared`.
-fn pointers(strings: &[CString]) -> Vec<*const c_char> {
-    strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+fn pointers(strings: &[impl AsRef<CStr>]) -> Vec<*const c_char> {
+    strings.iter().map(|string| string.as_ref().as_ptr()).chain([ptr::null()]).collect()
 }
 
 /// What /bin/sh is given to run a script without `#!`.

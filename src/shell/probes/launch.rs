@@ -16,8 +16,8 @@ impl Launcher {
     pub fn asker(&self, plan: &Plan, instance: InstanceId, command: &[String]) -> Result<Asker, SpawnError> {
         let program = plan.program(instance);
         let words = program.words_with(command, &plan.instance_name(instance));
-        let environment = self.environment.for_probe(plan, instance, &words);
-        self.start_asker(plan, instance, &Strings::new(&words, None, &environment)?, &program.identity)
+        let environment = self.environment.for_probe(plan, instance, &words)?;
+        self.start_asker(plan, instance, &Strings::new(&words, None, environment)?, &program.identity)
     }
 
     /// Our own program, as whom we are.
