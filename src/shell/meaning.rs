@@ -18,14 +18,17 @@ pub struct Meanings {
     /// An init without a ladder: nothing stops it but the end of its program.
     passes_all: bool,
     suspend: Suspend,
+    /// The program hears no Ctrl+Z, and would be deaf to it.
+    apart: bool,
 }
 
 impl Meanings {
     pub fn new(plan: &Plan, init: Option<&InitOptions>, inherited: &Inherited) -> Meanings {
         let wanted = plan.workers.iter().map(|worker| worker.forward_signals);
-        let apart = |plan: &Plan| plan.workers.iter().all(|worker| worker.program.place != Place::Beside);
+        let apart = plan.workers.iter().all(|worker| worker.program.place != Place::Beside);
         let suspend = init.map_or(Suspend::Never, |init| match init.suspend {
-            _ if !apart(plan) || terminal::is_ours() => Suspend::Never,
+            // There it is watched.
+            _ if apart && terminal::is_ours() => Suspend::Never,
             Suspend::Ourselves if !inherited.controlling_terminal || inherited.init => Suspend::Never,
             suspend => suspend,
         });
@@ -35,6 +38,7 @@ impl Meanings {
             rewrites: init.map(|init| init.rewrites.clone()).unwrap_or_default(),
             passes_all: init.is_some_and(|init| !init.stops),
             suspend,
+            apart,
         }
     }
 
@@ -44,7 +48,7 @@ impl Meanings {
         let signal = match rewritten {
             Some(Some(signal)) => signal,
             Some(None) => return (received, Meaning::Nothing),
-            None if received == Signal::TSTP && self.suspend != Suspend::Never => Signal::STOP,
+            None if self.apart && self.suspends(received) != Suspend::Never => Signal::STOP,
             None => received,
         };
         let stop = self.stop(signal);
@@ -60,7 +64,11 @@ impl Meanings {
 
     /// Whether we stop with the program when this comes, and how.
     pub fn suspends(&self, received: Signal) -> Suspend {
-        if received == Signal::TSTP { self.suspend } else { Suspend::Never }
+        match received {
+            Signal::TSTP => self.suspend,
+            Signal::TTIN | Signal::TTOU if self.suspend == Suspend::Always => Suspend::Always,
+            _other => Suspend::Never,
+        }
     }
 
     fn is_wanted(&self, signal: Signal) -> bool {
@@ -88,6 +96,7 @@ mod tests {
             rewrites: Vec::new(),
             passes_all: false,
             suspend: Suspend::Never,
+            apart: true,
         }
     }
 
@@ -124,5 +133,22 @@ mod tests {
         assert_eq!(ladder.of(Signal::INT), (Signal::INT, Meaning::Interrupt));
         assert_eq!(ladder.of(Signal::TERM), (Signal::QUIT, Meaning::Stop));
         assert_eq!(ladder.of(Signal::USR1), (Signal::USR1, Meaning::Forward));
+    }
+
+    #[test]
+    fn what_suspends_becomes_stop_for_a_program_in_a_session_of_its_own_unless_it_is_rewritten() {
+        let rewrites = vec![(Signal::TTIN, Some(Signal::USR1))];
+        let always =
+            Meanings { forwarded: SignalSet::FULL, passes_all: true, rewrites, suspend: Suspend::Always, ..of_a_run() };
+        let heard =
+            |meanings: &Meanings| [Signal::TSTP, Signal::TTIN, Signal::TTOU].map(|signal| meanings.of(signal).0);
+        assert_eq!(heard(&always), [Signal::STOP, Signal::USR1, Signal::STOP]);
+        assert_eq!(always.suspends(Signal::TTIN), Suspend::Always, "as what it was received");
+        assert_eq!(always.suspends(Signal::TERM), Suspend::Never);
+        let beside = Meanings { apart: false, ..always.clone() };
+        assert_eq!(heard(&beside), [Signal::TSTP, Signal::USR1, Signal::TTOU]);
+        let ourselves = Meanings { suspend: Suspend::Ourselves, rewrites: Vec::new(), ..always };
+        assert_eq!(heard(&ourselves), [Signal::STOP, Signal::TTIN, Signal::TTOU]);
+        assert_eq!(ourselves.suspends(Signal::TTIN), Suspend::Never);
     }
 }

@@ -1,6 +1,8 @@
 //! What we say on stderr: log records, reports, and items that have no better place. Never blocks the loop.
 
 use super::lane::{Lane, write_all};
+use super::voice::Voice;
+use crate::sys::Pid;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use mio::Waker;
 use std::io;
@@ -71,19 +73,21 @@ fn to_stderr(text: Vec<u8>) {
 
 /// `exeunt: text`, with the level where it is not the usual one. Control characters are escaped: a line stays a line.
 pub fn line(level: Level, text: &str) -> Vec<u8> {
-    let word = match level {
-        Level::Error => "error: ",
-        Level::Warn => "warning: ",
-        Level::Info => "",
-        Level::Debug => "debug: ",
-        Level::Trace => "trace: ",
-    };
-    let mut line = format!("exeunt: {word}");
+    let (voice, pid) = SPEAKER.get().copied().unwrap_or_default();
+    let mut line = voice.prefix(level, pid);
     for character in text.chars() {
         if character.is_control() { line.extend(character.escape_default()) } else { line.push(character) }
     }
     line.push('\n');
     line.into_bytes()
+}
+
+/// Whose words these are, and our pid. Set once, when the run begins.
+static SPEAKER: OnceLock<(Voice, Pid)> = OnceLock::new();
+
+/// The voice of this run.
+pub fn voice() -> Voice {
+    SPEAKER.get().copied().unwrap_or_default().0
 }
 
 struct Backend;
@@ -104,8 +108,9 @@ impl Log for Backend {
 }
 
 /// Sends the records of the `log` crate to stderr. A second call changes the level only.
-pub fn install_log(level: LevelFilter) {
+pub fn install_log(level: LevelFilter, voice: Voice, pid: Pid) {
     static BACKEND: Backend = Backend;
+    let _already_known = SPEAKER.set((voice, pid));
     let _already_there = log::set_logger(&BACKEND);
     log::set_max_level(level);
 }

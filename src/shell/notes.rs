@@ -1,6 +1,7 @@
 //! The machine's notes in words, each with its level. This is what operators read.
 
 use super::letters;
+use super::messages::voice;
 use crate::machine::{DeadLetter, LadderStep, Note, StopCause};
 use crate::model::identity::{Account, Bound, Limit};
 use crate::model::plan::{Plan, Program, Role, Words};
@@ -79,7 +80,11 @@ pub fn spawn_error(plan: &Plan, instance: Option<InstanceId>, error: SpawnError)
         Some(id) => step(error.stage, plan.program(id), &plan.words(id)),
         None => step(error.stage, &Program::plain(vec![]), &Program::plain(vec![]).words("")),
     };
-    format!("{step}: {}", errno(error.errno))
+    let why = errno(error.errno);
+    match (error.stage, instance.and_then(|id| plan.words(id).command.first().cloned())) {
+        (Stage::Exec, Some(program)) => voice().cannot_execute(&program, &why),
+        _ => format!("{step}: {why}"),
+    }
 }
 
 fn step(stage: Stage, program: &Program, words: &Words) -> String {

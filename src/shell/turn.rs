@@ -3,7 +3,7 @@
 use super::disk::Disk;
 use super::launch::Launcher;
 use super::meaning::Meanings;
-use super::messages::messages;
+use super::messages::{messages, voice};
 use super::pipes::{BUDGET, Hearing, Standing};
 use super::results::Sinks;
 use super::sources::{Glut, Sources};
@@ -12,7 +12,7 @@ use super::{InitOptions, Suspend};
 use crate::machine::{Action, Event, Machine, Report};
 use crate::model::plan::{Place, Plan};
 use crate::model::{ExitStatus, ProcId, Reply, Signal, Time};
-use crate::sys::init::Inherited;
+use crate::sys::init::{Inherited, leave_directory};
 use crate::sys::reap::{self, Reaped};
 use crate::sys::signals::Signals;
 use crate::sys::spawn::{Birth, birth};
@@ -84,8 +84,8 @@ impl Shell {
         permit()?;
         let mut signals = Signals::new(&inherited)?;
         poll.registry().register(signals.source(), Topic::Signals.token(), Interest::READABLE)?;
-        if init.is_some() {
-            let rest = signals.hear_the_rest()?.as_raw_fd();
+        if let Some(init) = &init {
+            let rest = signals.hear_the_rest(init.suspend == Suspend::Always)?.as_raw_fd();
             poll.registry().register(&mut SourceFd(&rest), Topic::Signals.token(), Interest::READABLE)?;
         }
         let mut sources = Sources::new(&plan);
@@ -301,6 +301,10 @@ impl Shell {
             }
             if let Life::Running = proc.life {
                 self.facts.push(Event::Spawned { proc: id });
+                if self.plan.init.is_some() {
+                    // We stand in nobody's directory, so that it can be unmounted. The program is never started again.
+                    leave_directory();
+                }
                 if let What::Source(source) = proc.what {
                     self.sources.born(source);
                 }
@@ -350,7 +354,7 @@ impl Shell {
         for &(id, reaped) in dead {
             let Some((id, proc)) = id.and_then(|id| Some((id, self.table.get_mut(id)?))) else {
                 if self.warn_reaping {
-                    warn!("reaped process {}, an orphan ({})", reaped.pid, reaped.status);
+                    warn!("{}", voice().reaped(reaped.pid, &reaped.status.to_string()));
                 }
                 // Its number may be a descendant's from now on.
                 self.inherited.children.retain(|&before| before != reaped.pid);

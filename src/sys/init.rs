@@ -58,6 +58,11 @@ pub fn die_with(parent: Pid, signal: Signal) {
     }
 }
 
+/// Our working directory is `/` from now on. Best effort.
+pub fn leave_directory() {
+    let _stays = std::env::set_current_dir("/");
+}
+
 /// 0 where it is in another namespace.
 pub fn parent_pid() -> Pid {
     // SAFETY: getppid has no preconditions and cannot fail.

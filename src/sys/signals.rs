@@ -32,12 +32,15 @@ impl Signals {
         Ok(Signals { pipe, rest: None })
     }
 
-    /// Hears of those signals too that [`new`](Signals::new) leaves alone. Answers the descriptor to be watched for it.
+    /// Hears of those signals too that [`new`](Signals::new) leaves alone; of TTIN and TTOU only where `background` is set.
+    /// Blocked they are to the terminal what ignored ones are: it lets us write, and sends none. Answers the descriptor to be watched.
     /// Errors are those of signalfd(2).
-    pub fn hear_the_rest(&mut self) -> io::Result<BorrowedFd<'_>> {
-        let rest = Rest(raw::signalfd(rest().collect::<SignalSet>().bits())?);
-        raw::set_mask(rest.set().bits());
-        Ok(self.rest.insert(rest).0.as_fd())
+    pub fn hear_the_rest(&mut self, background: bool) -> io::Result<BorrowedFd<'_>> {
+        let others = [Signal::TTIN, Signal::TTOU].into_iter().filter(|_| background);
+        let set: SignalSet = rest().chain(others).collect();
+        let fd = raw::signalfd(set.bits())?;
+        raw::set_mask(set.bits());
+        Ok(self.rest.insert(Rest(fd)).0.as_fd())
     }
 
     /// Signals that came since the last call, each at most once, in ascending order. CHLD is among them.
@@ -55,10 +58,6 @@ impl Signals {
 }
 
 impl Rest {
-    fn set(&self) -> SignalSet {
-        rest().collect()
-    }
-
     /// Those that somebody else sent: what comes from our own writes (PIPE, XFSZ) is nobody's word.
     fn pending(&self) -> Vec<Signal> {
         /// The kernel's `struct signalfd_siginfo`, and in it the number of the signal and of its sender.
