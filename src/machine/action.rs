@@ -149,6 +149,8 @@ pub enum Note {
     SpawnFailed {
         instance: InstanceId,
         error: SpawnError,
+        /// The same shortage as the time before.
+        again: bool,
     },
     /// It told that it is ready, or is taken for ready.
     Ready {
@@ -195,6 +197,8 @@ pub enum Note {
     Restarting {
         instance: InstanceId,
         after: Duration,
+        /// For the same shortage as the time before.
+        again: bool,
     },
     GaveUp {
         worker: WorkerId,

@@ -7,9 +7,11 @@ use super::turn::Shell;
 use crate::model::plan::{Consumer, Log, Place, Plan, Program, Ready, Results, Role, Secret, Words};
 use crate::model::{InstanceId, SpawnError, Stage};
 use crate::sys::fds::{self, Pipe};
+use crate::sys::init::Home;
 use crate::sys::permit;
 use crate::sys::secret::FileVariable;
 use crate::sys::spawn::{self, Launch, Passage};
+use std::cell::Cell;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::OpenOptions;
 use std::io;
@@ -41,6 +43,8 @@ pub struct Launcher {
     environment: Environment,
     /// A program that we only stand in front of: its words, and what the kernel sends it when we die.
     init: Option<InitOptions>,
+    /// Where an init was started, until its program runs there.
+    home: Cell<Option<Home>>,
 }
 
 /// A child that was forked, and the read end of a source's stdout.
@@ -59,7 +63,7 @@ impl Launcher {
         let to_stdout = |consumer: &Consumer| consumer.results == Results::Stdout;
         let stdout_taken = plan.workers.iter().any(|worker| worker.consumer.as_ref().is_some_and(to_stdout));
         let environment = if init.is_some() { Environment::ours() } else { Environment::inherited() };
-        Ok(Launcher { null_in, null_out, stdout_taken, environment, init })
+        Ok(Launcher { null_in, null_out, stdout_taken, environment, init, home: Cell::new(None) })
     }
 
     pub fn start(&self, plan: &Plan, instance: InstanceId) -> Result<Started, SpawnError> {
@@ -86,6 +90,7 @@ impl Launcher {
             descriptors.resize(descriptors.len().max(number + 1), None);
             descriptors[*number] = Some(pipe.write.as_fd());
         }
+        let home = self.home.take().or_else(|| self.init.as_ref().and_then(|_| Home::leave()));
         let born = spawn::spawn(&Launch {
             argv: &strings.argv,
             env: &strings.env,
@@ -98,8 +103,11 @@ impl Launcher {
             descriptors: &descriptors,
             place,
             foreground,
-            passage: self.init.as_ref().map(|_| Passage),
-        })?;
+            passage: self.init.as_ref().map(|_| Passage { home: home.as_ref().map(AsFd::as_fd) }),
+        });
+        // It may have to be tried again.
+        self.home.set(home);
+        let born = born?;
         let what = match plan.role(instance) {
             Role::Worker { worker, .. } => What::Worker(worker),
             Role::Source(source) => What::Source(source),
@@ -118,6 +126,11 @@ impl Launcher {
             items_registered: false,
         };
         Ok(Started { proc, stdout: ends.stdout.map(|pipe| pipe.read) })
+    }
+
+    /// A program runs: an init starts no other.
+    pub fn arrived(&self) {
+        drop(self.home.take());
     }
 
     /// Descriptors 1 and 2 of a child.

@@ -153,6 +153,7 @@ fn level(plan: &Plan, note: &Note) -> Level {
             Level::Info
         }
         Note::Climbed { .. } => Level::Debug,
+        Note::SpawnFailed { again: true, .. } | Note::Restarting { again: true, .. } => Level::Debug,
         // A source that came to its end, a job that is done: as it should be.
         Note::Died { instance, status, .. } if plan.program(*instance).is_success(*status) => Level::Info,
         Note::Started { .. }
@@ -195,7 +196,7 @@ fn words(plan: &Plan, note: &Note) -> String {
     let name = |id: &InstanceId| instance_name(plan, *id);
     match note {
         Note::Started { instance, .. } => format!("{} started", name(instance)),
-        Note::SpawnFailed { instance, error } => {
+        Note::SpawnFailed { instance, error, .. } => {
             format!("{} cannot be started: {}", name(instance), spawn_error(plan, Some(*instance), *error))
         }
         Note::Ready { instance, took } => format!("{} is ready after {}", name(instance), span(*took)),
@@ -218,8 +219,8 @@ fn words(plan: &Plan, note: &Note) -> String {
             format!("{} ended by itself after {} ({status}){}", name(instance), span(*ran), used(usage))
         }
         Note::Left { instance, status, took } => format!("{} left after {} ({status})", name(instance), span(*took)),
-        Note::Restarting { instance, after } if after.is_zero() => format!("{} is restarted", name(instance)),
-        Note::Restarting { instance, after } => format!("{} is restarted in {}", name(instance), span(*after)),
+        Note::Restarting { instance, after, .. } if after.is_zero() => format!("{} is restarted", name(instance)),
+        Note::Restarting { instance, after, .. } => format!("{} is restarted in {}", name(instance), span(*after)),
         Note::GaveUp { worker, burst, interval } => {
             let worker = worker_name(plan, *worker);
             format!("worker {worker} is given up: {burst} failed starts within {}", span(*interval))
@@ -395,7 +396,7 @@ mod tests {
         let ran = Duration::from_secs(90);
         let notes = [
             (
-                Note::SpawnFailed { instance: web, error: enoent },
+                Note::SpawnFailed { instance: web, error: enoent, again: false },
                 "web.0 cannot be started: changing directory to /srv: No such file or directory",
             ),
             (

@@ -12,7 +12,7 @@ use super::{InitOptions, Suspend};
 use crate::machine::{Action, Event, Machine, Report};
 use crate::model::plan::{Place, Plan};
 use crate::model::{ExitStatus, ProcId, Reply, Signal, Time};
-use crate::sys::init::{Inherited, leave_directory};
+use crate::sys::init::Inherited;
 use crate::sys::reap::{self, Reaped};
 use crate::sys::signals::Signals;
 use crate::sys::spawn::{Birth, birth};
@@ -301,10 +301,7 @@ impl Shell {
             }
             if let Life::Running = proc.life {
                 self.facts.push(Event::Spawned { proc: id });
-                if self.plan.init.is_some() {
-                    // We stand in nobody's directory, so that it can be unmounted. The program is never started again.
-                    leave_directory();
-                }
+                self.launcher.arrived();
                 if let What::Source(source) = proc.what {
                     self.sources.born(source);
                 }

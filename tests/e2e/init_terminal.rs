@@ -117,12 +117,53 @@ fn ctrl_z_and_fg_work_under_a_shell() {
     run.finish().expect_code(0);
 }
 
+/// In our own group the program hears the terminal's TSTP by itself. We stop with it, or the shell would wait for ever.
+#[test]
+fn ctrl_z_and_fg_work_under_a_shell_for_a_single_child_too() {
+    if !has(Need::Python) {
+        return;
+    }
+    let link = "dumb-init";
+    for by_name in [false, true] {
+        let sandbox = sandbox("");
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_exeunt"), sandbox.path(link)).unwrap();
+        let mut run = shell(&sandbox);
+        let line = match by_name {
+            true => format!("./{link} -c {}", program()[1..].join(" ")),
+            false => command("-c"),
+        };
+        run.type_keys(format!("{line}\n").as_bytes());
+        run.wait_for_line_with("up True False True");
+        for word in ["one", "two"] {
+            run.type_keys(b"\x1a");
+            run.wait_for_line_with("Stopped");
+            // Until then it could still read what is meant for the shell.
+            until("the program to stop", || (state(program_of(&run)?) == Some('T')).then_some(()));
+            run.type_keys(format!("echo shell-{word} >&2\n").as_bytes());
+            run.wait_for_line_with(&format!("shell-{word}"));
+            run.type_keys(b"fg\n");
+            until("the program in the foreground", || in_foreground(&run));
+            run.type_keys(format!("{word}\n").as_bytes());
+            run.wait_for_line_with(&format!("read {word}"));
+        }
+        run.type_keys(b"quit\n");
+        run.wait_for_line_with("read quit");
+        run.type_keys(b"echo code=$? >&2; exit 0\n");
+        run.wait_for_line_with("code=5");
+        run.finish().expect_code(0);
+    }
+}
+
 /// Nobody of the shell's children is stopped any more, and the shell itself is not in the foreground.
 fn in_foreground(run: &Run) -> Option<()> {
-    let below = crate::support::children(run.pid());
-    let exeunt = *below.first()?;
-    let program = *crate::support::children(exeunt).first()?;
-    (state(exeunt)? != 'T' && state(program)? != 'T').then_some(())
+    let exeunt = *crate::support::children(run.pid()).first()?;
+    (state(exeunt)? != 'T' && state(program_of(run)?)? != 'T').then_some(())
+}
+
+/// The only child of the shell's only child.
+fn program_of(run: &Run) -> Option<i32> {
+    let exeunt = *crate::support::children(run.pid()).first()?;
+    crate::support::children(exeunt).first().copied()
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod identity;
 mod idle;
 mod init;
 mod init_names;
+mod init_originals;
 mod init_terminal;
 mod killed;
 mod languages;

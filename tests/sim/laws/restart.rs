@@ -162,7 +162,7 @@ impl Restarts {
                     let slot = &mut self.slots[instance.index()];
                     (slot.started, slot.due) = (true, None);
                 }
-                Action::Note(Note::Restarting { instance, after }) => {
+                Action::Note(Note::Restarting { instance, after, .. }) => {
                     self.slots[instance.index()].due = Some(now + *after);
                 }
                 _ => {}
@@ -191,7 +191,7 @@ impl Restarts {
         let started =
             actions.iter().any(|action| matches!(action, Action::Spawn { instance, .. } if *instance == id)) || crowded;
         let put_off = actions.iter().find_map(|action| match action {
-            Action::Note(Note::Restarting { instance, after }) if *instance == id => Some(*after),
+            Action::Note(Note::Restarting { instance, after, .. }) if *instance == id => Some(*after),
             _ => None,
         });
         let right = match next {
