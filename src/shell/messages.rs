@@ -1,8 +1,8 @@
 //! What we say on stderr: log records, reports, and items that have no better place. Never blocks the loop.
 
-use super::lane::{Lane, write_all};
+use super::lane::{Lane, OWN_WORDS, write_all};
 use super::voice::Voice;
-use crate::sys::Pid;
+use crate::sys::{Pid, fds};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use mio::Waker;
 use std::io;
@@ -22,7 +22,7 @@ pub struct Messages {
 /// The one stderr of the process.
 pub fn messages() -> &'static Messages {
     static MESSAGES: OnceLock<Messages> = OnceLock::new();
-    MESSAGES.get_or_init(|| Messages { lane: Lane::new("stderr", to_stderr), dropped: AtomicU64::new(0) })
+    MESSAGES.get_or_init(|| Messages { lane: Lane::new(OWN_WORDS, to_stderr), dropped: AtomicU64::new(0) })
 }
 
 impl Messages {
@@ -42,9 +42,14 @@ impl Messages {
         self.lane.push(text, bytes);
     }
 
-    /// Whether messages wait for a thread that cannot be had; tries again to have it.
+    /// Whether messages wait for a thread that cannot be had; tries again to have it. That there are too few processes is worth
+    /// saying just then: what stderr takes without a wait is written here.
     pub fn are_stranded(&self) -> bool {
-        self.lane.is_stranded()
+        if !self.lane.is_stranded() {
+            return false;
+        }
+        self.lane.work_here_while(|text| text.len() <= fds::ALWAYS_ROOM && fds::has_room(io::stderr().as_fd()));
+        self.lane.waiting_bytes() > 0
     }
 
     /// Whether so much waits that no further item should be read, for each may end here. `waker` is woken when that is over.

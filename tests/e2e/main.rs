@@ -3,6 +3,7 @@
 //! those of `languages` are the examples.
 #![cfg(feature = "os")]
 
+mod anywhere;
 mod boot;
 mod child_state;
 mod ctrl_c;

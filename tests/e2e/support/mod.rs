@@ -7,6 +7,7 @@ mod processes;
 mod pty;
 mod run;
 mod sandbox;
+mod seccomp;
 
 pub use lines::Lines;
 pub use outcome::Outcome;
