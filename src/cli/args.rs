@@ -52,8 +52,8 @@ pub enum Command {
     /// Run one program under a small init, as tini and dumb-init do
     ///
     /// Signals are passed on, orphans are reaped, the terminal is handed over. When the program has ended, what it left
-    /// behind is stopped, and its exit code, or 128 + n for signal n, is ours. Called by the name tini, docker-init or dumb-init,
-    /// exeunt takes that tool's command line.
+    /// behind is stopped, and its exit code, or 128 + n for signal n, is ours: 127 for a program that is not there, 126 for one that
+    /// cannot be executed. Called by the name tini, docker-init or dumb-init, exeunt takes that tool's command line.
     Init(Init),
 }
 
@@ -99,7 +99,7 @@ pub struct Init {
     #[arg(short = 'v', long, action = clap::ArgAction::Count)]
     pub verbose: u8,
 
-    /// Give the program no session or process group of its own
+    /// Give the program no session, process group or foreground of its own
     #[arg(short = 'c', long)]
     pub single_child: bool,
 
@@ -107,7 +107,7 @@ pub struct Init {
     #[arg(short = 'r', long, value_name = "FROM:TO", value_parser = rewrite)]
     pub rewrite: Vec<(Signal, Option<Signal>)>,
 
-    /// On TERM, INT and QUIT climb this ladder, as in "event 5s, TERM 3s", instead of passing them on
+    /// On TERM, INT, QUIT and the like climb this ladder, as in "event 5s, TERM 3s", instead of passing them on
     #[arg(long, value_name = "LADDER", value_parser = ladder)]
     pub stop: Option<Ladder>,
 

@@ -352,3 +352,31 @@ fn f116_the_working_directory_is_the_programs_and_not_ours() {
         assert_eq!(outcome.stdout, format!("/\n{}\n", directory.display()));
     }
 }
+
+/// The words that the guide and the examples put into a Dockerfile, with a program behind them.
+#[test]
+fn every_entrypoint_of_the_guide_and_the_examples_runs_its_program() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = [
+        "docs/from-tini-and-dumb-init.md",
+        "docs/init.md",
+        "examples/init/Dockerfile",
+        "examples/init/Dockerfile.stop",
+        "examples/init/Dockerfile.tini",
+    ];
+    let texts = files.map(|file| std::fs::read_to_string(root.join(file)).unwrap()).concat();
+    let mut entrypoints: Vec<Vec<String>> = texts
+        .match_indices("ENTRYPOINT [")
+        .filter_map(|(at, _)| serde_json::Deserializer::from_str(&texts[at + "ENTRYPOINT ".len()..]).into_iter().next())
+        .map(|words| words.expect("a JSON array"))
+        .collect();
+    entrypoints.retain(|words| words.get(1).is_none_or(|word| word != "run"));
+    assert!(entrypoints.len() > 20, "{entrypoints:?}");
+    let sandbox = Sandbox::new("");
+    for words in &entrypoints {
+        let name = words[0].rsplit('/').next().unwrap();
+        let arguments: Vec<&str> = words[1..].iter().map(String::as_str).chain(["sh", "-c", "exit 9"]).collect();
+        called(&sandbox, name, &arguments).finish().expect_code(9);
+        sandbox.remove(name);
+    }
+}

@@ -33,6 +33,7 @@ mod order;
 mod pid_one;
 mod queue;
 mod report;
+mod scratch;
 mod stdout;
 mod stop;
 mod storm;

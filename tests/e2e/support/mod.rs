@@ -58,6 +58,10 @@ pub fn has(what: Need) -> bool {
         Need::TimeNamespace => (runs(&["unshare", "--time", "--fork", "true"]), "unshare --time is not allowed here"),
         Need::Node => (runs(&["node", "--version"]), "node is not there"),
         Need::CCompiler => (runs(&["cc", "--version"]), "cc is not there"),
+        Need::StaticBinary => (
+            std::env::var_os("EXEUNT_STATIC").is_some(),
+            "EXEUNT_STATIC does not name what examples/scratch/build.sh built",
+        ),
         Need::RustCompiler => (runs(&["rustc", "--version"]), "rustc is not there"),
     };
     if !found {
@@ -77,6 +81,7 @@ pub enum Need {
     Node,
     CCompiler,
     RustCompiler,
+    StaticBinary,
 }
 
 fn pid_namespace() -> bool {
