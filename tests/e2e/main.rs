@@ -5,6 +5,7 @@
 
 mod anywhere;
 mod boot;
+mod cgroup;
 mod child_state;
 mod ctrl_c;
 mod exit_codes;
