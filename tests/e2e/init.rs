@@ -52,6 +52,37 @@ fn exit_codes_can_be_taken_as_0() {
     init(&sandbox, &["-e", "256", "--", "true"]).finish().expect_code(2);
 }
 
+/// Whatever stands behind the program is its own, `--` or not; what stands before it is ours, and must be known to us.
+#[test]
+fn options_end_at_the_program_or_at_two_dashes() {
+    let sandbox = Sandbox::new("");
+    let shows = ["sh", "-c", "echo \"$@\"; exit 3", "sh", "-v", "--", "--stop", "-e3"];
+    for options in [&[][..], &["--"], &["-g"], &["-gwe7"], &["-gw", "-e7", "--"], &["-e", "7", "-r15:3", "--"]] {
+        let words: Vec<&str> = options.iter().chain(&shows).copied().collect();
+        let outcome = init(&sandbox, &words).finish();
+        outcome.expect_code(3);
+        assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("-v -- --stop -e3\n", ""), "{options:?}");
+    }
+    init(&sandbox, &["-e3", "sh", "-c", "exit 3"]).finish().expect_code(0);
+    init(&sandbox, &["--", "-x"]).finish().expect_code(127);
+    for (words, says) in [
+        (&["--foo", "true"][..], "unexpected argument '--foo'"),
+        (&["-x", "true"], "unexpected argument '-x'"),
+        (&["-gx", "true"], "unexpected argument '-x'"),
+        (&[], "<PROGRAM>"),
+        (&["-g"], "<PROGRAM>"),
+        (&["-e", "300", "true"], "300"),
+        (&["-p", "NOPE", "true"], "it is no signal"),
+        (&["-r", "TERM", "true"], "write FROM:TO"),
+        (&["--stop", "nope 3s", "true"], "unknown signal \"nope\""),
+        (&["-g", "-c", "true"], "--single-child"),
+    ] {
+        let outcome = init(&sandbox, words).finish();
+        outcome.expect_code(2);
+        assert!(outcome.stderr.contains(says) && outcome.stdout.is_empty(), "{words:?}: {outcome}");
+    }
+}
+
 #[test]
 fn a_missing_program_is_127_and_one_that_cannot_be_executed_126_with_one_line_each() {
     let sandbox = Sandbox::new("");
