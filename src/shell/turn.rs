@@ -87,7 +87,7 @@ impl Shell {
         let mut signals = Signals::new(&inherited)?;
         poll.registry().register(signals.source(), Topic::Signals.token(), Interest::READABLE)?;
         if let Some(init) = &init {
-            let rest = signals.hear_the_rest(init.suspend == Suspend::Always)?.as_raw_fd();
+            let rest = signals.hear_the_rest(Meanings::worth_a_look(&plan, init))?.as_raw_fd();
             poll.registry().register(&mut SourceFd(&rest), Topic::Signals.token(), Interest::READABLE)?;
         }
         let mut sources = Sources::new(&plan);
@@ -263,8 +263,9 @@ impl Shell {
         self.reap_due |= !children.is_empty();
         let suspend = others.iter().map(|&signal| self.meanings.suspends(signal));
         self.suspend = suspend.fold(Suspend::Never, |one, other| if one == Suspend::Never { other } else { one });
+        let of_the_kernel = self.signals.of_the_kernel();
         let signalled = |signal| {
-            let (signal, meaning) = self.meanings.of(signal);
+            let (signal, meaning) = self.meanings.of(signal, of_the_kernel.contains(signal));
             Event::Signalled { signal, meaning }
         };
         others.into_iter().map(signalled).collect()

@@ -154,6 +154,44 @@ fn ctrl_z_and_fg_work_under_a_shell_for_a_single_child_too() {
     }
 }
 
+/// The terminal tells the whole group, of which it is a part. What somebody sends to exeunt is passed on as ever.
+#[test]
+fn f53_a_single_child_hears_ctrl_c_once() {
+    if !has(Need::Python) {
+        return;
+    }
+    let sandbox = sandbox("");
+    for name in ["init", "dumb-init"] {
+        let words: Vec<&str> = ["-c"].iter().chain(&program()).copied().collect();
+        let launch = match name {
+            "init" => sandbox.launch().init(&words),
+            _ => sandbox.launch().called(name).arguments(&words),
+        };
+        let mut run = launch.reading_terminal().start();
+        run.wait_for_line("up True");
+        for round in 1..=3 {
+            run.type_keys(b"\x03");
+            run.wait_for_lines("interrupted", 2 * round - 1);
+            run.type_keys(b"word\n");
+            run.wait_for_lines("read word", round);
+            // One that still waits would be one with the next, to the kernel.
+            until("exeunt to have read its own", || (!is_pending(run.pid(), 2)).then_some(()));
+            run.signal(Signal::SIGINT);
+            run.wait_for_lines("interrupted", 2 * round);
+        }
+        run.type_keys(b"quit\n");
+        let outcome = run.finish();
+        outcome.expect_code(5);
+        assert_eq!(outcome.stderr.matches("interrupted").count(), 6, "{outcome}");
+    }
+}
+
+fn is_pending(pid: i32, number: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let bits = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).map(str::trim).unwrap();
+    u64::from_str_radix(bits, 16).unwrap() & 1 << (number - 1) != 0
+}
+
 /// Nobody of the shell's children is stopped any more, and the shell itself is not in the foreground.
 fn in_foreground(run: &Run) -> Option<()> {
     let exeunt = *crate::support::children(run.pid()).first()?;
