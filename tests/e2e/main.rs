@@ -3,6 +3,7 @@
 //! those of `languages` are the examples.
 #![cfg(feature = "os")]
 
+mod anywhere;
 mod boot;
 mod cgroup;
 mod child_state;
@@ -21,6 +22,7 @@ mod identity;
 mod idle;
 mod init;
 mod init_names;
+mod init_originals;
 mod init_terminal;
 mod killed;
 mod languages;
@@ -34,6 +36,7 @@ mod probes;
 mod queue;
 mod ready_notify;
 mod report;
+mod scratch;
 mod stdout;
 mod stop;
 mod storm;

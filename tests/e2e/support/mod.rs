@@ -7,6 +7,7 @@ mod processes;
 mod pty;
 mod run;
 mod sandbox;
+mod seccomp;
 
 pub use lines::Lines;
 pub use outcome::Outcome;
@@ -57,6 +58,10 @@ pub fn has(what: Need) -> bool {
         Need::TimeNamespace => (runs(&["unshare", "--time", "--fork", "true"]), "unshare --time is not allowed here"),
         Need::Node => (runs(&["node", "--version"]), "node is not there"),
         Need::CCompiler => (runs(&["cc", "--version"]), "cc is not there"),
+        Need::StaticBinary => (
+            std::env::var_os("EXEUNT_STATIC").is_some(),
+            "EXEUNT_STATIC does not name what examples/scratch/build.sh built",
+        ),
         Need::ControlGroups => (control_groups(), "a cgroup v2 tree cannot be mounted and written here"),
         Need::MemoryGroup => (memory_group(), "the memory of a control group cannot be limited here"),
         Need::RustCompiler => (runs(&["rustc", "--version"]), "rustc is not there"),
@@ -81,6 +86,7 @@ pub enum Need {
     Node,
     CCompiler,
     RustCompiler,
+    StaticBinary,
     SystemdNotify,
     Redis,
     Haproxy,
