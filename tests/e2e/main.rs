@@ -6,6 +6,7 @@
 mod boot;
 mod child_state;
 mod ctrl_c;
+mod daemons;
 mod exit_codes;
 mod faults_clock;
 mod faults_files;
