@@ -8,10 +8,11 @@ use std::os::unix::net::UnixStream;
 
 /// As in the books; at last it says in a file that it is there. `stubborn` ignores what can be ignored.
 const DAEMON: &str = r#"
-import os, signal, sys
+import os, signal, sys, time
 if os.fork():
     os._exit(0)
 os.setsid()
+middle = os.getpid()
 if os.fork():
     os._exit(0)
 os.chdir("/")
@@ -30,6 +31,8 @@ if sys.argv[2] == "stubborn":
         signal.signal(number, signal.SIG_IGN)
 else:
     signal.signal(signal.SIGTERM, leave)
+while os.getppid() == middle:
+    time.sleep(0.001)
 with open(sys.argv[1] + "/up", "a") as file:
     file.write(f"up {os.getpid()} of {os.getppid()} in {os.getsid(0)}\n")
 while True:
@@ -140,7 +143,8 @@ fn f9_redis_in_the_background_is_stopped_with_the_run() {
 #[test]
 fn f9_nginx_in_the_background_is_stopped_with_the_run() {
     let Some(nginx) = daemon("nginx") else { return };
-    let sandbox = in_the_background(|here| format!("{nginx:?}, \"-e\", \"stderr\", \"-p\", \"{here}\", \"-c\", \"nginx.conf\""));
+    let sandbox =
+        in_the_background(|here| format!("{nginx:?}, \"-e\", \"stderr\", \"-p\", \"{here}\", \"-c\", \"nginx.conf\""));
     sandbox.file(
         "nginx.conf",
         "pid nginx.pid; error_log error.log notice; events {}\nhttp { access_log off; server { listen unix:sock; } }\n",

@@ -1,8 +1,8 @@
 //! PostgreSQL: INT is its fast shutdown, after which the next start has nothing to recover. It runs as a user of its own, since it refuses
 //! to run as root.
 
-use super::{daemon, family, kill_main_process};
-use crate::support::{Need, Run, Sandbox, has};
+use super::{daemon, family};
+use crate::support::{Known, Need, Run, Sandbox, has, send, until};
 use nix::sys::signal::Signal;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
@@ -31,22 +31,45 @@ fn int_is_a_fast_shutdown_and_the_next_start_has_nothing_to_recover() {
     assert!(!second.stderr.contains("interrupted") && !second.stderr.contains("recovery"), "{second}");
 }
 
-/// What the test above would see if it were not so.
+/// What the test above would see if it were not so. Its helpers are in sessions of their own, where they are left to notice that their
+/// parent is gone; a new one does not start before they have.
 #[test]
 fn after_kill_the_next_start_recovers_what_was_committed() {
     let Some(database) = Database::new("stop-signal = \"INT\"\nstop-timeout = \"50s\"") else { return };
     let run = database.start();
     database.sql("create table plays (title text); insert into plays values ('Pericles')");
-    assert!(family(&run).len() > 4, "it has helpers: {:?}", family(&run));
-    kill_main_process(&run);
+    let family = family(&run);
+    assert!(family.len() > 4, "it has helpers: {family:?}");
+    send(family[0].pid, Signal::SIGKILL);
     run.wait_for_words("database system is ready to accept connections", 2);
+    assert!(!family.iter().any(Known::lives), "two clusters on the same data: {family:#?}");
     assert_eq!(database.sql("select title from plays"), "Pericles\n");
     run.signal(Signal::SIGTERM);
     let outcome = run.finish();
     outcome.expect_code(0);
     assert!(outcome.stderr.contains("database system was interrupted"), "{outcome}");
     assert!(outcome.stderr.contains("automatic recovery in progress"), "{outcome}");
-    assert_eq!(outcome.report()["instances"][0]["restarts"], 1, "the first try did it\n{outcome}");
+}
+
+/// A busy one does not look for its parent and holds the shared memory. No new one starts until the worker is given up; the end of the
+/// run takes the busy one along, and the next run can recover.
+#[test]
+fn after_kill_a_busy_backend_goes_with_the_run_at_the_latest() {
+    let Some(database) = Database::new("stop-signal = \"INT\"") else { return };
+    let run = database.start();
+    let mut busy = database.client("select count(*) from generate_series(1, 1000000000000)");
+    let active =
+        "select count(*) from pg_stat_activity where query like 'select count(*) from gen%' and state = 'active'";
+    until("a busy backend", || (database.sql(active) == "1\n").then_some(()));
+    send(family(&run)[0].pid, Signal::SIGKILL);
+    let outcome = run.finish();
+    outcome.expect_code(1);
+    assert!(outcome.stderr.contains("is still in use"), "{outcome}");
+    assert!(!busy.wait().expect("it ends").success(), "nobody is left to answer it");
+
+    let run = database.start();
+    run.signal(Signal::SIGTERM);
+    run.finish().expect_code(0);
 }
 
 /// A cluster of its own in a directory of its own, reached by a socket in there.
@@ -61,7 +84,8 @@ impl Database {
         if !has(Need::Root) {
             return None;
         }
-        let options = "\"-c\", \"listen_addresses=\", \"-c\", \"unix_socket_directories=.\", \"-c\", \"logging_collector=off\"";
+        let options =
+            "\"-c\", \"listen_addresses=\", \"-c\", \"unix_socket_directories=.\", \"-c\", \"logging_collector=off\"";
         let sandbox = Sandbox::new(&format!(
             "[worker.db]\ncommand = [\"{server}\", \"-D\", \"data\", {options}]\nuser = \"postgres\"\n{keys}\n"
         ));
@@ -96,7 +120,7 @@ impl Database {
 
     fn wait_for_sleeper(&self) {
         let sleepers = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'";
-        crate::support::until("somebody to sleep in the database", || (self.sql(sleepers) == "1\n").then_some(()));
+        until("somebody to sleep in the database", || (self.sql(sleepers) == "1\n").then_some(()));
     }
 
     fn psql(&self, statements: &str) -> Command {

@@ -1,7 +1,7 @@
 //! A directory, a file and a mark of its own for each test.
 
-use super::run::Launch;
 use super::processes::{Process, marked, within};
+use super::run::Launch;
 use super::{send, until};
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
