@@ -71,6 +71,7 @@ fn start(argv: &[&str], want: &Want) -> Result<(Born, File), SpawnError> {
         descriptors: &descriptors,
         place: Place::Session,
         foreground: false,
+        group: None,
         passage: None,
     })?;
     Ok((born, File::from(pipe.read)))
@@ -476,7 +477,8 @@ alone! {
             descriptors: &[],
             place: Place::Session,
             foreground: false,
-            passage: None,
+            group: None,
+        passage: None,
         };
         let born = spawn(&launch).unwrap();
         assert_eq!(awaited(&born), Birth::Failed(SpawnError { stage: Stage::Exec, errno: libc::EACCES }));
@@ -776,6 +778,7 @@ fn start_without_files() -> Result<(), SpawnError> {
         descriptors: &[],
         place: Place::Session,
         foreground: false,
+        group: None,
         passage: None,
     };
     spawn(&launch).map(drop)

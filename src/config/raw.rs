@@ -8,7 +8,7 @@ use super::value::{
     StartLimitTable, Text, Timespan, Umask, UserText, Whole, Word, WorkerFraming,
 };
 use crate::model::Framing;
-use crate::model::plan::{End, KillMode, Kind, Log, OnFull, OnGiveUp, Restart};
+use crate::model::plan::{ControlGroups, End, KillMode, Kind, Log, OnFull, OnGiveUp, Restart};
 
 section! {
     /// Programs, the queues that feed them, and how everybody leaves.
@@ -38,6 +38,9 @@ section! {
         end: Word<End>,
         /// The worker whose exit code becomes ours.
         exit_code_from: Text,
+        /// Whether each program gets a control group of its own. auto: where a cgroup v2 tree is writable; off: never.
+        /// Default auto.
+        cgroup: Word<ControlGroups>,
     }
 }
 

@@ -75,6 +75,7 @@ fn plan(queues: Vec<QueuePlan>, sources: Vec<SourcePlan>, workers: Vec<WorkerPla
         stop_budget: None,
         end: End::Idle,
         exit_code_from: None,
+        cgroup: ControlGroups::Off,
         init: None,
         queues,
         sources,

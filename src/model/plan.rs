@@ -15,6 +15,7 @@ pub struct Plan {
     pub stop_budget: Option<Duration>,
     pub end: End,
     pub exit_code_from: Option<WorkerId>,
+    pub cgroup: ControlGroups,
     pub queues: Vec<QueuePlan>,
     pub sources: Vec<SourcePlan>,
     pub workers: Vec<WorkerPlan>,
@@ -51,6 +52,14 @@ pub enum End {
     Idle,
     /// When the work is done; services are then stopped.
     Work,
+}
+
+/// Whether each program is put into a control group of its own (cgroups(7), version 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ControlGroups {
+    /// Where we may make some.
+    Auto,
+    Off,
 }
 
 #[derive(Clone, Debug, PartialEq)]

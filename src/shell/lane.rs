@@ -45,11 +45,13 @@ struct State<J> {
     broken: bool,
     /// Who waits until there are fewer than [`LOW`] bytes.
     waiting: Option<Arc<Waker>>,
+    /// Who waits until there is nothing to do.
+    at_rest: Option<Arc<Waker>>,
 }
 
 impl<J: Send + 'static> Lane<J> {
     pub fn new(name: &'static str, work: impl FnMut(J) + Send + 'static) -> Lane<J> {
-        let state = State { jobs: VecDeque::new(), bytes: 0, busy: false, broken: false, waiting: None };
+        let state = State { jobs: VecDeque::new(), bytes: 0, busy: false, broken: false, waiting: None, at_rest: None };
         let shared = Shared { state: Mutex::new(state), came: Condvar::new(), done: Condvar::new() };
         Lane {
             name,
@@ -90,6 +92,14 @@ impl<J: Send + 'static> Lane<J> {
         let choked = !state.broken && state.bytes > mark;
         state.waiting = choked.then(|| waker.clone());
         choked
+    }
+
+    /// Whether all jobs are done, or will never be. Where not, `waker` is woken when they are.
+    pub fn is_at_rest(&self, waker: &Arc<Waker>) -> bool {
+        let mut state = self.shared.lock();
+        let rests = state.broken || (!state.busy && state.jobs.is_empty());
+        state.at_rest = (!rests).then(|| waker.clone());
+        rests
     }
 
     /// Blocks until all jobs are done, or for `limit`. Answers whether all are done.
@@ -177,18 +187,17 @@ impl<J> Shared<J> {
         state.busy = false;
         if state.jobs.is_empty() {
             self.done.notify_all();
+            wake(&mut state.at_rest);
         }
         if state.bytes <= LOW {
-            state.wake();
+            wake(&mut state.waiting);
         }
     }
 }
 
-impl<J> State<J> {
-    fn wake(&mut self) {
-        if let Some(waker) = self.waiting.take() {
-            let _the_loop_is_gone = waker.wake();
-        }
+fn wake(waiting: &mut Option<Arc<Waker>>) {
+    if let Some(waker) = waiting.take() {
+        let _the_loop_is_gone = waker.wake();
     }
 }
 
@@ -199,7 +208,8 @@ impl<J> Drop for BrokenUnlessForgotten<'_, J> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.broken = true;
-        state.wake();
+        wake(&mut state.waiting);
+        wake(&mut state.at_rest);
         self.0.done.notify_all();
     }
 }

@@ -4,8 +4,9 @@ use super::InitOptions;
 use super::pipes::{ItemPipe, ReplyPipe};
 use super::table::{Life, Proc, What};
 use super::turn::Shell;
-use crate::model::plan::{Consumer, Log, Place, Plan, Program, Ready, Results, Role, Secret, Words};
+use crate::model::plan::{Consumer, ControlGroups, Log, Place, Plan, Program, Ready, Results, Role, Secret, Words};
 use crate::model::{InstanceId, SpawnError, Stage};
+use crate::sys::cgroup::{Group, Groups};
 use crate::sys::fds::{self, Pipe};
 use crate::sys::permit;
 use crate::sys::secret::FileVariable;
@@ -39,6 +40,8 @@ pub struct Launcher {
     /// Some worker's results go to stdout: nobody else may write there.
     stdout_taken: bool,
     environment: Environment,
+    /// Where each program gets a control group of its own, if we may make some.
+    groups: Option<Groups>,
     /// A program that we only stand in front of: its words, and what the kernel sends it when we die.
     init: Option<InitOptions>,
 }
@@ -59,7 +62,8 @@ impl Launcher {
         let to_stdout = |consumer: &Consumer| consumer.results == Results::Stdout;
         let stdout_taken = plan.workers.iter().any(|worker| worker.consumer.as_ref().is_some_and(to_stdout));
         let environment = if init.is_some() { Environment::ours() } else { Environment::inherited() };
-        Ok(Launcher { null_in, null_out, stdout_taken, environment, init })
+        let groups = if plan.cgroup == ControlGroups::Auto { Groups::probe() } else { None };
+        Ok(Launcher { null_in, null_out, stdout_taken, environment, groups, init })
     }
 
     pub fn start(&self, plan: &Plan, instance: InstanceId) -> Result<Started, SpawnError> {
@@ -86,6 +90,8 @@ impl Launcher {
             descriptors.resize(descriptors.len().max(number + 1), None);
             descriptors[*number] = Some(pipe.write.as_fd());
         }
+        let group = self.group(plan, instance, place);
+        let door = group.as_ref().and_then(|group| group.open().ok());
         let born = spawn::spawn(&Launch {
             argv: &strings.argv,
             env: &strings.env,
@@ -98,6 +104,7 @@ impl Launcher {
             descriptors: &descriptors,
             place,
             foreground,
+            group: door.as_ref().map(AsFd::as_fd),
             passage: self.init.as_ref().map(|_| Passage),
         })?;
         let what = match plan.role(instance) {
@@ -116,8 +123,15 @@ impl Launcher {
             exit: ends.exit.map(|pipe| pipe.write),
             ready: ends.ready.map(|(_, pipe)| pipe.read),
             items_registered: false,
+            group: group.filter(|_| born.grouped),
         };
         Ok(Started { proc, stdout: ends.stdout.map(|pipe| pipe.read) })
+    }
+
+    /// Who is not in a session of its own shares more with us than a group could tell apart.
+    fn group(&self, plan: &Plan, instance: InstanceId, place: Place) -> Option<Group> {
+        let groups = self.groups.as_ref().filter(|_| place == Place::Session)?;
+        groups.make(&plan.instance_name(instance)).ok()
     }
 
     /// Descriptors 1 and 2 of a child.

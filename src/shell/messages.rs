@@ -50,6 +50,12 @@ impl Messages {
         self.lane.is_choked(waker)
     }
 
+    /// Whether all is written. Where not, `waker` is woken when it is.
+    pub fn are_written(&self, waker: &Arc<Waker>) -> bool {
+        self.own_up();
+        self.lane.is_at_rest(waker)
+    }
+
     /// Blocks until all is written, or for `limit`. Answers whether all is.
     pub fn flush(&self, limit: Option<Duration>) -> bool {
         self.own_up();

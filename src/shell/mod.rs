@@ -5,6 +5,7 @@
 
 mod aftermath;
 mod disk;
+mod farewell;
 mod lane;
 mod launch;
 mod leftovers;
@@ -134,9 +135,9 @@ fn close(shell: &mut Shell, plan: &Plan, options: &RunOptions, report: &Report) 
     };
     let left = shell.disk.finish(whole);
     if left.iter().any(|left| left.path.is_none()) {
-        // These items are nowhere else. Only a budget says that they may wait no longer for somebody to read them.
+        // These items are nowhere else. Only a budget, or a person, says that they may wait no longer for somebody to read them.
         let rest = plan.stop_budget.map(|budget| budget.saturating_sub(report.stop_took));
-        messages().flush(rest);
+        shell.wait_for_a_reader(rest);
     }
     match options.report {
         Some(ReportFormat::Text) => messages().must(report::text(plan, report, &left)),

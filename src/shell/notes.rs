@@ -332,7 +332,7 @@ pub fn counted(count: u64, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::plan::{Backoff, OnGiveUp};
+    use crate::model::plan::{Backoff, ControlGroups, OnGiveUp};
     use crate::model::plan::{End, KillMode, Restart, WorkerPlan};
 
     fn backoff() -> Backoff {
@@ -367,6 +367,7 @@ mod tests {
             stop_budget: None,
             end: End::Idle,
             exit_code_from: None,
+            cgroup: ControlGroups::Off,
             init: None,
             queues: vec![],
             sources: vec![],

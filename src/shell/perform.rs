@@ -176,8 +176,15 @@ impl Shell {
             Target::Members => {
                 let known = |pid| self.table.is_leader(pid) || self.inherited.children.contains(&pid);
                 let all = round.members.get_or_insert_with(|| members::living(&self.table.sessions(), &known));
-                let own: Vec<Member> = all.iter().copied().filter(|member| member.session == proc.pid).collect();
-                members::signal_members(&own, signal).map(|_groups| ())
+                let mut own: Vec<Member> = all.iter().copied().filter(|member| member.session == proc.pid).collect();
+                let group = proc.group.as_ref();
+                own.extend(group.and_then(|group| group.members().ok()).unwrap_or_default());
+                let told = members::signal_members(&own, signal).map(|_groups| ());
+                match group {
+                    // Whoever was forked meanwhile is met too.
+                    Some(group) if signal == Signal::KILL => group.kill().or(told),
+                    Some(_) | None => told,
+                }
             }
         };
         if let Err(error) = result {

@@ -219,6 +219,7 @@ mod tests {
             stop_budget: None,
             end: crate::model::plan::End::Idle,
             exit_code_from: None,
+            cgroup: crate::model::plan::ControlGroups::Off,
             init: None,
             queues: vec![],
             sources: vec![],

@@ -4,6 +4,7 @@ use super::pipes::{ItemPipe, ReplyPipe};
 use crate::model::plan::Place;
 use crate::model::{InstanceId, ProcId, SourceId, SpawnError, WorkerId};
 use crate::sys::Pid;
+use crate::sys::cgroup::Group;
 use mio::Token;
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;
@@ -26,6 +27,8 @@ pub struct Proc {
     pub ready: Option<OwnedFd>,
     /// The item pipe was blocked once and is registered with `poll` since.
     pub items_registered: bool,
+    /// All that came of it is in here, sessions of their own or not.
+    pub group: Option<Group>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,6 +13,7 @@ use crate::machine::{Action, Event, Machine, Report};
 use crate::model::plan::{Place, Plan};
 use crate::model::{ExitStatus, ProcId, Reply, Signal, Time};
 use crate::sys::init::Inherited;
+use crate::sys::oom::OomKills;
 use crate::sys::reap::{self, Reaped};
 use crate::sys::signals::Signals;
 use crate::sys::spawn::{Birth, birth};
@@ -43,7 +44,7 @@ pub struct Shell {
     machine: Machine,
     pub(super) poll: Poll,
     /// Ends a wait in `poll` from a writing thread.
-    waker: Arc<Waker>,
+    pub(super) waker: Arc<Waker>,
     readiness: Events,
     pub(super) signals: Signals,
     pub(super) launcher: Launcher,
@@ -73,6 +74,7 @@ pub struct Shell {
     pub(super) on_terminal: Option<ProcId>,
     suspend: Suspend,
     warn_reaping: bool,
+    oom_kills: Option<OomKills>,
 }
 
 impl Shell {
@@ -97,6 +99,7 @@ impl Shell {
             meanings: Meanings::new(&plan, init.as_ref(), &inherited),
             warn_reaping: init.as_ref().is_some_and(|init| init.warn_reaping),
             launcher: Launcher::new(&plan, init)?,
+            oom_kills: OomKills::of_our_group(),
             on_terminal: None,
             suspend: Suspend::Never,
             table: Table::default(),
@@ -371,6 +374,14 @@ impl Shell {
                 terminal::take_from(proc.pid);
             }
             let Reaped { status, usage, .. } = reaped;
+            if let ExitStatus::Signalled { signal: Signal::KILL, .. } = status
+                && self.oom_kills.as_mut().is_some_and(|kills| kills.news() > 0)
+            {
+                let name = self.plan.instance_name(proc.instance);
+                warn!(
+                    "{name} was killed while our control group was out of memory: the kernel says that it killed somebody"
+                );
+            }
             if let (What::Source(source), ExitStatus::Signalled { .. }) = (proc.what, status) {
                 self.sources.killed(source);
             }
@@ -393,7 +404,10 @@ impl Shell {
         let living = members::living(&sessions, &known);
         for (id, pid, place) in dead {
             let count = match place {
-                Place::Session => living.iter().filter(|member| member.session == pid).count(),
+                Place::Session => {
+                    let session = living.iter().filter(|member| member.session == pid).count();
+                    session.max(self.in_group(id))
+                }
                 Place::Terminal | Place::Beside => self.beside(pid, place).len(),
             };
             let count = u32::try_from(count).unwrap_or(u32::MAX);
@@ -405,6 +419,12 @@ impl Shell {
                 self.facts.push(Event::MembersLeft { proc: id, count });
             }
         }
+    }
+
+    /// Members by the kernel's own book, those in sessions of their own among them. A book that cannot be read is not empty.
+    fn in_group(&self, id: ProcId) -> usize {
+        let group = self.table.get(id).and_then(|proc| proc.group.as_ref());
+        group.map_or(0, |group| group.members().map_or(1, |members| members.len()))
     }
 
     /// The session is empty: its last words are read, then our ends are closed. A source that left in peace may still be

@@ -72,6 +72,12 @@ pub fn signal_beside(members: &[Member], signal: Signal) -> io::Result<()> {
     signal_members(&groups, signal).map(drop)
 }
 
+/// A process whose number is known from elsewhere; `None` if it is gone, or has no session apart from ours yet.
+pub fn named(pid: Pid) -> Option<Member> {
+    let member = Member { pid, group: group_of(pid).ok()?, session: session_of(pid).ok()? };
+    session_of(0).is_ok_and(|own| own != member.session).then_some(member)
+}
+
 /// Whether /proc can be read. Where it cannot, processes that leave their session are not found.
 pub fn sees_all() -> bool {
     proc::with(|proc| proc.pids().is_some()).unwrap_or(false)

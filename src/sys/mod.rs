@@ -1,12 +1,14 @@
 //! Every system call, all `unsafe`, and the only clock. Speaks the model's types. Nothing here decides anything.
 
 pub mod aside;
+pub mod cgroup;
 pub mod clock;
 pub mod fds;
 pub mod identity;
 pub mod init;
 pub mod members;
 pub mod memory;
+pub mod oom;
 pub mod reap;
 pub mod secret;
 pub mod signals;

@@ -12,6 +12,9 @@ const SIGSET_BYTES: usize = 8;
 /// `PIDFD_SIGNAL_PROCESS_GROUP` (pidfd_send_signal(2), Linux 6.9).
 pub const TO_PROCESS_GROUP: u32 = 1 << 2;
 
+/// clone3(2), Linux 5.7; libc's constant is too narrow for it.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
 /// What a signal does in this process, as far as we care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
@@ -95,6 +98,33 @@ pub fn disposition(signal: i32) -> Disposition {
 pub fn kill(target: Pid, signal: i32) -> io::Result<()> {
     // SAFETY: kill takes two integers; whom it hits is the caller's business.
     call(|| unsafe { libc::kill(target, signal) }).map(drop)
+}
+
+/// `fork(2)`.
+///
+/// # Safety
+/// The child may only make async-signal-safe calls.
+#[cfg_attr(feature = "faults", track_caller)]
+pub unsafe fn fork() -> io::Result<Pid> {
+    // SAFETY: what the child does is the caller's promise.
+    call(|| unsafe { libc::fork() })
+}
+
+/// `fork(2)` into a control group: clone3(2) with CLONE_INTO_CGROUP.
+///
+/// # Safety
+/// The child may only make system calls: libc does not know that it is another process.
+#[cfg_attr(feature = "faults", track_caller)]
+pub unsafe fn fork_into(group: BorrowedFd) -> io::Result<Pid> {
+    // SAFETY: clone_args is plain integers, for which all zeros is a value.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = CLONE_INTO_CGROUP;
+    args.exit_signal = libc::SIGCHLD as u64;
+    args.cgroup = group.as_raw_fd() as u64;
+    // SAFETY: the arguments are live and of the size that is told. No memory is shared (no CLONE_VM), so the child goes on with
+    // copies, as after fork; what it does is the caller's promise.
+    let pid = call(|| unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;
+    Pid::try_from(pid).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))
 }
 
 /// `pidfd_open(2)`, CLOEXEC as all pidfds.

@@ -32,6 +32,8 @@ pub struct Launch<'a> {
     pub place: Place,
     /// At `Place::Terminal`: the child's group becomes the foreground of the terminal on 0.
     pub foreground: bool,
+    /// The control group that the child is born into, if the kernel lets us: see [`Born::grouped`].
+    pub group: Option<BorrowedFd<'a>>,
     /// For a program that we only stand in front of.
     pub passage: Option<Passage>,
 }
@@ -47,6 +49,8 @@ pub struct Born {
     pub pid: Pid,
     /// Where the kernel has pidfds: pins the process and, with `PIDFD_SIGNAL_PROCESS_GROUP`, its group.
     pub pidfd: Option<OwnedFd>,
+    /// It is in the control group that was asked for, and so is all that will come of it.
+    pub grouped: bool,
     /// Read end of the error pipe, non-blocking: ask with [`birth`].
     pub report: OwnedFd,
 }
@@ -68,17 +72,33 @@ pub fn spawn(launch: &Launch) -> Result<Born, SpawnError> {
     let at = |stage| move |error: io::Error| SpawnError { stage, errno: errno_of(&error) };
     let mut prepared = Prepared::new(launch).map_err(at(Stage::Prepare))?;
     let before = raw::set_mask(SignalSet::FULL.bits());
-    // SAFETY: the child calls nothing but `child::run`, which makes only async-signal-safe calls on what was prepared
-    // here and never returns.
-    let forked = raw::call(|| unsafe { libc::fork() });
-    if let Ok(0) = forked {
+    // SAFETY: the child calls nothing but `child::run`, which makes only system calls on what was prepared here and never
+    // returns.
+    let forked = unsafe { fork(launch.group) };
+    if let Ok((0, _)) = forked {
         child::run(&mut prepared.child);
     }
     raw::set_mask(before);
-    let pid = forked.map_err(at(Stage::Fork))?;
+    let (pid, grouped) = forked.map_err(at(Stage::Fork))?;
     // Until we reap the child its number is its own, so this opens no other. Absence, or a full table, is no failure.
     let pidfd = raw::pidfd_open(pid).ok();
-    Ok(Born { pid, pidfd, report: prepared.report })
+    Ok(Born { pid, pidfd, grouped, report: prepared.report })
+}
+
+/// Into the group if possible, else without: a sandbox may know no clone3, and a group may not take anybody in.
+///
+/// # Safety
+/// The child may only make system calls.
+unsafe fn fork(group: Option<BorrowedFd>) -> io::Result<(Pid, bool)> {
+    // SAFETY: passed on to our caller.
+    let forked = group.map(|group| unsafe { raw::fork_into(group) });
+    match forked {
+        Some(Ok(pid)) => Ok((pid, true)),
+        // These would meet every fork.
+        Some(Err(error)) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM)) => Err(error),
+        // SAFETY: passed on to our caller.
+        Some(Err(_)) | None => unsafe { raw::fork() }.map(|pid| (pid, false)),
+    }
 }
 
 pub fn birth(report: BorrowedFd) -> Birth {

@@ -6,10 +6,10 @@ use crate::support::{
 };
 use nix::sys::signal::Signal;
 
-/// `a`, and `b` which is started after it; both stay.
+/// `a`, and `b` which is started after it; both stay. Started by fork, since clone3 makes threads too.
 fn two_services() -> Sandbox {
     let sandbox = Sandbox::new(&format!(
-        "[worker.a]\ncommand = [\"sh\", \"w.sh\", \"a\"]\n\
+        "[supervisor]\ncgroup = \"off\"\n[worker.a]\ncommand = [\"sh\", \"w.sh\", \"a\"]\n\
          [worker.b]\ncommand = [\"sh\", \"w.sh\", \"b\"]\nafter = [\"a\"]\n{QUICK_RESTART}\n"
     ));
     sandbox
@@ -222,7 +222,9 @@ fn f14_f95_a_stop_signal_that_is_refused_is_said_and_the_next_rung_comes() {
         return;
     }
     for (error, said) in [("EPERM", true), ("ESRCH", false)] {
-        let sandbox = Sandbox::new("[worker.w]\ncommand = [\"sh\", \"w.sh\"]\nstop = [\"TERM 300ms\"]\n");
+        // A control group would be asked without a signal.
+        let keys = "command = [\"sh\", \"w.sh\"]\nstop = [\"TERM 300ms\"]\n";
+        let sandbox = Sandbox::new(&format!("[supervisor]\ncgroup = \"off\"\n[worker.w]\n{keys}"));
         sandbox.file("w.sh", "trap 'echo TERM >>seen' TERM; echo up >&2; while :; do sleep 0.02; done\n");
         // TERM and CONT, by whichever call.
         let rule = format!("inject=pidfd_send_signal,kill:error={error}:when=1..2");
@@ -244,7 +246,7 @@ fn f14_f95_a_worker_that_may_not_be_signalled_is_unkillable_and_no_endless_wait(
         return;
     }
     let sandbox = Sandbox::new(
-        "[worker.w]\ncommand = [\"sh\", \"-c\", \"echo up-w >>up; exec sleep 1000\"]\nlog = \"null\"\nstop = [\"TERM 100ms\"]\n\
+        "[supervisor]\ncgroup = \"off\"\n[worker.w]\ncommand = [\"sh\", \"-c\", \"echo up-w >>up; exec sleep 1000\"]\nlog = \"null\"\nstop = [\"TERM 100ms\"]\n\
          [worker.n]\ncommand = [\"sh\", \"-c\", \"echo up-n >>up; read -r line <&5; echo $line >told\"]\nstop = [\"event 50s\"]\n",
     );
     let run = sandbox.launch().under(&injecting("inject=pidfd_send_signal,kill:error=EPERM", &[])).start();
@@ -255,6 +257,21 @@ fn f14_f95_a_worker_that_may_not_be_signalled_is_unkillable_and_no_endless_wait(
     outcome.expect_code(1);
     assert!(outcome.stderr.contains("w.0 is still there after KILL"), "{outcome}");
     assert!(sandbox.read("told").starts_with("stop shutdown"), "{outcome}");
+}
+
+/// Where a sandbox does not let us fork into a group, it is done without one.
+#[test]
+fn f96_without_clone3_programs_start_without_a_group() {
+    if !has(Need::Strace) {
+        return;
+    }
+    for error in ["ENOSYS", "EPERM", "EOPNOTSUPP"] {
+        let sandbox = Sandbox::new("[worker.w]\ncommand = [\"sh\", \"-c\", \"echo ran >>ran\"]\n");
+        let rule = format!("inject=clone3:error={error}");
+        let outcome = sandbox.launch().under(&injecting(&rule, &[])).finish();
+        outcome.expect_code(0);
+        assert_eq!(sandbox.read("ran"), "ran\n", "{error}: {outcome}");
+    }
 }
 
 /// exec fails for want of something: not counted, tried again for ever. A stop ends it.

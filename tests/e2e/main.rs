@@ -4,6 +4,7 @@
 #![cfg(feature = "os")]
 
 mod boot;
+mod cgroup;
 mod child_state;
 mod ctrl_c;
 mod daemons;

@@ -4,9 +4,10 @@ use crate::support::{Need, Sandbox, children, has, send, state, until};
 use nix::sys::signal::Signal;
 use std::time::{Duration, Instant};
 
-/// A plain service in sh.
+/// A plain service in sh. Control groups, which find more than sessions do, have tests of their own.
 fn service(keys: &str, script: &str) -> Sandbox {
-    let sandbox = Sandbox::new(&format!("[worker.w]\ncommand = [\"sh\", \"w.sh\"]\n{keys}\n"));
+    let sandbox =
+        Sandbox::new(&format!("[supervisor]\ncgroup = \"off\"\n[worker.w]\ncommand = [\"sh\", \"w.sh\"]\n{keys}\n"));
     sandbox.file("w.sh", script);
     sandbox
 }

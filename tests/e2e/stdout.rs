@@ -1,6 +1,6 @@
 //! F56, F81, F82: our own output is full, closed, or read by somebody who has had enough.
 
-use crate::support::{Need, Outcome, Sandbox, has, numbered, pool, python, sorted, text, until};
+use crate::support::{Need, Outcome, Sandbox, children, has, numbered, pool, python, sorted, state, text, until};
 use nix::sys::signal::Signal;
 use std::io::{BufRead, BufReader, Read};
 
@@ -112,6 +112,29 @@ fn f81_leftovers_for_a_full_stderr_hold_up_a_stop_no_longer_than_its_budget() {
     let run = sandbox.launch().under(&[python().unwrap(), "-c", FULL_STDERR]).stdin_items(&["a"]).start();
     sandbox.wait_for_line("got", "a");
     run.signal(Signal::SIGTERM);
+    run.finish_alone().expect_code(75);
+}
+
+/// Without a budget they wait for a reader, and a person who presses Ctrl+C once more says that there will be none.
+#[test]
+fn f50_f81_leftovers_for_a_full_stderr_wait_until_the_next_int() {
+    if !has(Need::Python) {
+        return;
+    }
+    let config = "[queue.q]\n[source.in]\nqueue = \"q\"\nstdin = true\n\
+        [worker.w]\nqueue = \"q\"\ncommand = [\"sh\", \"-c\", \"read -r line <&3; echo $line >got; read -r line <&5; echo bye >gone\"]\n";
+    let sandbox = Sandbox::new(config);
+    let run = sandbox.launch().under(&[python().unwrap(), "-c", FULL_STDERR]).stdin_items(&["a"]).start();
+    sandbox.wait_for_line("got", "a");
+    run.signal(Signal::SIGINT);
+    sandbox.wait_for_line("gone", "bye");
+    // The one that is left holds the pipe's other end.
+    until("the worker to be reaped", || (children(run.pid()).len() == 1).then_some(()));
+    // The sleeping loop and no other sign tells that it waits for the reader now: INT is sent until it is heard.
+    until("exeunt to leave", || {
+        run.signal(Signal::SIGINT);
+        matches!(state(run.pid()), None | Some('Z')).then_some(())
+    });
     run.finish_alone().expect_code(75);
 }
 

@@ -2,8 +2,8 @@
 
 use crate::dice::Dice;
 use exeunt::model::plan::{
-    Backoff, Consumer, End, Feed, KillMode, OnFull, OnGiveUp, Plan, Program, QueuePlan, Restart, Results, Rung,
-    SourcePlan, StartLimit, Step, WorkerPlan,
+    Backoff, Consumer, ControlGroups, End, Feed, KillMode, OnFull, OnGiveUp, Plan, Program, QueuePlan, Restart,
+    Results, Rung, SourcePlan, StartLimit, Step, WorkerPlan,
 };
 use exeunt::model::{Framing, QueueId, Signal, WorkerId};
 use std::path::PathBuf;
@@ -56,6 +56,7 @@ pub fn plan(dice: &mut Dice, mood: Mood) -> Plan {
         stop_budget: dice.percent(50).then(|| dice.millis(0, 9000)),
         end: if ends { End::Work } else { End::Idle },
         exit_code_from: None,
+        cgroup: ControlGroups::Off,
         init: None,
         queues,
         sources,

@@ -7,7 +7,8 @@ mod tini;
 
 use super::args::{Init as Arguments, LogLevel};
 use crate::model::plan::{
-    Backoff, End, Init, KillMode, Place, Plan, Program, Restart, Role, Rung, StartLimit, Step, WorkerPlan,
+    Backoff, ControlGroups, End, Init, KillMode, Place, Plan, Program, Restart, Role, Rung, StartLimit, Step,
+    WorkerPlan,
 };
 use crate::model::{Identity, Signal, SignalSet, WorkerId};
 use crate::shell::{self, InitOptions, ReportFormat, RunOptions, Suspend};
@@ -152,6 +153,7 @@ fn plan(request: &Request, inherited: &Inherited) -> Plan {
         stop_budget: None,
         end: End::Idle,
         exit_code_from: None,
+        cgroup: ControlGroups::Off,
         init: Some(Init { as_zero: request.as_zero.clone(), wait_all: request.wait_all }),
         queues: Vec::new(),
         sources: Vec::new(),

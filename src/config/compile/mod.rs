@@ -14,7 +14,7 @@ use super::raw::{File, Worker};
 use super::read::{At, Field, NamedSection};
 use super::value::{PathText, Text};
 use super::{Context, Variables};
-use crate::model::plan::{Backoff, End, Feed, INSTANCE_MARK, Plan, SourcePlan, WorkerPlan};
+use crate::model::plan::{Backoff, ControlGroups, End, Feed, INSTANCE_MARK, Plan, SourcePlan, WorkerPlan};
 use crate::model::{QueueId, WorkerId};
 use std::collections::BTreeMap;
 use std::env::VarError;
@@ -48,6 +48,7 @@ pub fn link(file: &File, text: &str, context: &Context<'_>, problems: &mut Probl
         stop_budget: supervisor.and_then(|section| section.stop_budget.value()).map(|span| span.0),
         end: supervisor.and_then(|section| section.end.value()).map_or(End::Idle, |word| word.0),
         exit_code_from,
+        cgroup: supervisor.and_then(|section| section.cgroup.value()).map_or(ControlGroups::Auto, |word| word.0),
         init: None,
         instances: Plan::roles(&sources, &workers),
         queues,

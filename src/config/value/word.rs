@@ -3,7 +3,7 @@
 use crate::config::problem::{Problems, nearest, quote};
 use crate::config::read::{Read, Value};
 use crate::model::Framing;
-use crate::model::plan::{End, KillMode, Kind, Log, OnFull, OnGiveUp, Restart};
+use crate::model::plan::{ControlGroups, End, KillMode, Kind, Log, OnFull, OnGiveUp, Restart};
 
 /// A word out of a few, each for a value of the model.
 pub trait Choice: Copy + 'static {
@@ -62,6 +62,11 @@ impl Choice for Framing {
 
 impl Choice for End {
     const WORDS: &'static [(&'static str, End)] = &[("idle", End::Idle), ("work", End::Work)];
+}
+
+impl Choice for ControlGroups {
+    const WORDS: &'static [(&'static str, ControlGroups)] =
+        &[("auto", ControlGroups::Auto), ("off", ControlGroups::Off)];
 }
 
 impl Choice for OnFull {

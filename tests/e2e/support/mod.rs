@@ -57,6 +57,8 @@ pub fn has(what: Need) -> bool {
         Need::TimeNamespace => (runs(&["unshare", "--time", "--fork", "true"]), "unshare --time is not allowed here"),
         Need::Node => (runs(&["node", "--version"]), "node is not there"),
         Need::CCompiler => (runs(&["cc", "--version"]), "cc is not there"),
+        Need::ControlGroups => (control_groups(), "a cgroup v2 tree cannot be mounted and written here"),
+        Need::MemoryGroup => (memory_group(), "the memory of a control group cannot be limited here"),
         Need::RustCompiler => (runs(&["rustc", "--version"]), "rustc is not there"),
     };
     if !found {
@@ -81,6 +83,21 @@ pub enum Need {
     Node,
     CCompiler,
     RustCompiler,
+    ControlGroups,
+    MemoryGroup,
+}
+
+fn memory_group() -> bool {
+    let script = "d=$(mktemp -d) && if mount -t cgroup -o memory none $d 2>/dev/null; then f=memory.limit_in_bytes g=$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup); \
+        else mount -t cgroup2 none $d && f=memory.max g=$(sed -n 's/^0:://p' /proc/self/cgroup); fi && \
+        n=$d$g/exeunt-e2e.$$ && mkdir $n && { [ -e $n/$f ]; found=$?; rmdir $n; exit $found; }";
+    runs(&["unshare", "--mount", "sh", "-c", script])
+}
+
+fn control_groups() -> bool {
+    let script = "d=$(mktemp -d) && mount -t cgroup2 none $d && g=$d$(sed -n 's/^0:://p' /proc/self/cgroup)/exeunt-e2e.$$ && mkdir $g && \
+        [ -e $g/cgroup.kill ] && rmdir $g";
+    runs(&["unshare", "--mount", "sh", "-c", script])
 }
 
 fn pid_namespace() -> bool {

@@ -41,6 +41,7 @@ pub fn plan(choices: &mut Choices) -> Plan {
     Plan {
         name: "fuzz".into(),
         stop_budget: choices.flag().then(|| millis(u64::from(choices.byte()) * 50)),
+        cgroup: ControlGroups::Off,
         end: if choices.flag() { End::Work } else { End::Idle },
         exit_code_from: choices.flag().then_some(WorkerId(0)),
         init: None,

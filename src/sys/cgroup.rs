@@ -1,0 +1,274 @@
+//! Control groups of version 2 (cgroups(7)): one for each program, where we may make some. No process leaves its group by forking or by a
+//! session of its own, so that the group knows all that came of a program, and one word kills them all. Nothing is limited here.
+//!
+//! Where none can be made, because the file system is read-only, not there, or not ours, nothing is said: sessions are what
+//! all promises rest on.
+
+use super::members::{self, Member};
+use super::{Pid, permit, raw, stat};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+const PREFIX: &str = "exeunt-";
+/// Another exeunt may have our number, in a pid namespace of its own.
+const NAMESAKES: u32 = 16;
+
+/// Where the groups of a run are.
+#[derive(Debug)]
+pub struct Groups {
+    directory: PathBuf,
+}
+
+/// The group of one incarnation. When dropped it is removed, if it is empty.
+#[derive(Debug)]
+pub struct Group {
+    path: PathBuf,
+}
+
+impl Groups {
+    /// Makes a directory for our groups in our own one. `None` where that is not possible, or `cgroup.kill` (Linux 5.14) is missing.
+    pub fn probe() -> Option<Groups> {
+        let home = home(None)?;
+        remove_what_was_left(&home);
+        let name = format!("{PREFIX}{}", raw::own_pid());
+        let numbered = (2..=NAMESAKES).map(|number| format!("{name}-{number}"));
+        let directory = std::iter::once(name.clone()).chain(numbered).find_map(|name| claim(home.join(name)))?;
+        let groups = Groups { directory };
+        groups.directory.join("cgroup.kill").exists().then_some(groups)
+    }
+
+    /// A fresh, empty group.
+    pub fn make(&self, name: &str) -> io::Result<Group> {
+        match self.make_numbered(name) {
+            // Whoever tidied up took ours for one that was left.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir(&self.directory)?;
+                self.make_numbered(name)
+            }
+            made => made,
+        }
+    }
+
+    /// Somebody may still live in a group of that name, left on purpose or unkillable.
+    fn make_numbered(&self, name: &str) -> io::Result<Group> {
+        let mut path = self.directory.join(name);
+        for number in 2..=NAMESAKES {
+            permit()?;
+            match fs::create_dir(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    path = self.directory.join(format!("{name}-{number}"));
+                }
+                made => return made.map(|()| Group { path }),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+}
+
+impl Drop for Groups {
+    fn drop(&mut self) {
+        remove_tree(&self.directory);
+    }
+}
+
+impl Group {
+    /// What `clone3` wants.
+    pub fn open(&self) -> io::Result<OwnedFd> {
+        permit()?;
+        let flags = libc::O_PATH | libc::O_DIRECTORY;
+        OpenOptions::new().read(true).custom_flags(flags).open(&self.path).map(OwnedFd::from)
+    }
+
+    /// Everybody in it and in groups that it made itself. An error does not mean nobody.
+    pub fn members(&self) -> io::Result<Vec<Member>> {
+        if !is_populated(&self.path)? {
+            return Ok(Vec::new());
+        }
+        let mut pids = Vec::new();
+        collect(&self.path, &mut pids)?;
+        Ok(pids.into_iter().filter_map(members::named).collect())
+    }
+
+    /// SIGKILL for everybody at once; nobody can fork away from it.
+    pub fn kill(&self) -> io::Result<()> {
+        permit()?;
+        OpenOptions::new().write(true).open(self.path.join("cgroup.kill"))?.write_all(b"1")
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        remove_tree(&self.path);
+    }
+}
+
+/// The directory of our own group, as we see it: in the tree of version 2, or in that of a controller of version 1.
+pub(super) fn home(controller: Option<&str>) -> Option<PathBuf> {
+    permit().ok()?;
+    let own = fs::read("/proc/self/cgroup").ok()?;
+    permit().ok()?;
+    let mounts = fs::read("/proc/self/mountinfo").ok()?;
+    place_of(controller, &own, &mounts)
+}
+
+/// From `/proc/self/cgroup` (cgroups(7)) and `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
+fn place_of(controller: Option<&str>, own: &[u8], mounts: &[u8]) -> Option<PathBuf> {
+    let named = |list: &[u8], name: &str| list.split(|&byte| byte == b',').any(|item| item == name.as_bytes());
+    let path = |line: &'_ [u8]| -> Option<OsString> {
+        let mut fields = line.splitn(3, |&byte| byte == b':');
+        let (number, list, path) = (fields.next()?, fields.next()?, fields.next()?);
+        let wanted = controller.map_or(number == b"0" && list.is_empty(), |name| named(list, name));
+        wanted.then(|| OsStr::from_bytes(path).to_owned())
+    };
+    let own = own.split(|&byte| byte == b'\n').find_map(path)?;
+    let mount = |line: &[u8]| {
+        let mut fields = line.split(|&byte| byte == b' ').skip(3);
+        let (root, point) = (unescape(fields.next()?), unescape(fields.next()?));
+        let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
+        let (kind, options) = (fields.next()?, fields.nth(1)?);
+        let wanted = controller.map_or(kind == b"cgroup2", |name| kind == b"cgroup" && named(options, name));
+        let below = Path::new(&own).strip_prefix(&root).ok().filter(|_| wanted)?;
+        // Outside of our namespace: "/..".
+        let inside = below.components().all(|part| matches!(part, std::path::Component::Normal(_)));
+        inside.then(|| Path::new(&point).components().chain(below.components()).collect())
+    };
+    mounts.split(|&byte| byte == b'\n').find_map(mount)
+}
+
+/// Blanks and their like are written as three octal digits.
+fn unescape(field: &[u8]) -> OsString {
+    let mut plain = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&byte, after)) = rest.split_first() {
+        let octal = after.get(..3).filter(|_| byte == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(escaped) => {
+                plain.push(escaped);
+                rest = after.get(3..).unwrap_or_default();
+            }
+            None => {
+                plain.push(byte);
+                rest = after;
+            }
+        }
+    }
+    OsString::from_vec(plain)
+}
+
+fn claim(directory: PathBuf) -> Option<PathBuf> {
+    permit().ok()?;
+    fs::create_dir(&directory).ok().map(|()| directory)
+}
+
+/// Who was killed could not tidy up. What is still inhabited cannot be removed, so it stays; what belongs to a living process is
+/// not touched, for it may be about to fork into it.
+fn remove_what_was_left(home: &Path) {
+    let Ok(entries) = fs::read_dir(home) else { return };
+    let is_left = |name: &OsStr| owner(name).is_some_and(|pid| pid == raw::own_pid() || !exists(pid));
+    let left = entries.flatten().filter(|entry| is_left(&entry.file_name()));
+    left.for_each(|entry| remove_tree(&entry.path()));
+}
+
+/// The exeunt that made a directory of this name, as it knew itself.
+fn owner(name: &OsStr) -> Option<Pid> {
+    let numbers = name.to_str()?.strip_prefix(PREFIX)?;
+    let (pid, namesake) = numbers.split_once('-').unwrap_or((numbers, "0"));
+    stat::number::<u32>(namesake.as_bytes())?;
+    stat::number(pid.as_bytes()).filter(|&pid| pid > 0)
+}
+
+fn exists(pid: Pid) -> bool {
+    !raw::kill(pid, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
+}
+
+/// Groups within groups first. The kernel refuses to remove one that has living members.
+fn remove_tree(path: &Path) {
+    if permit().is_err() || fs::remove_dir(path).is_ok() {
+        return;
+    }
+    inner_groups(path).iter().for_each(|inner| remove_tree(inner));
+    let _inhabited = fs::remove_dir(path);
+}
+
+fn inner_groups(path: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(path) else { return Vec::new() };
+    let is_group = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+    entries.flatten().filter(is_group).map(|entry| entry.path()).collect()
+}
+
+fn is_populated(path: &Path) -> io::Result<bool> {
+    permit()?;
+    match fs::read(path.join("cgroup.events")) {
+        Ok(events) => Ok(!events.split(|&byte| byte == b'\n').any(|line| line == b"populated 0")),
+        // Only an empty group can be removed by others.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn collect(path: &Path, pids: &mut Vec<Pid>) -> io::Result<()> {
+    permit()?;
+    let mut text = Vec::new();
+    io::Read::read_to_end(&mut File::open(path.join("cgroup.procs"))?, &mut text)?;
+    pids.extend(text.split(|&byte| byte == b'\n').filter_map(stat::number::<Pid>));
+    inner_groups(path).iter().try_for_each(|inner| collect(inner, pids))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const V2: &[u8] = b"30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
+
+    fn place(own: &str, mounts: &[u8]) -> Option<String> {
+        place_of(None, own.as_bytes(), mounts).map(|path| path.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn our_own_group_is_found_below_the_mount() {
+        assert_eq!(place("0::/a/b\n", V2).unwrap(), "/sys/fs/cgroup/a/b");
+        assert_eq!(place("0::/\n", V2).unwrap(), "/sys/fs/cgroup");
+        assert_eq!(place("4:memory:/x\n0::/a\n", V2).unwrap(), "/sys/fs/cgroup/a");
+    }
+
+    #[test]
+    fn what_a_mount_does_not_show_is_not_guessed() {
+        assert_eq!(place("4:memory:/x\n", V2), None);
+        assert_eq!(place("0::/../other\n", V2), None);
+        assert_eq!(place("0::/a\n", b"31 24 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"), None);
+        let elsewhere = b"30 24 0:26 /docker/1 /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+        assert_eq!(place("0::/docker/2", elsewhere), None);
+        assert_eq!(place("0::/docker/1/x", elsewhere).unwrap(), "/sys/fs/cgroup/x");
+    }
+
+    #[test]
+    fn a_controller_of_version_1_has_a_tree_of_its_own() {
+        let v1 = b"31 24 0:27 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n\
+            32 24 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
+        let own = b"4:cpu,cpuacct:/y\n3:memory:/x\n0::/a\n";
+        let place = |controller| place_of(Some(controller), own, v1);
+        assert_eq!(place("memory"), Some(PathBuf::from("/sys/fs/cgroup/memory/x")));
+        assert_eq!(place("cpuacct"), Some(PathBuf::from("/sys/fs/cgroup/cpu,cpuacct/y")));
+        assert_eq!(place("pids"), None);
+    }
+
+    #[test]
+    fn only_what_we_named_is_ours() {
+        assert_eq!(owner(OsStr::new("exeunt-12")), Some(12));
+        assert_eq!(owner(OsStr::new("exeunt-12-3")), Some(12));
+        for foreign in ["exeunt-", "exeunt-web", "exeunt-0", "exeunt--1", "exeunt-1-2-3", "12", "exeunt-1.slice"] {
+            assert_eq!(owner(OsStr::new(foreign)), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn blanks_in_a_mount_point_are_read_back() {
+        assert_eq!(place("0::/a", b"30 24 0:26 / /my\\040groups rw - cgroup2 none rw\n").unwrap(), "/my groups/a");
+        assert_eq!(unescape(b"a\\x\\04"), "a\\x\\04");
+    }
+}

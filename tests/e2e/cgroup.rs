@@ -1,0 +1,179 @@
+//! Control groups: where we may make some, nobody escapes by a session of its own.
+
+use crate::support::{Need, Run, Sandbox, children, has, send, state, until};
+use nix::sys::signal::Signal;
+
+/// Runs what follows with a cgroup v2 tree mounted at the place that is its first argument.
+const MOUNTED: &str = "mount -t cgroup2 none \"$0\" && exec \"$@\"";
+
+fn sandbox(keys: &str, script: &str) -> Sandbox {
+    let sandbox = Sandbox::new(&format!("[worker.w]\ncommand = [\"sh\", \"w.sh\"]\n{keys}\n"));
+    sandbox.file("w.sh", script);
+    std::fs::create_dir(sandbox.path("tree")).unwrap();
+    sandbox
+}
+
+/// A mount namespace whose only sight of the tree that is surely writable is the sandbox's own.
+fn launcher(sandbox: &Sandbox) -> Vec<String> {
+    let tree = sandbox.path("tree").to_str().unwrap().to_owned();
+    let hide = "umount -a -t cgroup2 2>/dev/null; ";
+    ["unshare", "--mount", "sh", "-c", &format!("{hide}{MOUNTED}"), &tree].map(str::to_owned).to_vec()
+}
+
+fn pid(text: &str) -> i32 {
+    text.trim().parse().unwrap()
+}
+
+fn start(sandbox: &Sandbox) -> Run<'_> {
+    let launcher = launcher(sandbox);
+    let launcher: Vec<&str> = launcher.iter().map(String::as_str).collect();
+    sandbox.launch().under(&launcher).start()
+}
+
+#[test]
+fn f9_f19_who_escaped_into_a_session_of_its_own_is_removed_before_the_restart() {
+    if !has(Need::ControlGroups) {
+        return;
+    }
+    let script = r#"
+if [ -s escaped ]; then
+  if kill -0 "$(cat escaped)" 2>/dev/null; then echo 'escaped lives' >&2; else echo 'escaped gone' >&2; fi
+  exec sleep 1000
+fi
+setsid sh -c 'trap "" TERM HUP; echo $$ >escaped; echo up >&2; exec sleep 1000' &
+exec sleep 1000
+"#;
+    let sandbox = sandbox("stop = [\"TERM 300ms\"]\nrestart = \"always\"\nrestart-delay = { delay = \"1ms\" }", script);
+    let run = start(&sandbox);
+    run.wait_for_line("up");
+    let escaped = pid(&sandbox.read("escaped"));
+    let leader = until("the leader", || children(run.pid()).into_iter().find(|&pid| pid != escaped));
+    send(leader, Signal::SIGKILL);
+    let word = run.wait_for_line("escaped ");
+    run.signal(Signal::SIGTERM);
+    let outcome = run.finish();
+    assert!(word.contains("escaped gone"), "{outcome}");
+    outcome.expect_code(0);
+}
+
+#[test]
+fn f9_without_control_groups_who_escaped_lives_on_until_the_end() {
+    let script = r#"
+if [ -s escaped ]; then
+  if kill -0 "$(cat escaped)" 2>/dev/null; then echo 'escaped lives' >&2; else echo 'escaped gone' >&2; fi
+  exec sleep 1000
+fi
+setsid sh -c 'echo $$ >escaped; echo up >&2; exec sleep 1000' &
+read -r _ <gate
+exit 1
+"#;
+    let text = "[supervisor]\ncgroup = \"off\"\n[worker.w]\ncommand = [\"sh\", \"w.sh\"]\nstop = [\"TERM 5s\"]\n";
+    let sandbox = Sandbox::new(text);
+    sandbox.file("w.sh", script);
+    let gate = sandbox.gate("gate");
+    let run = sandbox.launch().start();
+    run.wait_for_line("up");
+    std::fs::write(sandbox.path("gate"), "go\n").unwrap();
+    let word = run.wait_for_line("escaped ");
+    drop(gate);
+    let escaped = pid(&sandbox.read("escaped"));
+    run.signal(Signal::SIGTERM);
+    let outcome = run.finish();
+    assert!(word.contains("escaped lives"), "{outcome}");
+    outcome.expect_code(0);
+    assert_eq!(state(escaped), None, "it was a stranger, and went with us");
+}
+
+/// A worker that makes groups itself, as a container engine does, and is killed with what is in them. Nothing of ours is left in the tree.
+#[test]
+fn f9_groups_within_a_group_are_emptied_and_removed() {
+    if !has(Need::ControlGroups) {
+        return;
+    }
+    let script = r#"
+mine=tree$(sed -n 's/^0:://p' /proc/self/cgroup)
+mkdir "$mine/inner" && setsid sh -c 'trap "" TERM HUP; echo $$ >"$0/cgroup.procs"; echo up >&2; exec sleep 1000' "$mine/inner" &
+exec sleep 1000
+"#;
+    let sandbox = sandbox("stop = [\"TERM 300ms\"]", script);
+    sandbox.file("after.sh", "\"$@\"; code=$?; find tree -name 'exeunt-*' >left; exit $code");
+    let mut launcher = launcher(&sandbox);
+    launcher.extend(["sh", "after.sh"].map(str::to_owned));
+    let launcher: Vec<&str> = launcher.iter().map(String::as_str).collect();
+    let run = sandbox.launch().under(&launcher).start();
+    run.wait_for_line("up");
+    let exeunt = run.inner_pid();
+    send(exeunt, Signal::SIGTERM);
+    run.finish().expect_code(0);
+    let left = sandbox.read("left");
+    assert!(!left.contains(&format!("/exeunt-{exeunt}\n")), "{left}");
+}
+
+/// Who is killed cannot tidy up; the next one does, and leaves alone what lives.
+#[test]
+fn f60_f64_groups_that_a_killed_exeunt_left_are_removed_by_the_next() {
+    if !has(Need::ControlGroups) {
+        return;
+    }
+    let sandbox = sandbox("", "echo up >&2; exec sleep 1000");
+    let mut run = start(&sandbox);
+    run.wait_for_line("up");
+    let (first, worker) = (run.pid(), children(run.pid())[0]);
+    run.signal(Signal::SIGKILL);
+    run.wait();
+    let groups = std::fs::read_to_string(format!("/proc/{worker}/cgroup")).unwrap();
+    let group = groups.lines().find(|line| line.starts_with("0::")).unwrap();
+    assert!(group.ends_with(&format!("/exeunt-{first}/w.0")), "{groups}");
+    send(worker, Signal::SIGKILL);
+    drop(run);
+    let run = start(&sandbox);
+    run.wait_for_line("up");
+    let tree = format!("/proc/{}/root{}", run.pid(), sandbox.path("tree").display());
+    let own = format!("{tree}/{}", group.trim_start_matches("0::").split("/exeunt-").next().unwrap());
+    let there = |pid: i32| std::path::Path::new(&format!("{own}/exeunt-{pid}")).exists();
+    let (left, made) = (there(first), there(run.pid()));
+    run.signal(Signal::SIGTERM);
+    run.finish().expect_code(0);
+    assert!(!left, "the killed one's group is still there");
+    assert!(made, "there is no group of its own in {own}");
+}
+
+/// Moves itself into a group with a small limit, then becomes what follows. The tree of the memory controller is mounted at the first argument.
+const SMALL: &str = r#"
+if mount -t cgroup -o memory none "$0" 2>/dev/null; then limit=memory.limit_in_bytes own=$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup)
+else mount -t cgroup2 none "$0" || exit 9; limit=memory.max own=$(sed -n 's/^0:://p' /proc/self/cgroup); fi
+group=$0$own/exeunt-small.$$
+mkdir "$group" && echo 67108864 >"$group/$limit" && echo $$ >"$group/cgroup.procs" || exit 9
+"$@"; code=$?
+echo $$ >"$0$own/cgroup.procs"; rmdir "$group"
+exit $code
+"#;
+
+/// A worker that eats all there is, and is the one that the kernel shall take.
+#[test]
+fn f38_a_worker_that_the_kernel_kills_for_want_of_memory_is_said_to_be_so() {
+    if !has(Need::MemoryGroup) {
+        return;
+    }
+    let worker =
+        "[worker.w]\ncommand = [\"sh\", \"w.sh\"]\noom-score-adjust = 1000\nrestart-delay = { delay = \"1ms\" }\n";
+    let sandbox = Sandbox::new(worker);
+    sandbox.file("w.sh", "[ -e eaten ] && exit 0; echo >eaten; exec tail /dev/zero");
+    std::fs::create_dir(sandbox.path("tree")).unwrap();
+    let tree = sandbox.path("tree");
+    let launcher = ["unshare", "--mount", "sh", "-c", SMALL, tree.to_str().unwrap()];
+    let outcome = sandbox.launch().under(&launcher).finish();
+    outcome.expect_code(0);
+    let said = "w.0 was killed while our control group was out of memory";
+    assert!(outcome.stderr.contains(said), "{outcome}");
+    assert!(outcome.stderr.contains("w.0 is restarted"), "{outcome}");
+}
+
+/// A worker that somebody killed has not eaten anything.
+#[test]
+fn f38_a_worker_that_somebody_kills_is_not_said_to_be_out_of_memory() {
+    let sandbox = Sandbox::new("[worker.w]\ncommand = [\"sh\", \"-c\", \"kill -KILL $$$$\"]\nrestart = \"never\"\n");
+    let outcome = sandbox.launch().finish();
+    outcome.expect_code(1);
+    assert!(!outcome.stderr.contains("out of memory"), "{outcome}");
+}
