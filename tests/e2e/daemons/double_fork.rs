@@ -46,7 +46,7 @@ fn sandbox(manner: &str) -> Sandbox {
     let sandbox = Sandbox::new("");
     let directory = sandbox.directory().to_str().expect("UTF-8").to_owned();
     sandbox.config(&format!(
-        "[worker.daemon]\ncommand = [\"@PYTHON@\", \"daemon.py\", \"{directory}\", \"{manner}\"]\nkill-mode = \"process\"\n\n\
+        "[supervisor]\ncgroup = \"off\"\n\n[worker.daemon]\ncommand = [\"@PYTHON@\", \"daemon.py\", \"{directory}\", \"{manner}\"]\nkill-mode = \"process\"\n\n\
          [worker.other]\ncommand = [\"sleep\", \"1000\"]\n"
     ));
     sandbox.file("daemon.py", DAEMON);
@@ -158,7 +158,7 @@ fn in_the_background(command: impl Fn(&str) -> String) -> Sandbox {
     let sandbox = Sandbox::new("");
     let command = command(sandbox.directory().to_str().expect("UTF-8"));
     sandbox.config(&format!(
-        "[worker.daemon]\ncommand = [{command}]\nkill-mode = \"process\"\n\n[worker.other]\ncommand = [\"sleep\", \"1000\"]\n"
+        "[supervisor]\ncgroup = \"off\"\n\n[worker.daemon]\ncommand = [{command}]\nkill-mode = \"process\"\n\n[worker.other]\ncommand = [\"sleep\", \"1000\"]\n"
     ));
     sandbox
 }

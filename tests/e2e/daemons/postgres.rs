@@ -7,6 +7,8 @@ use nix::sys::signal::Signal;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 
+const READY: &str = "database system is ready to accept connections";
+
 #[test]
 fn int_is_a_fast_shutdown_and_the_next_start_has_nothing_to_recover() {
     let Some(database) = Database::new("stop-signal = \"INT\"\nstop-timeout = \"50s\"") else { return };
@@ -41,7 +43,7 @@ fn after_kill_the_next_start_recovers_what_was_committed() {
     let family = family(&run);
     assert!(family.len() > 4, "it has helpers: {family:?}");
     send(family[0].pid, Signal::SIGKILL);
-    run.wait_for_words("database system is ready to accept connections", 2);
+    run.wait_for_words(READY, 2);
     assert!(!family.iter().any(Known::lives), "two clusters on the same data: {family:#?}");
     assert_eq!(database.sql("select title from plays"), "Pericles\n");
     run.signal(Signal::SIGTERM);
@@ -51,17 +53,13 @@ fn after_kill_the_next_start_recovers_what_was_committed() {
     assert!(outcome.stderr.contains("automatic recovery in progress"), "{outcome}");
 }
 
-/// A busy one does not look for its parent and holds the shared memory. No new one starts until the worker is given up; the end of the
-/// run takes the busy one along, and the next run can recover.
+/// A busy one does not look for its parent and holds the shared memory. Without control groups no new one starts until the worker is given
+/// up; the end of the run takes the busy one along, and the next run can recover.
 #[test]
 fn after_kill_a_busy_backend_goes_with_the_run_at_the_latest() {
     let Some(database) = Database::new("stop-signal = \"INT\"") else { return };
     let run = database.start();
-    let mut busy = database.client("select count(*) from generate_series(1, 1000000000000)");
-    let active =
-        "select count(*) from pg_stat_activity where query like 'select count(*) from gen%' and state = 'active'";
-    until("a busy backend", || (database.sql(active) == "1\n").then_some(()));
-    send(family(&run)[0].pid, Signal::SIGKILL);
+    let mut busy = database.kill_while_busy(&run);
     let outcome = run.finish();
     outcome.expect_code(1);
     assert!(outcome.stderr.contains("is still in use"), "{outcome}");
@@ -70,6 +68,23 @@ fn after_kill_a_busy_backend_goes_with_the_run_at_the_latest() {
     let run = database.start();
     run.signal(Signal::SIGTERM);
     run.finish().expect_code(0);
+}
+
+/// With them the busy one is gone before the restart.
+#[test]
+fn after_kill_a_busy_backend_goes_with_its_control_group() {
+    let Some(database) = Database::new("stop-signal = \"INT\"").filter(|_| has(Need::ControlGroups)) else { return };
+    let config = database.sandbox.read("exeunt.toml");
+    database.sandbox.config(&config.replace("\"off\"", "\"auto\""));
+    let run = crate::cgroup::start(&database.sandbox);
+    run.wait_for_line_with(READY);
+    let mut busy = database.kill_while_busy(&run);
+    run.wait_for_words(READY, 2);
+    assert!(!busy.wait().expect("it ends").success(), "nobody is left to answer it");
+    run.signal(Signal::SIGTERM);
+    let outcome = run.finish();
+    outcome.expect_code(0);
+    assert_eq!(outcome.report()["instances"][0]["restarts"], 1, "the first try did it\n{outcome}");
 }
 
 /// A cluster of its own in a directory of its own, reached by a socket in there.
@@ -87,7 +102,7 @@ impl Database {
         let options =
             "\"-c\", \"listen_addresses=\", \"-c\", \"unix_socket_directories=.\", \"-c\", \"logging_collector=off\"";
         let sandbox = Sandbox::new(&format!(
-            "[worker.db]\ncommand = [\"{server}\", \"-D\", \"data\", {options}]\nuser = \"postgres\"\n{keys}\n"
+            "[supervisor]\ncgroup = \"off\"\n\n[worker.db]\ncommand = [\"{server}\", \"-D\", \"data\", {options}]\nuser = \"postgres\"\n{keys}\n"
         ));
         std::fs::set_permissions(sandbox.directory(), std::fs::Permissions::from_mode(0o755)).expect("it is ours");
         let data = sandbox.path("data");
@@ -102,7 +117,7 @@ impl Database {
     /// Until it takes connections.
     fn start(&self) -> Run<'_> {
         let run = self.sandbox.launch().report_json().start();
-        run.wait_for_line_with("database system is ready to accept connections");
+        run.wait_for_line_with(READY);
         run
     }
 
@@ -110,6 +125,16 @@ impl Database {
     #[track_caller]
     fn sql(&self, statements: &str) -> String {
         succeed(&mut self.psql(statements))
+    }
+
+    /// Kills the main process while a child of it computes, for the client that is returned.
+    fn kill_while_busy(&self, run: &Run) -> Child {
+        let busy = self.client("select count(*) from generate_series(1, 1000000000000)");
+        let active =
+            "select count(*) from pg_stat_activity where query like 'select count(*) from gen%' and state = 'active'";
+        until("a busy backend", || (self.sql(active) == "1\n").then_some(()));
+        send(family(run)[0].pid, Signal::SIGKILL);
+        busy
     }
 
     /// One that goes on.
