@@ -2,7 +2,7 @@
 
 use super::{WRONG_FILE, describe, executable, file, print, rights};
 use crate::config::{Place, Problem, Severity, Span, quote};
-use crate::model::plan::{Feed, Program};
+use crate::model::plan::{Feed, Health, Probe, Program, Ready, WorkerPlan};
 use crate::sys::Pid;
 use crate::sys::aside::{Aside, aside};
 use crate::sys::identity::Own;
@@ -77,12 +77,18 @@ struct Suspect<'a> {
     /// The name of the first instance.
     instance: String,
     program: &'a Program,
+    /// What it is asked, and the command that asks; `None` for the program itself.
+    probe: Option<(&'static str, &'a [String])>,
     place: Option<Span>,
 }
 
 impl Suspect<'_> {
     /// All that stands in the way of the first instance.
     fn obstacles(&self, own: &Own) -> Vec<String> {
+        if let Some((_, command)) = self.probe {
+            let words = self.program.words_with(command, &self.instance);
+            return executable::missing(self.program, &words).into_iter().collect();
+        }
         let words = self.program.words(&self.instance);
         let mut obstacles = rights::refusals(&self.program.identity, own);
         obstacles.extend(rights::missing_secrets(&words));
@@ -91,7 +97,8 @@ impl Suspect<'_> {
     }
 
     fn problem(&self, obstacle: &str) -> Problem {
-        let message = format!("the {} {} cannot be started: {obstacle}", self.kind, quote(self.name));
+        let what = self.probe.map_or("started", |(question, _)| question);
+        let message = format!("the {} {} cannot be {what}: {obstacle}", self.kind, quote(self.name));
         Problem::new(Severity::Warning, self.place.map_or(Place::File, Place::Span), message)
     }
 }
@@ -102,14 +109,26 @@ fn suspects(loaded: &file::Loaded) -> Vec<Suspect<'_>> {
     let sources = sources.filter_map(|(source, &place)| match &source.feed {
         Feed::Command(program) => {
             let (name, instance) = (&source.name, source.name.clone());
-            Some(Suspect { kind: "source", name, instance, program, place })
+            Some(Suspect { kind: "source", name, instance, program, probe: None, place })
         }
         Feed::Stdin => None,
     });
-    let workers = compiled.plan.workers.iter().zip(&compiled.worker_commands);
-    let workers = workers.map(|(worker, &place)| {
+    let workers = compiled.plan.workers.iter().zip(&compiled.worker_commands).zip(&compiled.probe_commands);
+    sources.chain(workers.flat_map(|((worker, &place), probes)| of_worker(worker, place, probes))).collect()
+}
+
+/// Its program, and those that ask it.
+fn of_worker<'a>(worker: &'a WorkerPlan, place: Option<Span>, probes: &[Option<Span>; 2]) -> Vec<Suspect<'a>> {
+    let suspect = |probe, place| {
         let (name, instance) = (&worker.name, format!("{}.0", worker.name));
-        Suspect { kind: "worker", name, instance, program: &worker.program, place }
-    });
-    sources.chain(workers).collect()
+        Suspect { kind: "worker", name, instance, program: &worker.program, probe, place }
+    };
+    let mut suspects = vec![suspect(None, place)];
+    if let Some(Ready::Probe(Probe::Command(command))) = &worker.ready {
+        suspects.push(suspect(Some(("asked whether it is ready", command)), probes[0]));
+    }
+    if let Some(Health { probe: Probe::Command(command), .. }) = &worker.health {
+        suspects.push(suspect(Some(("asked whether it is well", command)), probes[1]));
+    }
+    suspects
 }

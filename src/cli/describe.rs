@@ -1,12 +1,13 @@
 //! A plan as a person reads it.
 
 mod identity;
+mod watched;
 
 use crate::config::{quote, show, show_size};
 use crate::model::SignalSet;
 use crate::model::plan::{
-    Backoff, Consumer, End, Feed, KillMode, Kind, Log, OnFull, OnGiveUp, Place, Plan, Program, QueuePlan, Ready,
-    Restart, Results, Role, SourcePlan, Step, Words, WorkerPlan,
+    Backoff, Consumer, End, Feed, KillMode, Log, OnFull, OnGiveUp, Place, Plan, Program, QueuePlan, Restart, Results,
+    Role, SourcePlan, Step, Words, WorkerPlan,
 };
 use crate::model::{Framing, InstanceId};
 use std::fmt::Write as _;
@@ -100,13 +101,7 @@ fn worker_text(plan: &Plan, worker: &WorkerPlan) -> String {
     if !forwarded.is_empty() {
         line(&mut text, "passed on", &forwarded.join(", "));
     }
-    if worker.kind == Kind::Oneshot {
-        let late = worker.start_timeout.map(|time| format!(", within {} or it is tried again", show(time)));
-        line(&mut text, "type", &format!("oneshot: ready when it has ended well{}", late.unwrap_or_default()));
-    }
-    if let Some(ready) = ready_words(worker) {
-        line(&mut text, "ready", &ready);
-    }
+    watched::lines(worker, &first).into_iter().for_each(|(what, words)| line(&mut text, what, &words));
     let requires = worker.requires.iter().map(|&id| plan.worker(id).name.as_str()).collect::<Vec<_>>();
     if !requires.is_empty() {
         line(&mut text, "requires", &requires.join(", "));
@@ -129,19 +124,6 @@ fn consumer_words(consumer: &Consumer) -> String {
         consumer.max_items.map_or(String::new(), |items| format!("; replaced after {}", count(items, "item")));
     let held = count(consumer.prefetch.into(), "item");
     format!("mode lines, holds {held} at a time; results {results}{replaced}")
-}
-
-fn ready_words(worker: &WorkerPlan) -> Option<String> {
-    let how = match &worker.ready {
-        Some(Ready::Fd(number)) => format!("by a line feed on descriptor {number}"),
-        Some(Ready::Delay(delay)) => format!("{} after it runs", show(*delay)),
-        Some(Ready::Notify) => "by READY=1 to its socket".to_owned(),
-        Some(Ready::Probe(_)) => "when its probe says so".to_owned(),
-        None if worker.start_timeout.is_some() && worker.kind == Kind::Service => "at once when it runs".to_owned(),
-        None => return None,
-    };
-    let late = worker.start_timeout.map(|time| format!(", within {} or it is tried again", show(time)));
-    Some(how + &late.unwrap_or_default())
 }
 
 fn restart_words(worker: &WorkerPlan) -> String {
@@ -171,8 +153,7 @@ fn give_up_words(worker: &WorkerPlan) -> String {
 /// As the instance of this name is told.
 fn program_text(text: &mut String, program: &Program, instance: &str) {
     let words = program.words(instance);
-    let command = words.command.iter().map(|word| shell_word(word)).collect::<Vec<_>>();
-    line(text, "command", &command.join(" "));
+    line(text, "command", &shell_words(&words.command));
     if let Some(directory) = &words.working_directory {
         line(text, "in", &directory.display().to_string());
     }
@@ -221,6 +202,10 @@ fn ladder_words(program: &Program) -> String {
 
 fn signals(set: SignalSet) -> String {
     set.iter().map(|signal| signal.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn shell_words(words: &[String]) -> String {
+    words.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// As a shell would take it, so that it can be tried out.
@@ -287,8 +272,10 @@ pub fn descriptors(plan: &Plan) -> u64 {
     // A pidfd and, while it is being started, the error pipe.
     let each = |id: InstanceId| match plan.role(id) {
         Role::Source(_) => 3 + u64::from(plan.program(id).has_event_rung()),
-        Role::Worker { .. } if plan.consumer(id).is_some() => 5,
-        Role::Worker { .. } => 2 + u64::from(plan.program(id).has_event_rung()),
+        Role::Worker { worker, .. } if plan.consumer(id).is_some() => 5 + watched::descriptors(plan.worker(worker)),
+        Role::Worker { worker, .. } => {
+            2 + u64::from(plan.program(id).has_event_rung()) + watched::descriptors(plan.worker(worker))
+        }
     };
     let processes = (0u32..).zip(&plan.instances).map(|(i, _)| each(InstanceId(i))).sum::<u64>();
     let files = plan.workers.iter().filter_map(|worker| worker.consumer.as_ref());
@@ -300,7 +287,12 @@ pub fn descriptors(plan: &Plan) -> u64 {
 fn needs_text(plan: &Plan) -> String {
     let mut text = "\nneeds at most\n".to_owned();
     let processes = plan.instances.len() as u64;
-    line(&mut text, "processes", &format!("{processes}, and what they start themselves"));
+    let probes = plan.workers.iter().filter(|worker| watched::has_probe_process(worker));
+    let probes = match probes.map(|worker| u64::from(worker.replicas)).sum() {
+        0 => String::new(),
+        probes => format!(" and {}", count(probes, "probe")),
+    };
+    line(&mut text, "processes", &format!("{processes}{probes}, and what they start themselves"));
     line(&mut text, "files", &format!("{} descriptors", descriptors(plan)));
     let items = plan.queues.iter().map(|queue| queue.max_bytes).fold(0, u64::saturating_add);
     let buffers = processes.saturating_mul(BUFFERS);

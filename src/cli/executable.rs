@@ -21,6 +21,13 @@ pub fn obstacle(program: &Program, words: &Words) -> Option<String> {
     if let Some(closed) = rights::closed(directory, who) {
         return Some(format!("user {} may not enter {}", user(who), quote(&closed.display().to_string())));
     }
+    missing(program, words)
+}
+
+/// The same of the command alone, which may be a probe's.
+pub fn missing(program: &Program, words: &Words) -> Option<String> {
+    let directory = words.working_directory.as_deref().unwrap_or(Path::new(""));
+    let who = &program.identity;
     let name = words.command.first()?;
     if name.contains('/') {
         return file_obstacle(&directory.join(name), who);

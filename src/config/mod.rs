@@ -85,6 +85,8 @@ pub struct Compiled {
     pub source_commands: Vec<Option<Span>>,
     /// Where the program of each worker stands in the file, in the plan's order.
     pub worker_commands: Vec<Option<Span>>,
+    /// Where the programs stand that ask whether each worker is ready, and whether it is well, in the plan's order.
+    pub probe_commands: Vec<[Option<Span>; 2]>,
 }
 
 /// Compiles the bytes of a file.
@@ -111,13 +113,31 @@ pub fn compile(bytes: &[u8], context: &Context<'_>) -> Result<Compiled, Vec<Prob
         warnings: warnings.into_sorted(),
         source_commands: places(&file.source, |source| &source.command),
         worker_commands: places(&file.worker, |worker| &worker.command),
+        probe_commands: probe_places(&file),
     })
 }
 
 fn places<T>(sections: &Field<Named<T>>, command: impl Fn(&T) -> &Field<Command>) -> Vec<Option<Span>> {
     let sections = sections.value().map_or(&[][..], |named| &named.0);
-    let place = |section: &T| command(section).value().and_then(|words| words.0.first()).map(|program| program.span);
-    sections.iter().map(|section| section.section.as_ref().and_then(&place)).collect()
+    sections.iter().map(|section| section.section.as_ref().and_then(|keys| place(command(keys)))).collect()
+}
+
+fn place(command: &Field<Command>) -> Option<Span> {
+    command.value().and_then(|words| words.0.first()).map(|program| program.span)
+}
+
+fn probe_places(file: &raw::File) -> Vec<[Option<Span>; 2]> {
+    let defaults = file.defaults.value().cloned().unwrap_or_default();
+    let of = |keys: &raw::Worker| {
+        let ready = compile::pick(&keys.ready, &defaults.ready).and_then(|table| place(&table.value.command));
+        let health = match compile::pick(&keys.health, &defaults.health).map(|at| &at.value) {
+            Some(value::OrOff::On(table)) => place(&table.command),
+            Some(value::OrOff::Off) | None => None,
+        };
+        [ready, health]
+    };
+    let sections = file.worker.value().map_or(&[][..], |named| &named.0);
+    sections.iter().map(|section| section.section.as_ref().map_or([None; 2], of)).collect()
 }
 
 #[cfg(test)]

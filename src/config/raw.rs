@@ -3,9 +3,9 @@
 
 use super::read::{Named, section};
 use super::value::{
-    AccountNames, AccountText, BackoffTable, Command, Count, DeathSignal, Environment, ExitCodes, Flag, Ladder, Limits,
-    Mode, Names, OneOrMore, OrOff, PathText, ReadyTable, RestartDelayTable, ResultsText, SignalList, SignalName, Size,
-    StartLimitTable, Text, Timespan, Umask, UserText, Whole, Word, WorkerFraming,
+    AccountNames, AccountText, BackoffTable, Command, Count, DeathSignal, Environment, ExitCodes, Flag, HealthTable,
+    Ladder, Limits, Mode, Names, OneOrMore, OrOff, PathText, ReadyTable, RestartDelayTable, ResultsText, SignalList,
+    SignalName, Size, StartLimitTable, Text, Timespan, Umask, UserText, Whole, Word, WorkerFraming,
 };
 use crate::model::Framing;
 use crate::model::plan::{ControlGroups, End, KillMode, Kind, Log, OnFull, OnGiveUp, Restart};
@@ -190,8 +190,14 @@ section! {
         /// How it tells that it is ready. Default: at once when it runs.
         ready: ReadyTable,
         /// How long it may take from its start to being ready (a oneshot: to its end) before it is stopped and tried again;
-        /// "off" for no limit. Default 30s with `ready`, else off.
+        /// "off" for no limit. Default 30s with `ready` (and the delay, if it is one), else off.
         start_timeout: OrOff<Timespan<1>>,
+        /// A question it is asked again and again once it is ready; when the answer is no too often, it is stopped and started
+        /// again. "off" for none. Default off.
+        health: OrOff<HealthTable>,
+        /// The longest silence between two WATCHDOG=1 of a worker that is ready, before it is stopped and started again; "off"
+        /// for no limit. Needs ready = { notify = true }. Default off.
+        watchdog: OrOff<Timespan<1>>,
         /// The program's working directory, relative to this file. Default: our own.
         working_directory: PathText,
         /// Variables that are set for the program.

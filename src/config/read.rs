@@ -134,7 +134,7 @@ macro_rules! section {
             ) -> Option<Self> {
                 let known = [$($crate::config::read::key_name(stringify!($key))),*];
                 let Some(entries) = value.entries() else {
-                    problems.push(value.unexpected("a table"));
+                    problems.push($crate::config::read::no_table(value, &known));
                     return None;
                 };
                 let mut section = $name::default();
@@ -155,6 +155,17 @@ macro_rules! section {
     };
 }
 pub(crate) use section;
+
+/// Keys of a section that are all told where it is none.
+const FEW_KEYS: usize = 8;
+
+pub fn no_table(value: &Value<'_>, known: &[String]) -> Problem {
+    let problem = value.unexpected("a table");
+    match known.len() {
+        0..=FEW_KEYS => problem.help(format!("a table is written {{ KEY = … }}; known here: {}", known.join(", "))),
+        _ => problem,
+    }
+}
 
 /// Tells about a key that does not exist. Answers the one that was probably meant.
 pub fn unknown_key(entry: &Entry<'_>, known: &[String], problems: &mut Problems) -> Option<String> {

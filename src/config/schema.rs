@@ -6,8 +6,8 @@ use super::read::{Field, Named};
 use super::value::stop::RungText;
 use super::value::word::Choice;
 use super::value::{
-    AccountText, Command, Count, DeathSignal, Environment, Flag, Ladder, Limits, List, OneOrMore, OrOff, PathText,
-    Ratio, ResultsText, SignalName, Size, Text, Timespan, Umask, UserText, Whole, Word,
+    AccountText, Command, Count, DeathSignal, Environment, Flag, HttpText, Ladder, Limits, List, OneOrMore, OrOff,
+    PathText, Ratio, ResultsText, SignalName, Size, TcpText, Text, Timespan, Umask, UserText, Whole, Word,
 };
 use crate::model::Resource;
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
@@ -110,6 +110,13 @@ inline_schema!(for [T: Choice] impl Word<T>, |_generator| {
     let words = T::WORDS.iter().map(|&(word, _)| word).collect::<Vec<_>>();
     json_schema!({ "type": "string", "enum": words })
 });
+// A variable may stand for any part.
+inline_schema!(impl TcpText, |_generator| json_schema!({
+    "type": "string", "pattern": r":|\$\{", "examples": ["127.0.0.1:8080", "[::1]:8080", "localhost:${PORT}"],
+}));
+inline_schema!(impl HttpText, |_generator| json_schema!({
+    "type": "string", "pattern": r"^[Hh][Tt][Tt][Pp]://|^\$\{", "examples": ["http://127.0.0.1:8080/health"],
+}));
 inline_schema!(impl ResultsText, |_generator| json_schema!({ "type": "string", "pattern": "^(null|stdout|file:.+)$" }));
 
 fn generated() -> Value {
@@ -117,7 +124,7 @@ fn generated() -> Value {
     let mut schema = serde_json::to_value(generator.into_root_schema_for::<File>()).expect("a schema is JSON");
     schema["title"] = json!("exeunt");
     let mut defaults = schema["definitions"]["Worker"].clone();
-    for own in ["command", "queue", "after", "terminal"] {
+    for own in ["command", "queue", "after", "requires", "terminal"] {
         defaults["properties"].as_object_mut().expect("a worker has keys").remove(own);
     }
     defaults["description"] = json!("Keys for all workers that do not say otherwise.");
@@ -128,6 +135,11 @@ fn generated() -> Value {
     schema["definitions"]["Source"]["required"] = json!(["queue"]);
     schema["definitions"]["Source"]["oneOf"] =
         json!([{ "required": ["command"] }, { "required": ["stdin"], "properties": { "stdin": { "const": true } } }]);
+    schema["definitions"]["ReadyTable"]["minProperties"] = json!(1);
+    schema["definitions"]["ReadyTable"]["maxProperties"] = json!(1);
+    schema["definitions"]["ReadyTable"]["properties"]["notify"]["const"] = json!(true);
+    let probe = ["command", "tcp", "http"].map(|key| json!({ "required": [key] }));
+    schema["definitions"]["HealthTable"]["oneOf"] = json!(probe);
     schema["required"] = json!(["worker"]);
     join_lines(&mut schema);
     schema

@@ -1,6 +1,6 @@
 use super::*;
 use crate::model::identity::{Account, Bound, Identity, Limit, Resource};
-use crate::model::plan::WorkerPlan;
+use crate::model::plan::{Kind, Probe, Ready, WorkerPlan};
 use std::env::VarError;
 
 fn compile_text(text: &str) -> Result<Compiled, String> {
@@ -272,4 +272,55 @@ fn each_instance_is_told_its_own_name() {
     assert_eq!(words.env, [("A".to_owned(), "<w.1>".to_owned())]);
     assert_eq!(words.secrets[0].path, Path::new("/run/w.1"));
     assert!(plan.workers[0].program.differs_by_instance() && !plan.workers[1].program.differs_by_instance());
+}
+
+fn worker_of(text: &str) -> WorkerPlan {
+    let compiled = compile_text(text).unwrap_or_else(|problems| panic!("{problems}"));
+    compiled.plan.workers.into_iter().next().expect("a worker")
+}
+
+#[test]
+fn probes_know_the_variables_of_their_worker() {
+    let worker = worker_of(
+        "[worker.web]\ncommand = ['web']\nenv-file = 'one.env'\n\
+         ready = { tcp = 'localhost:${PORT}' }\n\
+         health = { command = ['ask', '${A}', '${EXEUNT_INSTANCE}', '${EXEUNT_WORKER}'] }\n",
+    );
+    assert_eq!(worker.ready, Some(Ready::Probe(Probe::Tcp("127.0.0.1:1".parse().unwrap()))));
+    let health = worker.health.expect("it was asked for");
+    let Probe::Command(command) = &health.probe else { panic!("{health:?}") };
+    assert_eq!(worker.program.words_with(command, "web.3").command, ["ask", "one", "web.3", "web"]);
+    assert_eq!((health.interval.as_secs(), health.timeout.as_secs(), health.failures), (10, 5, 3));
+}
+
+#[test]
+fn what_the_defaults_say_of_readiness_is_for_those_that_it_means_something_to() {
+    let defaults = "[defaults]\nready = { notify = true }\nhealth = { tcp = '[::1]:80' }\nwatchdog = '3s'\n";
+    let with = |keys: &str| worker_of(&format!("{defaults}[worker.w]\ncommand = ['w']\n{keys}"));
+    let told = with("");
+    assert_eq!((told.ready, told.watchdog.map(|time| time.as_secs())), (Some(Ready::Notify), Some(3)));
+    assert!(told.health.is_some());
+    let once = with("type = 'oneshot'\n");
+    assert_eq!((once.ready, once.health, once.watchdog, once.start_timeout), (None, None, None, None));
+    let otherwise = with("ready = { fd = 3 }\nhealth = 'off'\n");
+    assert_eq!((otherwise.ready, otherwise.health, otherwise.watchdog), (Some(Ready::Fd(3)), None, None));
+    let owner = with("terminal = true\n");
+    assert_eq!((owner.ready, owner.watchdog), (None, None));
+    let quiet = with("watchdog = 'off'\n");
+    assert_eq!((quiet.ready, quiet.watchdog), (Some(Ready::Notify), None));
+    let fed = worker_of("[defaults]\ntype = 'oneshot'\n[queue.q]\n[worker.w]\ncommand = ['w']\nqueue = 'q'\n");
+    assert_eq!(fed.kind, Kind::Service);
+}
+
+#[test]
+fn who_says_how_it_gets_ready_has_a_time_for_it() {
+    let limit = |keys: &str| {
+        worker_of(&format!("[worker.w]\ncommand = ['w']\n{keys}")).start_timeout.map(|time| time.as_secs())
+    };
+    assert_eq!(limit(""), None);
+    assert_eq!(limit("ready = { notify = true }\n"), Some(30));
+    assert_eq!(limit("ready = { http = 'http://[::1]' }\n"), Some(30));
+    assert_eq!(limit("ready = { delay = '1m' }\n"), Some(90));
+    assert_eq!(limit("ready = { notify = true }\nstart-timeout = 'off'\n"), None);
+    assert_eq!(limit("type = 'oneshot'\nstart-timeout = '5s'\n"), Some(5));
 }

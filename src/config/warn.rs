@@ -2,10 +2,10 @@
 
 use super::problem::{Place, Problem, Problems, Severity, Span, quote};
 use super::raw::{File, Queue, Worker};
-use super::read::{Field, NamedSection};
-use super::value::show;
+use super::read::{At, Field, NamedSection};
+use super::value::{Timespan, show};
 use crate::model::Signal;
-use crate::model::plan::{Consumer, Plan, Program, QueuePlan, Step, WorkerPlan};
+use crate::model::plan::{Consumer, Kind, Plan, Probe, Program, QueuePlan, Ready, Restart, Step, WorkerPlan};
 use std::time::Duration;
 
 /// What `docker stop` waits before it kills everybody.
@@ -23,10 +23,14 @@ pub fn warn(plan: &Plan, file: &File, problems: &mut Problems) {
     for (worker, section) in plan.workers.iter().zip(sections(&file.worker)) {
         let Some(keys) = &section.section else { continue };
         shield(&worker.program, keys, section.name.span, problems);
+        never_ready(worker, keys, file.defaults.value(), section.name.span, problems);
+        one_address_for_many(worker, keys, section.name.span, problems);
+        once_for_ever(worker, keys, problems);
         if let Some(consumer) = &worker.consumer {
             let queue = plan.queue(consumer.queue);
             let queue_keys = sections(&file.queue).get(consumer.queue.index()).and_then(|queue| queue.section.as_ref());
-            short_event(worker, queue, keys, queue_keys, section.name.span, problems);
+            let budget = file.supervisor.value().and_then(|keys| keys.stop_budget.given());
+            short_event(worker, queue, keys, queue_keys, budget, section.name.span, problems);
             hoarding(consumer, queue, keys, section.name.span, problems);
         }
     }
@@ -84,6 +88,50 @@ fn shield(program: &Program, keys: &Worker, name: Span, problems: &mut Problems)
     }
 }
 
+fn never_ready(worker: &WorkerPlan, keys: &Worker, defaults: Option<&Worker>, name: Span, problems: &mut Problems) {
+    let (Some(Ready::Delay(delay)), Some(timeout)) = (&worker.ready, worker.start_timeout) else { return };
+    if timeout > *delay {
+        return;
+    }
+    let common = defaults.and_then(|defaults| defaults.start_timeout.span());
+    let span = keys.start_timeout.span().or(keys.ready.span()).or(common).unwrap_or(name);
+    let message = format!(
+        "the worker {} is never ready: its start-timeout of {} is over before its delay of {}",
+        quote(&worker.name),
+        show(timeout),
+        show(*delay)
+    );
+    problems.push(Problem::warning(span, message).help("raise start-timeout, or take it out"));
+}
+
+/// Which of them answers is the kernel's choice.
+fn one_address_for_many(worker: &WorkerPlan, keys: &Worker, name: Span, problems: &mut Problems) {
+    let by_address = |probe: &Probe| match probe {
+        Probe::Command(_) => false,
+        Probe::Tcp(_) | Probe::Http(_) => true,
+    };
+    if worker.replicas == 1 || !worker.probes().any(by_address) {
+        return;
+    }
+    let health = worker.health.as_ref().is_some_and(|health| by_address(&health.probe));
+    let probe = if health { keys.health.span() } else { keys.ready.span() };
+    let span = probe.or(keys.replicas.span()).unwrap_or(name);
+    let message = format!(
+        "the {} replicas of {} are all asked at one address, where one may answer for another",
+        worker.replicas,
+        quote(&worker.name)
+    );
+    problems.push(Problem::warning(span, message).help("a command can be told its ${EXEUNT_INSTANCE}"));
+}
+
+fn once_for_ever(worker: &WorkerPlan, keys: &Worker, problems: &mut Problems) {
+    let Some(span) = keys.restart.span().filter(|_| worker.restart == Restart::Always) else { return };
+    if worker.kind == Kind::Oneshot {
+        let message = "a oneshot that has ended well is not started again, whatever restart says";
+        problems.push(Problem::warning(span, message).help("write on-failure, or take type = \"oneshot\" out"));
+    }
+}
+
 /// A stop that leaves an item less time than it may take cuts off the slow ones. It is only a note where nobody chose
 /// the times.
 fn short_event(
@@ -91,26 +139,29 @@ fn short_event(
     queue: &QueuePlan,
     keys: &Worker,
     queue_keys: Option<&Queue>,
+    budget: Option<&At<Timespan<1>>>,
     name: Span,
     problems: &mut Problems,
 ) {
-    let event =
+    let rung =
         worker.program.ladder.iter().find(|rung| rung.step == Step::Event).map_or(Duration::ZERO, |rung| rung.wait);
+    let cut = budget.filter(|budget| budget.value.0 < rung);
+    let event = cut.map_or(rung, |budget| budget.value.0);
     let whole = match queue.item_timeout {
         Some(timeout) if timeout <= event => return,
         Some(timeout) => format!("of its {}", show(timeout)),
         None => "of a time without limit".to_owned(),
     };
     let ladder = keys.stop.span().or(keys.stop_signal.span()).or(keys.stop_timeout.span());
-    let chosen = ladder.or(queue_keys.and_then(|keys| keys.item_timeout.span()));
+    let chosen = cut.map(|budget| budget.span).or(ladder).or(queue_keys.and_then(|keys| keys.item_timeout.span()));
     let severity = if chosen.is_some() { Severity::Warning } else { Severity::Note };
     let message = match event.is_zero() {
         true => format!("a stop gives an item in hand no time {whole}"),
         false => format!("a stop gives an item in hand at most {} {whole}", show(event)),
     };
-    let problem = Problem::new(severity, Place::Span(chosen.unwrap_or(name)), message);
-    problems
-        .push(problem.help("a slower item is cut off and handed back: lower item-timeout, or raise the event rung"));
+    let raise = if cut.is_some() { "stop-budget" } else { "the event rung" };
+    let help = format!("a slower item is cut off and handed back: lower item-timeout, or raise {raise}");
+    problems.push(Problem::new(severity, Place::Span(chosen.unwrap_or(name)), message).help(help));
 }
 
 fn hoarding(consumer: &Consumer, queue: &QueuePlan, keys: &Worker, name: Span, problems: &mut Problems) {

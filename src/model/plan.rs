@@ -264,11 +264,12 @@ pub enum Ready {
 /// A question that is answered by yes or no.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// Exit 0 is yes. Runs with the worker's environment, directory and identity.
+    /// Exit 0 is yes. Runs with the worker's environment, directory and identity; see [`Program::words_with`].
     Command(Vec<String>),
-    /// A connection that is accepted is yes.
+    /// A connection that is accepted is yes. The port is not 0.
     Tcp(std::net::SocketAddr),
-    /// A status of 200 to 399 is yes. `http://HOST[:PORT]/PATH`, where HOST is an address or `localhost`.
+    /// A status of 200 to 399 is yes. `http://HOST[:PORT]/PATH`, where HOST is an address or `localhost`; all of it visible
+    /// ASCII, and at most 2 KiB.
     Http(String),
 }
 
@@ -276,8 +277,9 @@ pub enum Probe {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
     pub probe: Probe,
+    /// From being ready, and from each answer, to the next question. Not zero.
     pub interval: Duration,
-    /// No answer in this time is a no.
+    /// No answer in this time is a no. Not zero.
     pub timeout: Duration,
     /// So many a row and the worker is stopped by its ladder and started again. At least 1.
     pub failures: u32,
@@ -347,6 +349,17 @@ impl WorkerPlan {
             health: None,
             watchdog: None,
         }
+    }
+}
+
+impl WorkerPlan {
+    /// The probes that ask its instances: whether they are ready, and whether they are well.
+    pub fn probes(&self) -> impl Iterator<Item = &Probe> {
+        let ready = match &self.ready {
+            Some(Ready::Probe(probe)) => Some(probe),
+            Some(Ready::Fd(_) | Ready::Notify | Ready::Delay(_)) | None => None,
+        };
+        ready.into_iter().chain(self.health.as_ref().map(|health| &health.probe))
     }
 }
 
@@ -455,11 +468,16 @@ impl Program {
 
     /// What the instance of this name is told.
     pub fn words(&self, instance: &str) -> Words {
+        self.words_with(&self.command, instance)
+    }
+
+    /// What a probe of the instance of this name is told: all that the program is, but for its own command.
+    pub fn words_with(&self, command: &[String], instance: &str) -> Words {
         let text = |text: &String| text.replace(INSTANCE_MARK, instance);
         let path = |path: &PathBuf| named_path(path, instance);
         let secret = |secret: &Secret| Secret { name: secret.name.clone(), path: path(&secret.path) };
         Words {
-            command: self.command.iter().map(text).collect(),
+            command: command.iter().map(text).collect(),
             working_directory: self.working_directory.as_ref().map(path),
             env: self.env.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
             secrets: self.secrets.iter().map(secret).collect(),

@@ -17,11 +17,25 @@ pub fn handed_back(queue: &str, payload: &[u8]) -> Vec<u8> {
 
 /// A dead letter with all that is known of it, and a line feed.
 pub fn dead(plan: &Plan, letter: &DeadLetter, at: SystemTime) -> Vec<u8> {
+    to_line(fields(plan, letter, &letter.payload, at))
+}
+
+/// The same with so little of the item that a thousand of them can be kept.
+pub fn dead_in_brief(plan: &Plan, letter: &DeadLetter, at: SystemTime) -> Value {
+    const SHOWN: usize = 256;
+    let whole: &[u8] = &letter.payload;
+    // Text stays text.
+    let boundary = |text: &str| (0..=SHOWN).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    let end = std::str::from_utf8(whole).map_or(SHOWN, boundary);
+    Value::from(fields(plan, letter, whole.get(..end).unwrap_or(whole), at))
+}
+
+fn fields(plan: &Plan, letter: &DeadLetter, shown: &[u8], at: SystemTime) -> Map<String, Value> {
     let mut fields = Map::new();
     let queue = plan.queues.get(letter.queue.index()).map_or("?", |queue| queue.name.as_str());
     fields.insert("queue".into(), queue.into());
-    insert_item(&mut fields, &letter.payload);
-    if letter.length != letter.payload.len() as u64 {
+    insert_item(&mut fields, shown);
+    if letter.length != shown.len() as u64 {
         fields.insert("cut".into(), true.into());
         fields.insert("length".into(), letter.length.into());
     }
@@ -33,7 +47,7 @@ pub fn dead(plan: &Plan, letter: &DeadLetter, at: SystemTime) -> Vec<u8> {
     fields.insert("crashes".into(), letter.crashes.into());
     fields.extend(letter.last_status.map(|status| ("last_status".to_owned(), json!(status.to_string()))));
     fields.insert("time".into(), humantime::format_rfc3339_millis(at).to_string().into());
-    to_line(fields)
+    fields
 }
 
 /// The reason as a stable word, and what the worker said.
@@ -77,7 +91,33 @@ fn base64(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::report::tests::nameless;
     use super::*;
+    use crate::model::QueueId;
+
+    #[test]
+    fn in_brief_a_letter_shows_the_beginning_of_its_item() {
+        let letter = |payload: &[u8]| DeadLetter {
+            queue: QueueId(0),
+            seq: 1,
+            payload: payload.into(),
+            length: payload.len() as u64,
+            reason: DeathReason::Crashes,
+            deliveries: 1,
+            attempts: 0,
+            crashes: 1,
+            last_status: None,
+        };
+        let brief = |payload: &[u8]| dead_in_brief(&nameless(), &letter(payload), SystemTime::UNIX_EPOCH);
+        let short = brief(b"short");
+        assert_eq!((short["item"].as_str(), short.get("cut")), (Some("short"), None));
+        let long = brief("x\u{e9}".repeat(200).as_bytes());
+        assert_eq!(
+            (long["item"].as_str().map(str::len), &long["cut"], &long["length"]),
+            (Some(256), &json!(true), &json!(600))
+        );
+        assert!(brief(&[0xff; 300])["item_base64"].is_string());
+    }
 
     #[test]
     fn f72_bytes_that_are_no_text_are_kept_as_base64() {

@@ -141,7 +141,7 @@ fn close(shell: &mut Shell, plan: &Plan, options: &RunOptions, report: &Report) 
     }
     match options.report {
         Some(ReportFormat::Text) => messages().must(report::text(plan, report, &left)),
-        Some(ReportFormat::Json) => messages().must(report::json(plan, report, &left)),
+        Some(ReportFormat::Json) => messages().must(report::json(plan, report, &left, &shell.disk.obituary)),
         None => {}
     }
     messages().flush(Some(LAST_WORDS));

@@ -8,6 +8,7 @@ use crate::machine::{LadderStep, Report, StopCause};
 use crate::model::plan::Plan;
 use log::Level;
 use serde_json::{Value, json};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Lines for people.
@@ -38,7 +39,7 @@ pub fn text(plan: &Plan, report: &Report, left: &[Left]) -> Vec<u8> {
 }
 
 /// One object on one line. Names are stable; `version` changes when one changes its meaning.
-pub fn json(plan: &Plan, report: &Report, left: &[Left]) -> Vec<u8> {
+pub fn json(plan: &Plan, report: &Report, left: &[Left], dead: &VecDeque<Value>) -> Vec<u8> {
     let object = json!({
         "version": 1,
         "exit_code": report.exit_code,
@@ -49,6 +50,7 @@ pub fn json(plan: &Plan, report: &Report, left: &[Left]) -> Vec<u8> {
         "queues": report.queues.iter().map(|queue| queue_json(plan, queue)).collect::<Vec<_>>(),
         "sources": report.sources.iter().map(|source| source_json(plan, source)).collect::<Vec<_>>(),
         "leftovers": left.iter().map(|left| left_json(plan, left)).collect::<Vec<_>>(),
+        "dead_letters": dead,
         "orphans_reaped": report.orphans_reaped,
         "strangers_left": report.strangers_left,
         "late_replies": report.late_replies,
@@ -181,7 +183,7 @@ fn millis(span: Duration) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::model::{ExitStatus, InstanceId, QueueId, Signal, SourceId};
 
@@ -213,7 +215,7 @@ mod tests {
     }
 
     /// Names do not matter here; an empty plan knows none.
-    fn nameless() -> Plan {
+    pub fn nameless() -> Plan {
         Plan {
             name: "test".into(),
             stop_budget: None,
@@ -249,7 +251,7 @@ exeunt:   1 orphan reaped
 
     #[test]
     fn the_report_for_programs_is_one_line_of_json() {
-        let text = json(&nameless(), &report(), &left());
+        let text = json(&nameless(), &report(), &left(), &VecDeque::from([json!({"item": "a"})]));
         assert_eq!(text.iter().filter(|&&byte| byte == b'\n').count(), 1);
         let value: Value = serde_json::from_slice(&text).unwrap();
         assert_eq!(value["version"], 1);
@@ -258,6 +260,7 @@ exeunt:   1 orphan reaped
         assert_eq!(value["instances"][0]["rung"], "event");
         assert_eq!(value["instances"][0]["took_ms"], 12);
         assert_eq!(value["queues"][0]["handed_back"], 40);
+        assert_eq!(value["dead_letters"], json!([{"item": "a"}]));
         assert_eq!(value["leftovers"][0], json!({"queue": "?", "items": 40, "path": "left.txt"}));
     }
 }

@@ -232,7 +232,8 @@ impl Source {
             Inlet::Stdout { ready, born, .. } => *ready && *born,
             Inlet::Idle => false,
         };
-        let held_up = if self.has_file { glut.disk } else { glut.stderr };
+        // What the disk does not take goes to stderr.
+        let held_up = glut.stderr || (self.has_file && glut.disk);
         ready && !held_up && !self.paused && !self.ended
     }
 

@@ -37,6 +37,7 @@ fn f145_the_numbers_of_the_json_report_add_up() {
     assert_eq!(count("accepted"), count("done") + count("dead") + count("handed_back"), "{outcome}");
     assert_eq!(outcome.report()["exit_code"], 75, "{outcome}");
     assert_eq!((outcome.dead.len(), outcome.leftovers.len()), (3, 2), "{outcome}");
+    assert_eq!(outcome.report()["dead_letters"].as_array(), Some(&outcome.dead), "{outcome}");
 }
 
 #[test]

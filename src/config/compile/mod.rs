@@ -3,8 +3,11 @@
 mod identity;
 mod program;
 mod queue;
+mod readiness;
 mod source;
 mod worker;
+
+pub(super) use program::pick;
 
 use super::accounts::Accounts;
 use super::expand::{Lookup, expand};
@@ -224,8 +227,13 @@ impl<'a> Linker<'a> {
 
     /// Expands the variables of a string; its own words where that fails.
     fn expand(&mut self, text: &str, span: Span) -> String {
+        self.try_expand(text, span).unwrap_or_else(|| text.to_owned())
+    }
+
+    /// The same for those who need to know whether it failed, which is told.
+    fn try_expand(&mut self, text: &str, span: Span) -> Option<String> {
         match expand(text, &|name| self.scope.lookup(name, self.context.environment)) {
-            Ok(expanded) => expanded,
+            Ok(expanded) => Some(expanded),
             Err(error) => {
                 // The offset is only right in a string that is written without escapes.
                 let inside = span.start + 1..span.end.saturating_sub(1);
@@ -240,7 +248,7 @@ impl<'a> Linker<'a> {
                     Some(help) => problem.help(help),
                     None => problem,
                 });
-                text.to_owned()
+                None
             }
         }
     }
@@ -270,17 +278,21 @@ impl<'a> Linker<'a> {
         }
     }
 
+    /// `cycle` ends with the worker that it begins with.
     fn tell_cycle(&mut self, cycle: &[usize], workers: &[WorkerPlan]) {
         let names = cycle.iter().filter_map(|&node| workers.get(node)).map(|worker| worker.name.as_str());
-        let path = names.collect::<Vec<_>>().join(" -> ");
+        let names = names.collect::<Vec<_>>();
+        let path = super::problem::shorten(&names.join(" -> "), 300);
         let first = cycle.first().and_then(|&node| named(&self.file.worker).get(node));
         let section = first.and_then(|first| first.section.as_ref());
-        let span = section.and_then(|section| section.after.span().or(section.requires.span()));
+        // Where the first one names the second.
+        let lists = section.into_iter().flat_map(|section| [section.after.value(), section.requires.value()]);
+        let said = lists.flatten().flat_map(|names| &names.0).find(|name| names.get(1) == Some(&name.value.0.as_str()));
         let message = match cycle.len() {
-            2 => "a worker cannot be after itself".to_owned(),
-            _ => format!("the workers wait for each other in a circle: {}", super::problem::shorten(&path, 300)),
+            2 => format!("a worker cannot be after itself: {path}"),
+            _ => format!("the workers wait for each other in a circle: {path}"),
         };
-        match span {
+        match said.map(|name| name.span) {
             Some(span) => self.error(span, message),
             None => self.problems.push(Problem::new(Severity::Error, Place::File, message)),
         }

@@ -87,7 +87,7 @@ program_keys!(worker: Worker);
 program_keys!(source: Source);
 
 /// What the section says, else what the defaults say.
-pub(super) fn pick<'a, T>(own: &'a Field<T>, defaults: &'a Field<T>) -> Option<&'a At<T>> {
+pub(in crate::config) fn pick<'a, T>(own: &'a Field<T>, defaults: &'a Field<T>) -> Option<&'a At<T>> {
     match own {
         Field::Given(at) => Some(at),
         Field::Absent => defaults.given(),
@@ -135,7 +135,8 @@ fn signal_set(list: Option<&At<SignalList>>) -> SignalSet {
 }
 
 impl Linker<'_> {
-    /// `worker` is its name, if it is one.
+    /// `worker` is its name, if it is one. What the program's words may hold can be expanded until
+    /// [`leave_program`](Self::leave_program).
     pub(super) fn program(
         &mut self,
         own: &ProgramKeys<'_>,
@@ -149,8 +150,8 @@ impl Linker<'_> {
         let ladder = own.ladder(defaults).or_else(|| defaults.ladder(own)).unwrap_or_else(|| ladder.to_vec());
         let codes = pick(own.success_exit_status, defaults.success_exit_status);
         let code = |code: &At<crate::config::value::Count<0, 255>>| u8::try_from(code.value.0).ok();
-        let program = Program {
-            command: self.command(own.command),
+        Program {
+            command: own.command.value().map(|command| self.command(command)).unwrap_or_default(),
             working_directory: self.path_of(pick(own.working_directory, defaults.working_directory)),
             env: self.environment(defaults.env, own.env),
             env_clear: pick(own.env_clear, defaults.env_clear).is_some_and(|flag| flag.value.0),
@@ -164,9 +165,11 @@ impl Linker<'_> {
             kill_mode: pick(own.kill_mode, defaults.kill_mode).map_or(KillMode::Mixed, |word| word.value.0),
             success_exit_status: codes
                 .map_or_else(|| vec![0], |list| list.value.0.iter().filter_map(code).collect::<Vec<_>>()),
-        };
+        }
+    }
+
+    pub(super) fn leave_program(&mut self) {
         self.scope = Scope::default();
-        program
     }
 
     pub(super) fn check_one_way_to_stop(&mut self, keys: &ProgramKeys<'_>) {
@@ -179,8 +182,7 @@ impl Linker<'_> {
         }
     }
 
-    fn command(&mut self, command: &Field<Command>) -> Vec<String> {
-        let Some(Command(words)) = command.value() else { return Vec::new() };
+    pub(super) fn command(&mut self, Command(words): &Command) -> Vec<String> {
         let expanded = words.iter().map(|word| self.expand(&word.value.0, word.span)).collect::<Vec<_>>();
         if let (Some(word), Some("")) = (words.first(), expanded.first().map(String::as_str)) {
             self.error(word.span, "the command's program is empty once its variables are expanded");

@@ -76,7 +76,9 @@ impl Linker<'_> {
         match (stdin, keys.command.span()) {
             (false, Some(_)) => {
                 let defaults = Worker::default();
-                Feed::Command(Box::new(self.program(&keys.into(), &(&defaults).into(), &SERVICE_LADDER, None)))
+                let program = self.program(&keys.into(), &(&defaults).into(), &SERVICE_LADDER, None);
+                self.leave_program();
+                Feed::Command(Box::new(program))
             }
             (true, None) => {
                 self.refuse_program_keys(&keys.into());

@@ -6,8 +6,8 @@ use super::{Linker, backoff, named};
 use crate::config::problem::{Problem, quote};
 use crate::config::raw::Worker;
 use crate::config::read::{At, Field};
-use crate::config::value::{Names, OrOff, ReadyTable, RestartDelayTable, SignalList, StartLimitTable, Timespan};
-use crate::model::plan::{Backoff, Consumer, Kind, OnGiveUp, Place, Ready, Restart, Results, StartLimit, WorkerPlan};
+use crate::config::value::{Names, OrOff, RestartDelayTable, SignalList, StartLimitTable};
+use crate::model::plan::{Backoff, Consumer, OnGiveUp, Place, Restart, Results, StartLimit, WorkerPlan};
 use crate::model::{Framing, QueueId, SignalSet, WorkerId};
 use std::time::Duration;
 
@@ -16,7 +16,6 @@ const RESTART_DELAY: Backoff =
 const RESET_AFTER: Duration = Duration::from_secs(10);
 const BURST: u64 = 5;
 const INTERVAL: Duration = Duration::from_secs(60);
-const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Linker<'_> {
     /// One for each section, so that their indices are right.
@@ -68,12 +67,11 @@ impl Linker<'_> {
         if keys.terminal.value().is_some_and(|flag| flag.0) {
             program.place = Place::Terminal;
         }
+        let watched = self.watched(keys, defaults, &program);
+        self.leave_program();
         let requires = self.names(&keys.requires, "requires");
         let mut after = self.names(&keys.after, "after");
         after.extend(requires.iter().copied().filter(|id| !after.contains(id)).collect::<Vec<_>>());
-        let kind = pick(&keys.r#type, &defaults.r#type).map_or(Kind::Service, |word| word.value.0);
-        let ready = self.ready(pick(&keys.ready, &defaults.ready), feeds);
-        self.check_oneshot(kind, keys, ready.is_some());
         WorkerPlan {
             name: name.value.clone(),
             program,
@@ -88,11 +86,11 @@ impl Linker<'_> {
             after,
             level: 0,
             requires,
-            kind,
-            start_timeout: start_timeout(pick(&keys.start_timeout, &defaults.start_timeout), ready.is_some()),
-            ready,
-            health: None,
-            watchdog: None,
+            kind: watched.kind,
+            ready: watched.ready,
+            start_timeout: watched.start_timeout,
+            health: watched.health,
+            watchdog: watched.watchdog,
         }
     }
 
@@ -183,42 +181,6 @@ impl Linker<'_> {
         }
     }
 
-    /// Exactly one way; not on the descriptors that a queue worker has for its items.
-    fn ready(&mut self, table: Option<&At<ReadyTable>>, feeds: bool) -> Option<Ready> {
-        let table = table?;
-        let ways = [table.value.fd.span(), table.value.delay.span()].into_iter().flatten().count();
-        // A key that is none was told already.
-        let misspelled = ways == 0 && self.text.get(table.span.start..table.span.end)?.contains('=');
-        if misspelled {
-            return None;
-        }
-        if ways != 1 {
-            let problem = Problem::error(table.span, format!("ready takes one way to tell, here are {ways}"));
-            self.problems.push(problem.help("ready = { fd = 3 } or ready = { delay = \"2s\" }"));
-            return None;
-        }
-        if let Some(fd) = table.value.fd.given().filter(|fd| feeds && (3..=5).contains(&fd.value.0)) {
-            let message = format!("descriptor {} of a queue worker is for its items and its exit event", fd.value.0);
-            self.problems.push(Problem::error(fd.span, message).help("take 6 or higher"));
-        }
-        let fd = table.value.fd.value().and_then(|fd| u8::try_from(fd.0).ok()).map(Ready::Fd);
-        fd.or_else(|| table.value.delay.value().map(|delay| Ready::Delay(delay.0)))
-    }
-
-    fn check_oneshot(&mut self, kind: Kind, keys: &Worker, has_ready: bool) {
-        if kind != Kind::Oneshot {
-            return;
-        }
-        let span = keys.r#type.span().or(keys.ready.span()).or(keys.queue.span());
-        let Some(span) = span else { return };
-        if !keys.queue.is_absent() {
-            self.error(span, "a oneshot has an end, and a worker with a queue waits for items");
-        }
-        if has_ready {
-            self.error(span, "a oneshot is ready when it has ended well, and ready says otherwise");
-        }
-    }
-
     fn names(&mut self, names: &Field<Names>, key: &str) -> Vec<WorkerId> {
         let Some(names) = names.value() else { return Vec::new() };
         let mut ids = Vec::new();
@@ -227,14 +189,6 @@ impl Linker<'_> {
             ids.extend(id.filter(|id| !ids.contains(id)));
         }
         ids
-    }
-}
-
-fn start_timeout(timeout: Option<&At<OrOff<Timespan<1>>>>, has_ready: bool) -> Option<Duration> {
-    match timeout.map(|at| &at.value) {
-        Some(OrOff::Off) => None,
-        Some(OrOff::On(time)) => Some(time.0),
-        None => has_ready.then_some(START_TIMEOUT),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The values of the file: how each is written, what is refused, and with which words.
 
+mod address;
 mod identity;
 mod list;
 mod number;
@@ -7,6 +8,7 @@ pub(super) mod stop;
 mod text;
 pub(super) mod word;
 
+pub use address::{HttpText, TcpText, http_url, tcp_address};
 pub use identity::{AccountText, DeathSignal, Limits, OneOrMore, Umask, UserText, Whole, show_bound};
 pub use list::{Command, Environment, List};
 pub use number::{Count, Ratio, Size, Timespan, show, show_size};
@@ -14,7 +16,7 @@ pub use stop::{Ladder, SignalName, ladder};
 pub use text::{Flag, PathText, ResultsText, Text};
 pub use word::{Mode, Word, WorkerFraming};
 
-use super::problem::Problems;
+use super::problem::{Place, Problem, Problems};
 use super::read::{Read, Value, section};
 
 pub type SignalList = List<SignalName, 64>;
@@ -31,10 +33,17 @@ pub enum OrOff<T> {
 
 impl<T: Read> Read for OrOff<T> {
     fn read(value: &Value<'_>, problems: &mut Problems) -> Option<Self> {
-        match value.tree.as_str() {
-            Some("off") => Some(OrOff::Off),
-            Some(_) | None => T::read(value, problems).map(OrOff::On),
+        if value.tree.as_str() == Some("off") {
+            return Some(OrOff::Off);
         }
+        let mut found = Problems::default();
+        let on = T::read(value, &mut found).map(OrOff::On);
+        for problem in found.into_sorted() {
+            let other = problem.message.strip_prefix("expected ").filter(|_| problem.place == Place::Span(value.span));
+            let message = other.map(|other| format!("expected \"off\" or {other}"));
+            problems.push(Problem { message: message.unwrap_or(problem.message), ..problem });
+        }
+        on
     }
 }
 
@@ -83,7 +92,34 @@ section! {
     pub struct ReadyTable {
         /// It writes a line feed to this descriptor, 3 or higher; `EXEUNT_READY_FD` tells it the number.
         fd: Count<3, 9>,
+        /// true: it says READY=1 to the socket that `NOTIFY_SOCKET` names, as sd_notify(3) does.
+        notify: Flag,
+        /// This program is run, as the worker is, again and again until it exits with 0.
+        command: Command,
+        /// HOST:PORT. It is ready when a connection is accepted there. HOST is an address or localhost.
+        tcp: TcpText,
+        /// http://HOST[:PORT]/PATH. It is ready when a GET is answered with a status from 200 to 399. HOST is an address or
+        /// localhost.
+        http: HttpText,
         /// It is taken for ready so long after it runs.
         delay: Timespan<0>,
+    }
+}
+
+section! {
+    /// A question that a worker is asked as long as it is ready: one of command, tcp and http.
+    pub struct HealthTable {
+        /// This program is run, as the worker is; exit 0 is a yes.
+        command: Command,
+        /// HOST:PORT. A connection that is accepted is a yes. HOST is an address or localhost.
+        tcp: TcpText,
+        /// http://HOST[:PORT]/PATH. A status from 200 to 399 in answer to a GET is a yes. HOST is an address or localhost.
+        http: HttpText,
+        /// From being ready to the first question, and from each answer to the next question. Default 10s.
+        interval: Timespan<1>,
+        /// No answer in this time is a no. Default 5s.
+        timeout: Timespan<1>,
+        /// At so many noes in a row it is stopped and started again. Default 3.
+        failures: Count<1, 1000>,
     }
 }

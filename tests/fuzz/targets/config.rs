@@ -2,7 +2,7 @@
 
 use exeunt::config::{Context, Files, Problem, compile, decode, render};
 use exeunt::machine::{Event, Machine};
-use exeunt::model::plan::{Feed, Plan};
+use exeunt::model::plan::{Feed, Kind, Plan, Probe, Ready, WorkerPlan};
 use exeunt::model::{InstanceId, Time};
 use std::env::VarError;
 use std::path::Path;
@@ -68,6 +68,7 @@ fn sound(plan: &Plan) {
             assert!(consumer.queue.index() < plan.queues.len());
             assert!(consumer.prefetch >= 1 && consumer.max_items.is_none_or(|items| items >= 1));
         }
+        watched(worker);
     }
     let strings = plan.workers.iter().map(|worker| &worker.program);
     let commands = plan.sources.iter().filter_map(|source| match &source.feed {
@@ -75,10 +76,38 @@ fn sound(plan: &Plan) {
         Feed::Stdin => None,
     });
     for program in strings.chain(commands) {
-        assert!(!program.command.iter().any(|word| word.contains('\0')), "execve takes no NUL");
-        assert!(!program.env.iter().any(|(name, value)| name.contains(['\0', '=']) || value.contains('\0')));
+        let words = program.words("w.0");
+        assert!(!words.command.iter().any(|word| word.contains('\0')), "execve takes no NUL");
+        assert!(!words.env.iter().any(|(name, value)| name.contains(['\0', '=']) || value.contains('\0')));
     }
     assert!(plan.worst_stop() >= plan.stop_budget.unwrap_or_default().min(plan.worst_stop()));
+}
+
+fn watched(worker: &WorkerPlan) {
+    if worker.kind == Kind::Oneshot {
+        assert!(worker.ready.is_none() && worker.health.is_none() && worker.watchdog.is_none());
+        assert!(worker.consumer.is_none());
+    }
+    assert!(worker.watchdog.is_none_or(|time| !time.is_zero() && worker.ready == Some(Ready::Notify)));
+    if let Some(health) = &worker.health {
+        assert!(health.failures >= 1 && !health.interval.is_zero() && !health.timeout.is_zero());
+    }
+    if let Some(Ready::Fd(fd)) = worker.ready {
+        assert!((3..=9).contains(&fd) && (worker.consumer.is_none() || fd > 5));
+    }
+    for probe in worker.probes() {
+        match probe {
+            Probe::Command(command) => {
+                let words = worker.program.words_with(command, "w.0").command;
+                assert!(!words.is_empty() && !words.iter().any(|word| word.contains('\0')), "{words:?}");
+            }
+            Probe::Tcp(address) => assert_ne!(address.port(), 0),
+            Probe::Http(url) => {
+                let path = url.strip_prefix("http://").and_then(|rest| rest.find('/'));
+                assert!(path.is_some_and(|at| at > 0) && url.bytes().all(|byte| byte.is_ascii_graphic()), "{url:?}");
+            }
+        }
+    }
 }
 
 fn begin(plan: Plan) {
