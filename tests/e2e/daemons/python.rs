@@ -2,7 +2,7 @@
 //! of a signal that hits them before the program is done with them.
 
 use super::kill_main_process;
-use crate::support::{Launch, Need, Outcome, Run, Sandbox, has, text};
+use crate::support::{Launch, Need, Outcome, Run, Sandbox, children, has, send, text};
 use nix::sys::signal::Signal;
 
 /// Hears the exit event, lets the pool finish, and looks whether its helpers still serve.
@@ -84,6 +84,21 @@ fn term_hits_no_helper() {
     for context in contexts() {
         let sandbox = sandbox(context, "stop = [\"event 50s\", \"TERM 5s\"]");
         let run = start(sandbox.launch());
+        run.signal(Signal::SIGTERM);
+        check(context, &run.finish());
+    }
+}
+
+/// Somebody who means well sends INT and TERM to the whole group, as many an init does: those that the file has ignored hurt nobody, and the exit
+/// event is heard all the same.
+#[test]
+fn a_signal_to_the_whole_group_hits_no_helper_where_it_is_ignored() {
+    for context in contexts() {
+        let sandbox = sandbox(context, "stop = [\"event 50s\"]\nignore-signals = [\"INT\", \"TERM\"]");
+        let run = start(sandbox.launch());
+        let group = children(run.pid())[0];
+        send(-group, Signal::SIGINT);
+        send(-group, Signal::SIGTERM);
         run.signal(Signal::SIGTERM);
         check(context, &run.finish());
     }
