@@ -134,21 +134,8 @@ fn the_shield_is_exactly_what_the_file_says() {
 /// What `examples/web/README.md` shows, on a socket in the place of the port.
 #[test]
 fn the_web_stack_starts_in_order_and_answers_what_is_under_way() {
-    if lacks("python3") || lacks("nginx") || lacks("redis-server") {
-        return;
-    }
-    let example = copy_of("web");
-    let conf = example.path().join("nginx.conf");
-    let text = fs::read_to_string(&conf).expect("it is there");
-    assert!(text.contains("127.0.0.1:8080"), "{text}");
-    fs::write(&conf, text.replace("127.0.0.1:8080", "unix:run/web.sock")).expect("it is ours");
-    let ask = |path: &str| -> Option<String> {
-        let mut stream = UnixStream::connect(example.path().join("run/web.sock")).ok()?;
-        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        Some(answer.rsplit("\n").nth(1)?.to_owned()).filter(|_| answer.contains(" 200 OK"))
-    };
+    let Some(example) = web_stack() else { return };
+    let ask = |path: &str| visit(&example, path);
 
     let run = UnderWay::start(&example);
     assert_eq!(run.until("an answer", |_| ask("/")).split(',').next(), Some("visit 1"));
@@ -175,6 +162,45 @@ fn the_web_stack_starts_in_order_and_answers_what_is_under_way() {
     let again = UnderWay::start(&example);
     assert!(again.until("an answer", |_| ask("/")).starts_with("visit 3,"), "Redis has saved");
     assert_eq!(again.interrupt().0, Some(0));
+}
+
+/// Those that require Redis fall with it and come back with it; nginx, which is only after them, stays.
+#[test]
+fn the_programs_of_the_web_stack_fall_with_redis_and_come_back() {
+    let Some(example) = web_stack() else { return };
+    let run = UnderWay::start(&example);
+    run.until("nginx", |said| said.contains("nginx.0 started").then_some(()));
+    shell(&format!("kill -KILL $(ps -o pid=,comm= --ppid {} | sed -n 's/ redis-server$//p')", run.child.id()));
+    for name in ["redis.0 is ready", "app.0 is ready", "app.1 is ready"] {
+        run.until(name, |said| (said.matches(name).count() == 2).then_some(()));
+    }
+    run.until("an answer", |_| visit(&example, "/"));
+    let (code, said) = run.interrupt();
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(said.matches("nginx.0 started").count(), 1, "{said}");
+    assert_eq!(said.matches("is stopped, for it requires redis").count(), 2, "{said}");
+}
+
+/// The example, with a socket in the place of the port; none where something is missing.
+fn web_stack() -> Option<TempDir> {
+    if lacks("python3") || lacks("nginx") || lacks("redis-server") {
+        return None;
+    }
+    let example = copy_of("web");
+    let conf = example.path().join("nginx.conf");
+    let text = fs::read_to_string(&conf).expect("it is there");
+    assert!(text.contains("127.0.0.1:8080"), "{text}");
+    fs::write(&conf, text.replace("127.0.0.1:8080", "unix:run/web.sock")).expect("it is ours");
+    Some(example)
+}
+
+/// The last line of nginx's answer, if it is a good one.
+fn visit(example: &TempDir, path: &str) -> Option<String> {
+    let mut stream = UnixStream::connect(example.path().join("run/web.sock")).ok()?;
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer.rsplit('\n').nth(1)?.to_owned()).filter(|_| answer.contains(" 200 OK"))
 }
 
 /// What `examples/migrations/README.md` shows.
