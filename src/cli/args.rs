@@ -55,6 +55,15 @@ pub enum Command {
     /// behind is stopped, and its exit code, or 128 + n for signal n, is ours. Called by the name tini, docker-init or dumb-init,
     /// exeunt takes that tool's command line.
     Init(Init),
+    /// Exit 0 where a GET is answered by 200 to 399: how exeunt itself asks whether a worker is well
+    #[command(hide = true)]
+    AskHttp(AskHttp),
+}
+
+#[derive(Debug, Args)]
+pub struct AskHttp {
+    pub url: String,
+    pub milliseconds: u64,
 }
 
 #[derive(Debug, Args)]

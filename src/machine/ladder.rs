@@ -34,6 +34,7 @@ impl Machine {
                 let climb = Climb { began: self.now, reason, purpose, rung: None, next: 0 };
                 instance.state = State::Leaving(life, climb);
                 self.stop_watching(id);
+                self.unask(id, proc, out);
                 self.climb(id, out);
                 if consumes {
                     out.push(Action::CloseItems { proc });

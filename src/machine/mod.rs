@@ -30,7 +30,7 @@ mod tests;
 mod timers;
 
 pub use action::{Action, Actions, DeadLetter, DeathReason, LadderStep, Note, StopCause};
-pub use event::{Event, Meaning, Notice, Question, SourceEnd};
+pub use event::{Event, Meaning, Question, SourceEnd};
 pub use report::{Fate, Leaver, QueueReport, Report, SourceReport};
 
 use crate::model::plan::{Plan, Role};

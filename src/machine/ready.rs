@@ -12,12 +12,12 @@
 
 use super::Machine;
 use super::action::{Action, Actions, Note};
-use super::event::{Notice, Question};
+use super::event::Question;
 use super::instance::{Purpose, State};
 use super::shutdown::Phase;
 use super::timers::Key;
 use crate::model::plan::{Kind, Ready, Restart};
-use crate::model::{InstanceId, ProcId, StopReason, WorkerId};
+use crate::model::{InstanceId, Notice, ProcId, StopReason, WorkerId};
 use std::time::Duration;
 
 /// Between two questions whether a worker is ready.
@@ -91,7 +91,10 @@ impl Machine {
                     self.timers.set(Key::Watch(id), self.now + watchdog);
                 }
             }
-            Notice::Trigger if up => self.watchdog_expired(id, out),
+            Notice::Trigger if up => {
+                out.push(Action::Note(Note::FoundItselfUnwell { instance: id }));
+                self.ask_to_leave(id, StopReason::Restart, Purpose::Unwell, out);
+            }
             Notice::Extend(time) => self.extend(id, time),
             Notice::Status(status) => out.push(Action::Note(Note::Said { instance: id, status })),
             Notice::Stopping => out.push(Action::Note(Note::Said { instance: id, status: "stopping".to_owned() })),
@@ -184,6 +187,14 @@ impl Machine {
     pub(super) fn stop_watching(&mut self, id: InstanceId) {
         for key in [Key::Start(id), Key::Probe(id), Key::Watch(id), Key::Clock(id)] {
             self.timers.cancel(key);
+        }
+    }
+
+    /// Nobody wants to know any more how who is asked to leave is.
+    pub(super) fn unask(&self, id: InstanceId, proc: ProcId, out: &mut Actions) {
+        let has_probe = |worker| self.plan.worker(worker).probes().next().is_some();
+        if self.worker_of(id).is_some_and(has_probe) {
+            out.push(Action::Unask { proc });
         }
     }
 

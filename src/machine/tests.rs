@@ -4,7 +4,7 @@ use super::*;
 use crate::model::plan::*;
 use crate::model::process::Usage;
 use crate::model::{
-    ExitStatus, Framing, Reply, Signal, SignalSet, SpawnError, Stage, StopReason, Target, Token, Verdict,
+    ExitStatus, Framing, Notice, Reply, Signal, SignalSet, SpawnError, Stage, StopReason, Target, Token, Verdict,
 };
 
 fn secs(n: u64) -> Duration {
@@ -757,6 +757,18 @@ fn a_probe_is_put_until_it_is_answered_by_yes() {
 }
 
 #[test]
+fn a_stop_ends_the_question_that_is_under_way() {
+    let probe = Probe::Tcp("127.0.0.1:80".parse().unwrap());
+    let mut stand = Stand::new(pair(|db, _| db.ready = Some(Ready::Probe(probe))));
+    let db = stand.spawned();
+    let orders = stand.tell(Event::Signalled { signal: Signal::TERM, meaning: Meaning::Stop });
+    let place = |wanted: &Action| orders.iter().position(|action| action == wanted).unwrap();
+    let term = Action::Kill { proc: db, signal: Signal::TERM, target: Target::Leader };
+    assert!(place(&Action::Unask { proc: db }) < place(&term), "{orders:?}");
+    assert_eq!(stand.tell(Event::Answered { proc: db, question: Question::Ready, yes: true }), [], "too late");
+}
+
+#[test]
 fn who_waits_for_a_oneshot_waits_for_its_good_end() {
     let mut stand = Stand::new(pair(|db, web| {
         db.kind = Kind::Oneshot;
@@ -827,6 +839,18 @@ fn more_time_is_given_to_who_asks_for_it() {
     stand.tell(Event::Notified { proc: db, notice: Notice::Extend(secs(60)) });
     assert_eq!(stand.after(59_999), []);
     assert!(told_term(&stand.after(1), db));
+}
+
+#[test]
+fn more_time_is_given_to_who_asks_for_it_while_it_leaves() {
+    let mut stand = Stand::new(pair(|db, _| db.ready = Some(Ready::Notify)));
+    let db = stand.spawned();
+    let stop = Event::Signalled { signal: Signal::TERM, meaning: Meaning::Stop };
+    assert!(told_term(&stand.tell(stop), db));
+    stand.tell(Event::Notified { proc: db, notice: Notice::Extend(secs(60)) });
+    let kill = Action::Kill { proc: db, signal: Signal::KILL, target: Target::Members };
+    assert!(!stand.after(59_999).contains(&kill));
+    assert!(stand.after(1).contains(&kill));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod aftermath;
 mod disk;
+mod environment;
 mod farewell;
 mod lane;
 mod launch;
@@ -13,8 +14,10 @@ mod letters;
 mod meaning;
 mod messages;
 mod notes;
+mod notify;
 mod perform;
 mod pipes;
+pub mod probes;
 mod ready;
 mod report;
 mod results;

@@ -3,7 +3,7 @@
 use super::letters;
 use crate::machine::{DeadLetter, LadderStep, Note, StopCause};
 use crate::model::identity::{Account, Bound, Limit};
-use crate::model::plan::{Plan, Program, Role, Words};
+use crate::model::plan::{Plan, Probe, Program, Role, Words};
 use crate::model::process::Usage;
 use crate::model::{ExitStatus, InstanceId, QueueId, SourceId, SpawnError, Stage, WorkerId};
 use log::Level;
@@ -81,6 +81,17 @@ pub fn spawn_error(plan: &Plan, instance: Option<InstanceId>, error: SpawnError)
         None => step(error.stage, &Program::plain(vec![]), &Program::plain(vec![]).words("")),
     };
     format!("{step}: {}", errno(error.errno))
+}
+
+/// The same of the process that asks for an instance.
+pub fn probe_error(plan: &Plan, instance: InstanceId, probe: &Probe, error: SpawnError) -> String {
+    let ourselves = ["exeunt".to_owned()];
+    let (program, command) = match probe {
+        Probe::Command(command) => (plan.program(instance), command.as_slice()),
+        Probe::Http(_) | Probe::Tcp(_) => (&Program::plain(vec![]), ourselves.as_slice()),
+    };
+    let words = program.words_with(command, &plan.instance_name(instance));
+    format!("{}: {}", step(error.stage, program, &words), errno(error.errno))
 }
 
 fn step(stage: Stage, program: &Program, words: &Words) -> String {
@@ -165,6 +176,7 @@ fn level(plan: &Plan, note: &Note) -> Level {
         | Note::NotReady { .. }
         | Note::Unhealthy { .. }
         | Note::WatchdogExpired { .. }
+        | Note::FoundItselfUnwell { .. }
         | Note::Died { .. }
         | Note::ItemTimedOut { .. }
         | Note::ProtocolError { .. }
@@ -205,6 +217,7 @@ fn words(plan: &Plan, note: &Note) -> String {
         Note::WatchdogExpired { instance } => {
             format!("{} did not tell its watchdog in time and is stopped", name(instance))
         }
+        Note::FoundItselfUnwell { instance } => format!("{} says that it is unwell and is stopped", name(instance)),
         Note::Said { instance, status } => format!("{} says: {status}", name(instance)),
         Note::Falls { instance, required } => {
             let required = worker_name(plan, *required);

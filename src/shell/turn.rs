@@ -5,6 +5,7 @@ use super::launch::Launcher;
 use super::meaning::Meanings;
 use super::messages::messages;
 use super::pipes::{BUDGET, Hearing, Standing};
+use super::probes::Probes;
 use super::results::Sinks;
 use super::sources::{Glut, Sources};
 use super::table::{Due, Life, Table, Topic, What};
@@ -17,7 +18,7 @@ use crate::sys::oom::OomKills;
 use crate::sys::reap::{self, Reaped};
 use crate::sys::signals::Signals;
 use crate::sys::spawn::{Birth, birth};
-use crate::sys::{clock, members, permit, terminal};
+use crate::sys::{Pid, clock, members, permit, terminal};
 use log::warn;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Waker};
@@ -66,6 +67,12 @@ pub struct Shell {
     pub(super) items_due: Due,
     /// Readiness pipes that somebody wrote to.
     pub(super) ready_due: Due,
+    /// Notification sockets that somebody wrote to, and connections that came to something.
+    pub(super) notices_due: Due,
+    pub(super) answers_due: Due,
+    pub(super) probes: Probes,
+    /// The time of this turn.
+    pub(super) now: Time,
     /// Somebody died or a source ended: the dead may be gone.
     pub(super) look_due: bool,
     pub(super) outcome: Option<Box<Report>>,
@@ -116,6 +123,10 @@ impl Shell {
             words_due: Due::default(),
             items_due: Due::default(),
             ready_due: Due::default(),
+            notices_due: Due::default(),
+            answers_due: Due::default(),
+            probes: Probes::default(),
+            now: clock::now(),
             look_due: false,
             outcome: None,
             plan,
@@ -130,7 +141,7 @@ impl Shell {
     /// Turns until the machine says `Quit`.
     pub fn turns(&mut self) -> Report {
         self.facts.push(Event::Began);
-        self.converse(clock::now());
+        self.converse();
         loop {
             if let Some(mut report) = self.outcome.take() {
                 report.orphans_reaped += self.reap_the_last();
@@ -138,9 +149,9 @@ impl Shell {
                 return *report;
             }
             let signalled = self.wait();
-            let now = clock::now();
+            self.now = clock::now();
             self.gather(signalled);
-            self.converse(now);
+            self.converse();
             let suspend = std::mem::take(&mut self.suspend);
             self.suspend_with(suspend);
         }
@@ -157,7 +168,8 @@ impl Shell {
             Some(Duration::ZERO)
         } else {
             let now = clock::now();
-            self.machine.deadline().map(|deadline| deadline.since(now))
+            let deadlines = [self.machine.deadline(), self.probes.deadline()];
+            deadlines.into_iter().flatten().min().map(|deadline| deadline.since(now))
         };
         let stranded = self.sinks.are_stranded() || self.disk.is_stranded() || messages().are_stranded();
         let timeout =
@@ -178,6 +190,11 @@ impl Shell {
                     self.births_due.insert(id);
                     self.ready_due.insert(id);
                 }
+                Topic::Notify(id) => {
+                    self.births_due.insert(id);
+                    self.notices_due.insert(id);
+                }
+                Topic::Answer(id) => self.answers_due.insert(id),
                 Topic::Items(id) => self.items_due.insert(id),
                 Topic::Words(id) => {
                     // Who speaks was born, even where the news of it did not fit into this poll.
@@ -203,6 +220,7 @@ impl Shell {
             || !self.births_due.is_empty()
             || !self.items_due.is_empty()
             || !self.ready_due.is_empty()
+            || !self.notices_due.is_empty()
             || audible.any(|what| !is_choked(sinks, what))
             || wants_turn
     }
@@ -225,6 +243,8 @@ impl Shell {
         self.hear_readiness();
         self.write_items();
         self.hear_words(&dead);
+        self.hear_notifications(&dead);
+        self.hear_answers();
         let told = self.facts.len();
         let glut = self.glut();
         self.sources.gather(glut, &mut self.scratch, &mut self.facts);
@@ -238,7 +258,8 @@ impl Shell {
     }
 
     /// Tells the facts, performs the orders, tells what came of them, until nothing does.
-    fn converse(&mut self, now: Time) {
+    fn converse(&mut self) {
+        let now = self.now;
         let (mut told, mut actions) = (std::mem::take(&mut self.told), std::mem::take(&mut self.actions));
         for _ in 0..ROUNDS_A_TURN {
             std::mem::swap(&mut told, &mut self.facts);
@@ -274,6 +295,7 @@ impl Shell {
         let mut dead = Vec::new();
         while self.reap_due && dead.len() < REAPED_A_TURN {
             match reap::reap_one() {
+                Some(reaped) if self.asker_died(&reaped) => {}
                 Some(reaped) => dead.push((self.table.reaped(reaped.pid), reaped)),
                 None => self.reap_due = false,
             }
@@ -386,12 +408,14 @@ impl Shell {
                 self.sources.killed(source);
             }
             self.facts.push(Event::Exited { proc: id, status, in_hand, usage });
+            self.unask(id);
         }
     }
 
     /// Looks for the members of all the dead at once. `asked`: who is answered whatever was said before.
     pub(super) fn look(&mut self, asked: &BTreeSet<ProcId>) {
         self.look_due = false;
+        self.look_for_askers();
         let is_dead = |life: &Life| matches!(life, Life::Dead { .. });
         let dead = self.table.iter().filter(|(_, proc)| is_dead(&proc.life));
         let dead: Vec<_> = dead.map(|(id, proc)| (id, proc.pid, proc.place)).collect();
@@ -400,8 +424,7 @@ impl Shell {
         }
         let apart = dead.iter().filter(|&&(.., place)| place == Place::Session);
         let sessions: Vec<_> = apart.map(|&(_, pid, _)| pid).collect();
-        let known = |pid| self.table.is_leader(pid) || self.inherited.children.contains(&pid);
-        let living = members::living(&sessions, &known);
+        let living = members::living(&sessions, &|pid| self.is_known(pid));
         for (id, pid, place) in dead {
             let count = match place {
                 Place::Session => {
@@ -410,15 +433,27 @@ impl Shell {
                 }
                 Place::Terminal | Place::Beside => self.beside(pid, place).len(),
             };
-            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            let held = self.probes.held(id);
+            let is_asked = asked.contains(&id);
+            let silent = matches!(self.table.get(id).map(|proc| &proc.life), Some(Life::Dead { told: None }));
+            if count == 0 && held > 0 && silent && !is_asked {
+                // Its probe was killed a moment ago, and that it is gone is told soon.
+                continue;
+            }
+            let count = u32::try_from(count + held).unwrap_or(u32::MAX);
             if count == 0 {
-                self.gone(id, asked.contains(&id));
+                self.gone(id, is_asked);
             } else if let Some(Life::Dead { told }) = self.table.get_mut(id).map(|proc| &mut proc.life)
-                && (told.replace(count) != Some(count) || asked.contains(&id))
+                && (told.replace(count) != Some(count) || is_asked)
             {
                 self.facts.push(Event::MembersLeft { proc: id, count });
             }
         }
+    }
+
+    /// Not a descendant's that came to us as an orphan: the child of this number was forked by us, or was there before us.
+    pub(super) fn is_known(&self, pid: Pid) -> bool {
+        self.table.is_leader(pid) || self.probes.is_leader(pid) || self.inherited.children.contains(&pid)
     }
 
     /// Members by the kernel's own book, those in sessions of their own among them. A book that cannot be read is not empty.
@@ -431,6 +466,7 @@ impl Shell {
     /// held back by a full queue: its bytes wait in the pipe as they would if it lived, unless somebody asks.
     pub(super) fn gone(&mut self, id: ProcId, asked: bool) {
         self.hear(id, Hearing::All);
+        self.hear_datagrams(id, Hearing::All);
         let Some(proc) = self.table.get(id) else { return };
         let in_peace = matches!(proc.life, Life::Dead { told: None }) && !asked;
         if let What::Source(source) = proc.what {
@@ -440,6 +476,7 @@ impl Shell {
             self.sources.drain(source, &mut self.scratch, &mut self.facts);
         }
         self.table.remove(id);
+        self.probes.forget(id);
         self.facts.push(Event::MembersGone { proc: id });
     }
 }

@@ -1,6 +1,7 @@
 //! What a forked child does until it becomes another program. Only system calls on what was prepared before the fork: the
 //! child has one thread of a process that may have had several, so a lock or the allocator may be held for ever.
 
+use super::numbered::Numbered;
 use super::secret::{self, Slot};
 use super::spawn::MAX_DESCRIPTORS;
 use super::{identity, raw};
@@ -24,6 +25,7 @@ pub struct Child<'a> {
     pub env: Vec<*const c_char>,
     /// What the last pointers of `env` point to.
     pub secrets: Vec<Slot<'a>>,
+    pub numbered: Option<Numbered>,
     pub candidates: &'a [CString],
     pub directory: Option<&'a CStr>,
     pub ignore: SignalSet,
@@ -68,6 +70,7 @@ fn prepare(child: &mut Child) -> Result<(), (Stage, io::Error)> {
     dispositions(child).map_err(at(Stage::Signals))?;
     // With our own rights still: the program need not be able to read them again.
     secret::fill(&mut child.secrets)?;
+    child.numbered.iter_mut().for_each(Numbered::fill);
     identity::take_on(&child.who)?;
     directory(child).map_err(at(Stage::Directory))?;
     identity::die_with_parent(&child.who).map_err(at(Stage::ParentDeath))

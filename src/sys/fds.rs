@@ -23,7 +23,7 @@ pub fn pipe() -> io::Result<Pipe> {
 }
 
 /// The same open file under a number of 10 or higher.
-fn lift(fd: OwnedFd) -> io::Result<OwnedFd> {
+pub(super) fn lift(fd: OwnedFd) -> io::Result<OwnedFd> {
     if fd.as_raw_fd() >= LOWEST { Ok(fd) } else { duplicate(fd.as_fd()) }
 }
 

@@ -1,4 +1,5 @@
 use super::child::{Child, REPORT_BYTES};
+use super::numbered::Numbered;
 use super::raw::errno_of;
 use super::secret::{FileVariable, Slot};
 use super::{Pid, child, fds, identity, raw};
@@ -21,6 +22,8 @@ pub struct Launch<'a> {
     pub env: &'a [CString],
     /// Come after those of `env`; the child reads their values.
     pub secrets: &'a [FileVariable],
+    /// A variable that tells the child its own number; not in `env`.
+    pub numbered: Option<&'a CStr>,
     /// Paths to try in order, as execvp does (ENOENT and ENOTDIR go on, EACCES goes on and is remembered).
     pub candidates: &'a [CString],
     pub directory: Option<&'a CStr>,
@@ -158,7 +161,8 @@ impl<'a> Prepared<'a> {
         let secrets = launch.secrets.iter().map(Slot::new).collect::<io::Result<Vec<_>>>()?;
         let mut env = pointers(launch.env);
         let end = env.pop();
-        env.extend(secrets.iter().map(Slot::pointer).chain(end));
+        let numbered = launch.numbered.map(Numbered::new);
+        env.extend(secrets.iter().map(Slot::pointer).chain(numbered.as_ref().map(Numbered::pointer)).chain(end));
         let child = Child {
             argv: pointers(launch.argv),
             place: launch.place,
@@ -167,6 +171,7 @@ impl<'a> Prepared<'a> {
             passes: launch.passage.is_some(),
             env,
             secrets,
+            numbered,
             candidates: launch.candidates,
             directory: launch.directory,
             ignore: launch.ignore,

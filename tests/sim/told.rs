@@ -16,6 +16,7 @@ pub fn order(action: &Action, plan: &Plan, names: &BTreeMap<ProcId, String>) -> 
         Action::Kill { proc, signal, target } => {
             format!("kill {} {signal} {}", name(proc), format!("{target:?}").to_lowercase())
         }
+        Action::Unask { proc } => format!("unask {}", name(proc)),
         Action::Ask { proc, question, .. } => format!("ask {} {question:?}", name(proc)),
         Action::CheckMembers { proc } => format!("check-members {}", name(proc)),
         Action::Forget { proc } => format!("forget {}", name(proc)),

@@ -272,7 +272,8 @@ impl World {
             Action::Sweep { signal } => fake.sweep(signal),
             Action::CountStrangers => fake.count_strangers(),
             // The plans of the simulation have no probes.
-            Action::Ask { .. } | Action::Bury(_) | Action::HandBack { .. } | Action::Note(_) => {}
+            Action::Ask { .. } | Action::Unask { .. } | Action::Bury(_) | Action::HandBack { .. } | Action::Note(_) => {
+            }
             Action::Quit(report) => self.quit = Some(*report),
         }
     }

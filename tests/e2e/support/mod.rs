@@ -60,6 +60,9 @@ pub fn has(what: Need) -> bool {
         Need::ControlGroups => (control_groups(), "a cgroup v2 tree cannot be mounted and written here"),
         Need::MemoryGroup => (memory_group(), "the memory of a control group cannot be limited here"),
         Need::RustCompiler => (runs(&["rustc", "--version"]), "rustc is not there"),
+        Need::SystemdNotify => (runs(&["systemd-notify", "--version"]), "systemd-notify is not there"),
+        Need::Redis => (runs(&["redis-server", "--version"]), "redis-server is not there"),
+        Need::Haproxy => (runs(&["haproxy", "-v"]), "haproxy is not there"),
     };
     if !found {
         skip(reason);
@@ -83,6 +86,9 @@ pub enum Need {
     Node,
     CCompiler,
     RustCompiler,
+    SystemdNotify,
+    Redis,
+    Haproxy,
     ControlGroups,
     MemoryGroup,
 }

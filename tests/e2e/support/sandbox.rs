@@ -28,6 +28,7 @@ impl Sandbox {
         let sandbox = Sandbox { directory, id };
         sandbox.config(config);
         sandbox.file("worker.py", include_str!("../workers/worker.py"));
+        sandbox.file("notify.py", include_str!("../workers/notify.py"));
         sandbox
     }
 

@@ -241,6 +241,7 @@ impl Laws {
             Action::Sweep { signal } => self.sweeps(now, *signal),
             Action::Note(note) => self.notes(now, note),
             Action::Ask { .. }
+            | Action::Unask { .. }
             | Action::Pause { .. }
             | Action::Resume { .. }
             | Action::Abandon { .. }
