@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::net::UnixStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -131,14 +131,15 @@ fn the_shield_is_exactly_what_the_file_says() {
     assert_eq!(said, BTreeSet::from(expected));
 }
 
-/// What `examples/web/README.md` shows, on a socket in the place of the port.
+/// What `examples/web/README.md` shows, on another port.
 #[test]
 fn the_web_stack_starts_in_order_and_answers_what_is_under_way() {
-    let Some(example) = web_stack() else { return };
-    let ask = |path: &str| visit(&example, path);
+    let Some((example, port)) = web_stack() else { return };
+    let ask = |path: &str| visit(port, path);
 
     let run = UnderWay::start(&example);
-    assert_eq!(run.until("an answer", |_| ask("/")).split(',').next(), Some("visit 1"));
+    run.until("nginx", |said| said.contains("nginx.0 is ready").then_some(()));
+    assert!(ask("/").is_some_and(|answer| answer.starts_with("visit 1,")), "who is ready answers");
     let (slow, said) = thread::scope(|scope| {
         let slow = scope.spawn(|| ask("/slow"));
         run.until("the slow request", |said| said.contains(": this takes a while").then_some(()));
@@ -149,7 +150,7 @@ fn the_web_stack_starts_in_order_and_answers_what_is_under_way() {
     assert!(slow.is_some_and(|answer| answer.starts_with("visit 2, served by app.")), "it was answered\n{said}");
     in_order(
         &said,
-        &["redis.0 is ready", "app.0 is ready", "nginx.0 started", "stopping on INT", "nginx.0 left after"],
+        &["redis.0 is ready", "app.0 is ready", "nginx.0 is ready", "stopping on INT", "nginx.0 left after"],
     );
     in_order(
         &said,
@@ -167,36 +168,39 @@ fn the_web_stack_starts_in_order_and_answers_what_is_under_way() {
 /// Those that require Redis fall with it and come back with it; nginx, which is only after them, stays.
 #[test]
 fn the_programs_of_the_web_stack_fall_with_redis_and_come_back() {
-    let Some(example) = web_stack() else { return };
+    let Some((example, port)) = web_stack() else { return };
     let run = UnderWay::start(&example);
-    run.until("nginx", |said| said.contains("nginx.0 started").then_some(()));
+    run.until("nginx", |said| said.contains("nginx.0 is ready").then_some(()));
     shell(&format!("kill -KILL $(ps -o pid=,comm= --ppid {} | sed -n 's/ redis-server$//p')", run.child.id()));
     for name in ["redis.0 is ready", "app.0 is ready", "app.1 is ready"] {
         run.until(name, |said| (said.matches(name).count() == 2).then_some(()));
     }
-    run.until("an answer", |_| visit(&example, "/"));
+    run.until("an answer", |_| visit(port, "/"));
     let (code, said) = run.interrupt();
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(said.matches("nginx.0 started").count(), 1, "{said}");
     assert_eq!(said.matches("is stopped, for it requires redis").count(), 2, "{said}");
 }
 
-/// The example, with a socket in the place of the port; none where something is missing.
-fn web_stack() -> Option<TempDir> {
+/// The example and its port, one that the kernel found to be free; none where something is missing.
+fn web_stack() -> Option<(TempDir, u16)> {
     if lacks("python3") || lacks("nginx") || lacks("redis-server") {
         return None;
     }
     let example = copy_of("web");
-    let conf = example.path().join("nginx.conf");
-    let text = fs::read_to_string(&conf).expect("it is there");
-    assert!(text.contains("127.0.0.1:8080"), "{text}");
-    fs::write(&conf, text.replace("127.0.0.1:8080", "unix:run/web.sock")).expect("it is ours");
-    Some(example)
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port is free");
+    for name in ["nginx.conf", "exeunt.toml"] {
+        let file = example.path().join(name);
+        let text = fs::read_to_string(&file).expect("it is there");
+        assert!(text.contains("127.0.0.1:8080"), "{text}");
+        fs::write(&file, text.replace("127.0.0.1:8080", &free.to_string())).expect("it is ours");
+    }
+    Some((example, free.port()))
 }
 
 /// The last line of nginx's answer, if it is a good one.
-fn visit(example: &TempDir, path: &str) -> Option<String> {
-    let mut stream = UnixStream::connect(example.path().join("run/web.sock")).ok()?;
+fn visit(port: u16, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
