@@ -33,7 +33,22 @@ fn int_is_a_fast_shutdown_and_the_next_start_has_nothing_to_recover() {
     assert!(!second.stderr.contains("interrupted") && !second.stderr.contains("recovery"), "{second}");
 }
 
-/// What the test above would see if it were not so. Its helpers are in sessions of their own, where they are left to notice that their
+/// It says to systemd when it takes connections, and to us, though it is another user than we are.
+#[test]
+fn it_tells_when_it_is_ready() {
+    let keys = "stop-signal = \"INT\"\nready = { notify = true }\n\n[worker.client]\ncommand = [\"sh\", \"client.sh\"]\nrequires = [\"db\"]";
+    let Some(database) = Database::new(keys) else { return };
+    let select = format!("{} -h \"$PWD/data\" -U postgres -Atc 'select 6 * 7' >&2\nexec sleep 1000\n", database.client);
+    database.sandbox.file("client.sh", &select);
+    let run = database.start();
+    run.wait_for_line("42");
+    run.signal(Signal::SIGTERM);
+    let outcome = run.finish();
+    outcome.expect_code(0);
+    assert!(outcome.stderr.contains("exeunt: db.0 is ready after"), "{outcome}");
+}
+
+/// What the first test would see if it were not so. Its helpers are in sessions of their own, where they are left to notice that their
 /// parent is gone; a new one does not start before they have.
 #[test]
 fn after_kill_the_next_start_recovers_what_was_committed() {
