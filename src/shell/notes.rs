@@ -40,6 +40,7 @@ pub fn span(span: Duration) -> String {
 pub fn cause(plan: &Plan, cause: &StopCause) -> String {
     match cause {
         StopCause::Signal(signal) => format!("on {signal}"),
+        StopCause::Done if plan.queues.is_empty() => "because no worker is left to run".into(),
         StopCause::Done => "because all work is done".into(),
         StopCause::GaveUp(worker) => format!("because worker {} was given up", worker_name(plan, *worker)),
         StopCause::ResultsClosed(worker) => {

@@ -3,18 +3,25 @@
 use crate::support::{Need, Run, Sandbox, children, has, send, state, until};
 use nix::sys::signal::Signal;
 
+/// A run that can make control groups. It wants `Need::ControlGroups`.
+pub fn start(sandbox: &Sandbox) -> Run<'_> {
+    let launcher = launcher(sandbox);
+    let launcher: Vec<&str> = launcher.iter().map(String::as_str).collect();
+    sandbox.launch().report_json().under(&launcher).start()
+}
+
 /// Runs what follows with a cgroup v2 tree mounted at the place that is its first argument.
 const MOUNTED: &str = "mount -t cgroup2 none \"$0\" && exec \"$@\"";
 
 fn sandbox(keys: &str, script: &str) -> Sandbox {
     let sandbox = Sandbox::new(&format!("[worker.w]\ncommand = [\"sh\", \"w.sh\"]\n{keys}\n"));
     sandbox.file("w.sh", script);
-    std::fs::create_dir(sandbox.path("tree")).unwrap();
     sandbox
 }
 
 /// A mount namespace whose only sight of the tree that is surely writable is the sandbox's own.
 fn launcher(sandbox: &Sandbox) -> Vec<String> {
+    std::fs::create_dir_all(sandbox.path("tree")).unwrap();
     let tree = sandbox.path("tree").to_str().unwrap().to_owned();
     let hide = "umount -a -t cgroup2 2>/dev/null; ";
     ["unshare", "--mount", "sh", "-c", &format!("{hide}{MOUNTED}"), &tree].map(str::to_owned).to_vec()
@@ -22,12 +29,6 @@ fn launcher(sandbox: &Sandbox) -> Vec<String> {
 
 fn pid(text: &str) -> i32 {
     text.trim().parse().unwrap()
-}
-
-fn start(sandbox: &Sandbox) -> Run<'_> {
-    let launcher = launcher(sandbox);
-    let launcher: Vec<&str> = launcher.iter().map(String::as_str).collect();
-    sandbox.launch().under(&launcher).start()
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod boot;
 mod cgroup;
 mod child_state;
 mod ctrl_c;
+mod daemons;
 mod exit_codes;
 mod faults_clock;
 mod faults_files;
