@@ -1,6 +1,6 @@
-//! F57: we are in the background of a terminal that stops who writes to it from there.
+//! F54, F57: a terminal that goes away under us, and one that stops who writes to it from the background.
 
-use crate::support::{Need, Sandbox, has, python, send};
+use crate::support::{Need, QUICK_RESTART, Sandbox, has, pool, python, send, until};
 use nix::sys::signal::Signal;
 
 /// Leads the session and stays in the foreground; exeunt gets a group of its own and the terminal as 0 and 2.
@@ -53,5 +53,33 @@ fn background(config: &str) {
     send(pid, Signal::SIGTERM);
     let outcome = run.finish();
     assert!([0, 1].contains(&outcome.code) && !outcome.stderr.contains("stopped by"), "{outcome}");
+    assert_eq!(sandbox.read("bye"), "bye\n", "{outcome}");
+}
+
+/// The terminal is our 0 and 2 and goes away, and HUP is ignored as under nohup: we live on, and do not turn round on a terminal
+/// that is for ever readable and tells EIO to whoever reads or writes.
+#[test]
+fn f54_where_hup_is_ignored_a_terminal_that_went_away_is_no_reason_to_stop_or_spin() {
+    let sandbox = Sandbox::new(&format!(
+        "{}[worker.s]\ncommand = [\"sh\", \"s.sh\"]\nlog = \"null\"\nrestart = \"always\"\n{QUICK_RESTART}\n",
+        pool("", "command = [\"sh\", \"w.sh\"]\nlog = \"null\"\nresults = \"file:results\"")
+    ));
+    sandbox.file("w.sh", "while IFS= read -r line <&3; do echo \"ok ${line%% *} ${line#* }\" >&4; done\n");
+    sandbox.file("s.sh", "echo $$ >>lives; trap 'echo bye >>bye; exit 0' TERM; while :; do sleep 1000 & wait; done\n");
+    let launcher = ["sh", "-c", "trap '' HUP; exec \"$@\" 2>/dev/tty", "sh"];
+    let launch = sandbox.launch().under(&launcher).arguments(&["run", "--log-level", "trace"]);
+    let mut run = launch.reading_terminal().start();
+    run.type_keys(b"one\n");
+    sandbox.wait_for_line("results", "one");
+    run.hang_up();
+    // Messages of this death have nowhere to go.
+    let first: i32 = sandbox.wait_for_line("lives", "").parse().unwrap();
+    send(first, Signal::SIGKILL);
+    until("a second life", || (sandbox.lines("lives").len() == 2).then_some(()));
+    super::idle::assert_a_quiet_span(run.pid());
+    assert!(!sandbox.exists("bye"), "it lives");
+    run.signal(Signal::SIGTERM);
+    let outcome = run.finish();
+    assert!([0, 1].contains(&outcome.code), "{outcome}");
     assert_eq!(sandbox.read("bye"), "bye\n", "{outcome}");
 }
