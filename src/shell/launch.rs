@@ -11,6 +11,7 @@ use crate::sys::fds::{self, Pipe};
 use crate::sys::permit;
 use crate::sys::secret::FileVariable;
 use crate::sys::spawn::{self, Launch, Passage};
+use crate::sys::variables;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::OpenOptions;
 use std::io;
@@ -248,7 +249,7 @@ struct Environment(Vec<(OsString, OsString)>);
 impl Environment {
     fn inherited() -> Environment {
         let foreign = |name: &OsStr| OWN_NAMES.iter().any(|own| name == *own);
-        Environment(std::env::vars_os().filter(|(name, _)| !foreign(name)).collect())
+        Environment(variables::all().into_iter().filter(|(name, _)| !foreign(name)).collect())
     }
 
     fn ours() -> Environment {
