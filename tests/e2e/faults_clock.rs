@@ -1,6 +1,8 @@
 //! F30, F33, F34, F36: clocks that jump, clocks at their ends, and a processor that is hardly ever ours.
 
-use crate::support::{Controller, Need, Over, QUICK_BACKOFF, Run, Sandbox, has, numbered, pool, runs, send, sorted, state, until};
+use crate::support::{
+    Controller, Need, Over, QUICK_BACKOFF, Run, Sandbox, has, numbered, pool, runs, send, sorted, state, until,
+};
 use nix::sys::signal::Signal;
 use std::time::Duration;
 
@@ -150,12 +152,14 @@ fn f36_with_a_hundredth_of_a_processor_order_and_counts_are_right() {
     run.feed(&numbered(60));
     run.wait_for_line("holding");
     assert!(run.wait_for_results(59));
+    let held_back = group.read(&run, "cpu.stat");
     send(exeunt, Signal::SIGTERM);
     let outcome = run.finish();
     outcome.expect_code(0);
     assert_eq!(sorted(outcome.results()), sorted(numbered(60)), "{outcome}");
     assert_eq!((outcome.count("crashed"), outcome.count("timed_out")), (0, 0), "{outcome}");
     assert_eq!(sandbox.lines("bye"), ["bye", "bye", "bye", "last"], "{outcome}");
+    assert!(held_back.contains("nr_throttled") && !held_back.contains("nr_throttled 0\n"), "{held_back}");
 }
 
 /// We are frozen in the middle of a stop for longer than its rung lasts: whoever was told has its whole time all the same.

@@ -308,7 +308,8 @@ fn f62_a_worker_whose_parent_died_before_it_could_ask_for_a_signal_is_never_star
     if !has(Need::Strace) {
         return;
     }
-    let sandbox = one("command = [\"sh\", \"-c\", \"echo ran >>ran; exec sleep 1000\"]\nparent-death-signal = \"KILL\"");
+    let sandbox =
+        one("command = [\"sh\", \"-c\", \"echo ran >>ran; exec sleep 1000\"]\nparent-death-signal = \"KILL\"");
     // Our own prctl, which makes us a subreaper, is one of another process.
     let hold = ["-f", "-qq", "-o", "strace.out", "-e", "inject=prctl:delay_enter=1500000"];
     let launcher: Vec<&str> = ["strace"].into_iter().chain(hold).collect();

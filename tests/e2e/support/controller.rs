@@ -37,7 +37,8 @@ impl<'a> Controller<'a> {
     /// exeunt is its only child, and begins in the group or outside of it.
     pub fn launcher(&self, inside: bool) -> Vec<&str> {
         let place = if inside { "inside" } else { "outside" };
-        ["unshare", "--mount", "sh", "-c", LAUNCHER, &self.tree, self.kind, self.limits[0], self.limits[1], place].to_vec()
+        ["unshare", "--mount", "sh", "-c", LAUNCHER, &self.tree, self.kind, self.limits[0], self.limits[1], place]
+            .to_vec()
     }
 
     /// Moves a process into the group.
@@ -48,6 +49,11 @@ impl<'a> Controller<'a> {
 
     pub fn set(&self, run: &Run, limit: &str) {
         fs::write(self.limit_file(run), limit).expect("the limit can be changed");
+    }
+
+    /// Another file of the group.
+    pub fn read(&self, run: &Run, name: &str) -> String {
+        fs::read_to_string(self.limit_file(run).with_file_name(name)).expect("the group has such a file")
     }
 
     fn limit_file(&self, run: &Run) -> std::path::PathBuf {

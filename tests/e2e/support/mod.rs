@@ -68,10 +68,9 @@ pub fn has(what: Need) -> bool {
             limited_group("cpu", "cpu.cfs_quota_us", "cpu.max"),
             "the processor time of a control group cannot be limited here",
         ),
-        Need::ProcessesGroup => (
-            limited_group("pids", "pids.max", "pids.max"),
-            "the processes of a control group cannot be limited here",
-        ),
+        Need::ProcessesGroup => {
+            (limited_group("pids", "pids.max", "pids.max"), "the processes of a control group cannot be limited here")
+        }
         Need::RustCompiler => (runs(&["rustc", "--version"]), "rustc is not there"),
     };
     if !found {
