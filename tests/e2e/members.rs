@@ -209,9 +209,17 @@ fn f12_a_stopped_worker_is_not_taken_for_dead_and_is_killed_if_it_is_deaf() {
 #[test]
 fn f43_a_worker_that_ignores_term_is_killed_after_its_timeout_and_not_earlier() {
     let sandbox =
-        service("stop-signal = \"TERM\"\nstop-timeout = \"1s\"", "trap '' TERM; echo up >&2; exec sleep 1000");
-    let took = up_and_stop(&sandbox, 1);
-    assert!(took >= Duration::from_secs(1), "killed after {took:?}");
+        service("stop-signal = \"TERM\"\nstop-timeout = \"3s\"", "trap '' TERM; echo up >&2; exec sleep 1000");
+    let run = sandbox.launch().start();
+    run.wait_for_line("up");
+    let begin = Instant::now();
+    run.signal(Signal::SIGTERM);
+    run.wait_for_words("stopping on TERM", 1);
+    let outcome = run.finish();
+    let took = begin.elapsed();
+    outcome.expect_code(0);
+    assert!(took >= Duration::from_secs(3), "killed after {took:?}");
+    assert!(outcome.stderr.contains("w.0 left on the KILL rung"), "{outcome}");
 }
 
 #[test]
