@@ -38,7 +38,7 @@ fn f46_a_stubborn_member_is_gone_before_the_next_level_is_told() {
     sandbox.file("w.sh", "(trap '' TERM; echo up >&2; exec sleep 1000) & echo $! >member; exec sleep 1000");
     sandbox.file(
         "below.sh",
-        "look() { kill -0 $(cat member) 2>/dev/null && echo lives >>saw || echo gone >>saw; }\n\
+        "look() { grep -q '^State:.[^ZX]' /proc/$(cat member)/status && echo lives >>saw || echo gone >>saw; }\n\
          trap 'look; exit 0' TERM; while :; do sleep 0.02; done\n",
     );
     up_and_stop(&sandbox, 1);
@@ -79,7 +79,7 @@ fn f9_a_stubborn_process_in_a_session_of_its_own_is_killed() {
 fn f19_members_of_a_dead_leader_are_removed_before_the_restart() {
     let script = r#"
 if [ -s member ]; then
-  if kill -0 "$(cat member)" 2>/dev/null; then echo 'member lives' >&2; else echo 'member gone' >&2; fi
+  if grep -q '^State:.[^ZX]' "/proc/$(cat member)/status"; then echo 'member lives' >&2; else echo 'member gone' >&2; fi
   exec sleep 1000
 fi
 (trap '' TERM; exec sleep 1000) & echo $! >member
@@ -102,7 +102,7 @@ exec sleep 1000
 fn f19_members_of_a_dead_leader_live_on_where_only_the_leader_is_ours() {
     let script = r#"
 if [ -s member ]; then
-  if kill -0 "$(cat member)" 2>/dev/null; then echo 'member lives' >&2; else echo 'member gone' >&2; fi
+  if grep -q '^State:.[^ZX]' "/proc/$(cat member)/status"; then echo 'member lives' >&2; else echo 'member gone' >&2; fi
   exec sleep 1000
 fi
 sleep 1000 & echo $! >member
