@@ -151,7 +151,7 @@ while True:
         last.write(str(time.monotonic()))
     os.rename(own + ".last", own + ".lived")
 "#;
-    let rungs = "stop = [\"event 900ms\", \"USR1 600ms\", \"TERM 600ms\"]";
+    let rungs = "stop = [\"event 1600ms\", \"USR1 1500ms\", \"TERM 1400ms\"]";
     let config = format!("[worker.w]\ncommand = [\"@PYTHON@\", \"w.py\"]\nreplicas = 5\n{rungs}\n");
     let sandbox = Sandbox::new(&config);
     sandbox.file("w.py", script);
@@ -171,14 +171,14 @@ while True:
         waits.iter_mut().zip(times.windows(2)).for_each(|(waits, two)| waits.push(two[1] - two[0]));
         assert!(outcome.stderr.contains(&format!("{instance} left on the KILL rung")), "{outcome}");
     }
-    for (mut waits, rung) in waits.into_iter().zip([0.9, 0.6, 0.6]) {
+    for (mut waits, rung) in waits.into_iter().zip([1.6, 1.5, 1.4]) {
         waits.sort_by(f64::total_cmp);
         // The longest but one: noise goes both ways, and whoever is busy sees all of it late.
-        assert!(waits[3] > rung - 0.15, "a rung of {rung} s was over early: {waits:?}");
+        assert!(waits[3] > rung - 0.5, "a rung of {rung} s was over early: {waits:?}");
     }
     for line in sandbox.lines("line") {
         let milliseconds = second(&line);
-        assert!(line.starts_with("stop shutdown ") && (1.0..=900.0).contains(&milliseconds), "{line}");
+        assert!(line.starts_with("stop shutdown ") && (1.0..=1600.0).contains(&milliseconds), "{line}");
     }
 }
 

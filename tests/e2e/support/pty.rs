@@ -41,13 +41,16 @@ impl Terminal {
             if unsafe { libc::setsid() } < 0 {
                 return Err(io::Error::last_os_error());
             }
+            // Tests that are run under nohup(1) inherit it as ignored.
+            // SAFETY: the default disposition is no function of ours.
+            unsafe { libc::signal(libc::SIGHUP, libc::SIG_DFL) };
             // SAFETY: the descriptor is open until exec, and TIOCSCTTY takes an integer.
             if unsafe { libc::ioctl(terminal, libc::TIOCSCTTY, 0) } < 0 {
                 return Err(io::Error::last_os_error());
             }
             Ok(())
         };
-        // SAFETY: the closure makes two system calls and allocates nothing.
+        // SAFETY: the closure makes three system calls and allocates nothing.
         unsafe { command.pre_exec(take) };
     }
 }
