@@ -2,7 +2,7 @@
 //! brought about on purpose is injected by strace, into exeunt alone unless a test says otherwise.
 
 use crate::support::{
-    Need, QUICK_BACKOFF, QUICK_RESTART, Run, Sandbox, has, numbered, pool, runs, send, sorted, until,
+    Controller, Need, QUICK_BACKOFF, QUICK_RESTART, Run, Sandbox, has, numbered, pool, runs, send, sorted, until,
 };
 use nix::sys::signal::Signal;
 
@@ -101,6 +101,31 @@ fn f91_workers_beyond_the_process_limit_start_when_it_is_raised() {
     run.wait_for_lines("up", 12);
     run.signal(Signal::SIGTERM);
     run.finish().expect_code(0);
+}
+
+/// The same where a control group has few processes, us and our launcher among them.
+#[test]
+fn f91_workers_beyond_the_limit_of_a_control_group_start_when_it_is_raised() {
+    if !has(Need::ProcessesGroup) {
+        return;
+    }
+    let sandbox = Sandbox::new(&format!(
+        "[supervisor]\ncgroup = \"off\"\n[worker.w]\nreplicas = 12\n\
+         command = [\"sh\", \"-c\", \"echo up $$$$ >&2; exec sleep 1000\"]\nstop = [\"TERM 20s\"]\n{QUICK_RESTART}\n"
+    ));
+    let group = Controller::new(&sandbox, "pids", ["pids.max=8"; 2]);
+    let run = sandbox.launch().under(&group.launcher(true)).start();
+    run.wait_for_words("cannot be started: forking: Resource temporarily unavailable", 10);
+    // One that dies in the shortage is reaped, and its place is taken.
+    let victim: i32 = run.wait_for_line("up ").rsplit(' ').next().unwrap().parse().unwrap();
+    send(victim, Signal::SIGKILL);
+    until("the dead one to be reaped", || crate::support::state(victim).is_none().then_some(()));
+    group.set(&run, "max");
+    run.wait_for_lines("up", 13);
+    stop(&run);
+    let outcome = run.finish();
+    outcome.expect_code(0);
+    assert_eq!(outcome.stderr.lines().filter(|line| line.starts_with("up ")).count(), 13, "{outcome}");
 }
 
 /// No thread can be had for a while, for messages nor for results: both come when one can, and the run ends by itself.

@@ -1,6 +1,7 @@
 //! The harness: starts the real binary with a file of its own in a directory of its own, hears what it says, and sees to
 //! it that nobody is left behind. Tests wait for words; the deadline is there for failing tests alone.
 
+mod controller;
 mod lines;
 mod outcome;
 mod processes;
@@ -9,6 +10,7 @@ mod run;
 mod sandbox;
 mod seccomp;
 
+pub use controller::Controller;
 pub use lines::Lines;
 pub use outcome::Outcome;
 pub use processes::{Known, children, context_switches, descendants, marked, send, send_number, state};
@@ -63,7 +65,17 @@ pub fn has(what: Need) -> bool {
             "EXEUNT_STATIC does not name what examples/scratch/build.sh built",
         ),
         Need::ControlGroups => (control_groups(), "a cgroup v2 tree cannot be mounted and written here"),
-        Need::MemoryGroup => (memory_group(), "the memory of a control group cannot be limited here"),
+        Need::MemoryGroup => (
+            limited_group("memory", "memory.limit_in_bytes", "memory.max"),
+            "the memory of a control group cannot be limited here",
+        ),
+        Need::ProcessorGroup => (
+            limited_group("cpu", "cpu.cfs_quota_us", "cpu.max"),
+            "the processor time of a control group cannot be limited here",
+        ),
+        Need::ProcessesGroup => {
+            (limited_group("pids", "pids.max", "pids.max"), "the processes of a control group cannot be limited here")
+        }
         Need::RustCompiler => (runs(&["rustc", "--version"]), "rustc is not there"),
         Need::SystemdNotify => (runs(&["systemd-notify", "--version"]), "systemd-notify is not there"),
         Need::Redis => (runs(&["redis-server", "--version"]), "redis-server is not there"),
@@ -97,13 +109,16 @@ pub enum Need {
     Haproxy,
     ControlGroups,
     MemoryGroup,
+    ProcessorGroup,
+    ProcessesGroup,
 }
 
-fn memory_group() -> bool {
-    let script = "d=$(mktemp -d) && if mount -t cgroup -o memory none $d 2>/dev/null; then f=memory.limit_in_bytes g=$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup); \
-        else mount -t cgroup2 none $d && f=memory.max g=$(sed -n 's/^0:://p' /proc/self/cgroup); fi && \
+/// Whether a group can be made that has this limit, in the first or the second version of control groups.
+fn limited_group(kind: &str, first: &str, second: &str) -> bool {
+    let script = "d=$(mktemp -d) && if mount -t cgroup -o $0 none $d 2>/dev/null; then f=$1 g=$(sed -n \"s/^[0-9]*:$0://p\" /proc/self/cgroup); \
+        else mount -t cgroup2 none $d && f=$2 g=$(sed -n 's/^0:://p' /proc/self/cgroup); fi && \
         n=$d$g/exeunt-e2e.$$ && mkdir $n && { [ -e $n/$f ]; found=$?; rmdir $n; exit $found; }";
-    runs(&["unshare", "--mount", "sh", "-c", script])
+    runs(&["unshare", "--mount", "sh", "-c", script, kind, first, second])
 }
 
 fn control_groups() -> bool {

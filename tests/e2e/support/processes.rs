@@ -9,8 +9,7 @@ use std::path::Path;
 #[derive(Debug)]
 pub struct Process {
     pub pid: i32,
-    /// For the message of a failing test.
-    #[allow(dead_code, reason = "read by Debug alone")]
+    /// Its state, and its arguments, each with a space behind it.
     pub command: String,
 }
 
