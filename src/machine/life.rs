@@ -459,7 +459,10 @@ impl Machine {
     pub(super) fn abort_start(&mut self, id: InstanceId, proc: ProcId, purpose: Purpose, out: &mut Actions) {
         self.starting -= 1;
         self.stop_watching(id);
-        self.instances[id.index()].state = State::Aborting { proc, purpose };
+        let instance = &mut self.instances[id.index()];
+        // What was meant for this one is not for the next.
+        instance.kept = SignalSet::EMPTY;
+        instance.state = State::Aborting { proc, purpose };
         self.timers.set(Key::Slot(id), self.now + UNKILLABLE_AFTER);
         let kill = crate::model::Signal::KILL;
         out.push(Action::Kill { proc, signal: kill, target: crate::model::Target::Unborn });

@@ -104,8 +104,19 @@ impl Machine {
 
     /// Whatever is waited for has at least so long from now. The deadline of the whole stop is not moved.
     fn extend(&mut self, id: InstanceId, time: Duration) {
-        let leaving = matches!(self.instances[id.index()].state, State::Leaving(..));
-        let key = if leaving { Key::Slot(id) } else { Key::Start(id) };
+        let ladder = self.plan.program(id).ladder.len();
+        let key = match &self.instances[id.index()].state {
+            // After KILL no rung is waited for, but for the kernel, and whom it left alive does not prolong that.
+            State::Leaving(_, climb) if climb.next > ladder => return,
+            State::Leaving(..) => Key::Slot(id),
+            State::Starting { .. } | State::Up(_) => Key::Start(id),
+            State::Waiting
+            | State::Due
+            | State::Delayed
+            | State::Aborting { .. }
+            | State::Remains(..)
+            | State::Resting(_) => return,
+        };
         if let Some(at) = self.timers.get(key) {
             self.timers.set(key, at.max(self.now + time));
         }
@@ -221,14 +232,21 @@ impl Machine {
 
     /// A replica of this worker is not ready any more, or never will be. Those that require it fall if it was the last.
     pub(super) fn check_dependents(&mut self, worker: WorkerId, out: &mut Actions) {
-        if !self.has_order || !matches!(self.phase, Phase::Running) || self.is_ready(worker) {
+        if !self.has_order || self.is_ready(worker) {
             return;
         }
         let for_good = self.rests(worker);
+        let running = match &self.phase {
+            Phase::Running => true,
+            // Nobody falls in a stop. But who waits for it to work off a queue would wait for ever.
+            Phase::Stopping(_) if for_good && self.drains_any() => false,
+            Phase::Stopping(_) | Phase::Sweeping(_) | Phase::Over => return,
+        };
         let plan = self.plan.clone();
         for id in self.instance_ids() {
             let requires = |other: WorkerId| plan.worker(other).requires.contains(&worker);
-            if self.worker_of(id).is_some_and(requires) {
+            let waits = matches!(self.instances[id.index()].state, State::Waiting | State::Due | State::Delayed);
+            if (running || waits) && self.worker_of(id).is_some_and(requires) {
                 self.falls(id, worker, for_good, out);
             }
         }
@@ -238,15 +256,14 @@ impl Machine {
         let purpose = if for_good { Purpose::Rest } else { Purpose::Await };
         match self.instances[id.index()].state {
             State::Waiting | State::Due | State::Delayed if for_good => self.rest_unstarted(id, out),
-            State::Due | State::Delayed => {
-                self.timers.cancel(Key::Slot(id));
-                self.instances[id.index()].state = State::Waiting;
-            }
+            State::Due => self.instances[id.index()].state = State::Waiting,
             State::Starting { proc } => self.abort_start(id, proc, purpose, out),
             State::Up(_) => {
                 out.push(Action::Note(Note::Falls { instance: id, required }));
                 self.ask_to_leave(id, StopReason::Restart, purpose, out);
             }
+            // At the end of its back-off it looks again.
+            State::Delayed => {}
             State::Waiting | State::Aborting { .. } | State::Leaving(..) | State::Remains(..) | State::Resting(_) => {}
         }
     }

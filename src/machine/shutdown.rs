@@ -271,6 +271,11 @@ impl Machine {
         self.progressed = true;
     }
 
+    /// Some queue is being worked off.
+    pub(super) fn drains_any(&self) -> bool {
+        self.queues.iter().any(|queue| queue.gate == Gate::Draining)
+    }
+
     fn is_fed_from_draining(&self, id: InstanceId) -> bool {
         let gate = self.plan.consumer(id).map(|consumer| self.queues[consumer.queue.index()].gate);
         gate == Some(Gate::Draining)
@@ -452,7 +457,15 @@ impl Machine {
             let instance = &self.instances[id.index()];
             let fate = match &instance.state {
                 State::Resting(fate) => fate.clone(),
-                _unfinished => Fate::NeverStarted,
+                // In a sweep everybody rests.
+                State::Waiting
+                | State::Due
+                | State::Delayed
+                | State::Starting { .. }
+                | State::Aborting { .. }
+                | State::Up(_)
+                | State::Leaving(..)
+                | State::Remains(..) => Fate::NeverStarted,
             };
             Leaver { instance: id, fate, restarts: instance.restarts, items: instance.done }
         };

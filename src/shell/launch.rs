@@ -88,7 +88,7 @@ impl Launcher {
             descriptors.resize(descriptors.len().max(number + 1), None);
             descriptors[*number] = Some(pipe.write.as_fd());
         }
-        let group = self.group(plan, instance, place);
+        let group = (place == Place::Session).then(|| self.group(&plan.instance_name(instance))).flatten();
         let door = group.as_ref().and_then(|group| group.open().ok());
         let born = spawn::spawn(&Launch {
             argv: &strings.argv,
@@ -135,10 +135,9 @@ impl Launcher {
         [self.null_in.as_fd(), out, out]
     }
 
-    /// Who is not in a session of its own shares more with us than a group could tell apart.
-    fn group(&self, plan: &Plan, instance: InstanceId, place: Place) -> Option<Group> {
-        let groups = self.groups.as_ref().filter(|_| place == Place::Session)?;
-        groups.make(&plan.instance_name(instance)).ok()
+    /// For whom has a session of its own: others share more with us than a group could tell apart.
+    pub(super) fn group(&self, name: &str) -> Option<Group> {
+        self.groups.as_ref()?.make(name).ok()
     }
 
     /// Descriptors 1 and 2 of a child.

@@ -156,7 +156,7 @@ impl Shell {
     /// The kernel gives a number away only when no session bears it any more: a dead leader whose number a new child
     /// has, has left nobody behind.
     pub(super) fn bury_namesake(&mut self, pid: Pid) {
-        self.bury_asker(pid);
+        self.probes.bury(pid);
         self.table.namesake(pid).into_iter().for_each(|id| self.gone(id, true));
     }
 

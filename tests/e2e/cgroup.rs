@@ -177,3 +177,20 @@ fn f38_a_worker_that_somebody_kills_is_not_said_to_be_out_of_memory() {
     outcome.expect_code(1);
     assert!(!outcome.stderr.contains("out of memory"), "{outcome}");
 }
+
+#[test]
+fn f9_who_escaped_from_a_probe_is_removed() {
+    if !has(Need::ControlGroups) {
+        return;
+    }
+    let probe = "setsid sh -c 'echo $$$$ >escaped; : >there; exec sleep 1239' & until [ -e there ]; do :; done";
+    let ready = format!("ready = {{ command = [\"sh\", \"-c\", \"{probe}\"] }}\nstop = [\"TERM 5s\"]");
+    let sandbox = sandbox(&ready, "exec sleep 1000\n");
+    let run = start(&sandbox);
+    run.wait_for_line("exeunt: w.0 is ready after");
+    let escaped = pid(&sandbox.read("escaped"));
+    until("who escaped to be gone", || state(escaped).is_none().then_some(()));
+    run.signal(Signal::SIGTERM);
+    let outcome = run.finish();
+    outcome.expect_code(0);
+}

@@ -3,6 +3,7 @@
 use crate::machine::Question;
 use crate::model::{ProcId, Time, WorkerId};
 use crate::sys::Pid;
+use crate::sys::cgroup::Group;
 use mio::net::TcpStream;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -43,6 +44,8 @@ pub struct Asker {
     pub pidfd: Option<OwnedFd>,
     /// Tells whether exec succeeded.
     pub report: OwnedFd,
+    /// Where there are control groups: all that came of it.
+    pub group: Option<Group>,
 }
 
 #[derive(Debug)]
@@ -50,6 +53,7 @@ struct Ended {
     owner: ProcId,
     pid: Pid,
     pidfd: Option<OwnedFd>,
+    group: Option<Group>,
     /// The leader is reaped; others of its session may live.
     reaped: bool,
     /// `None`: it was waited for long enough.
@@ -66,8 +70,8 @@ impl Probes {
     pub fn end(&mut self, id: ProcId, now: Time, reaped: bool) -> Option<Pid> {
         match self.asked.remove(&id)?.means {
             Means::Connection(_) => None,
-            Means::Process(Asker { pid, pidfd, .. }) => {
-                self.ended.push(Ended { owner: id, pid, pidfd, reaped, until: Some(now + PATIENCE) });
+            Means::Process(Asker { pid, pidfd, group, report: _ }) => {
+                self.ended.push(Ended { owner: id, pid, pidfd, group, reaped, until: Some(now + PATIENCE) });
                 (!reaped).then_some(pid)
             }
         }
@@ -123,9 +127,21 @@ impl Probes {
         self.ended.iter().filter(|ended| ended.reaped).map(|ended| ended.pid).collect()
     }
 
-    /// Forgets the orphaned sessions that nobody `lives` in.
+    /// Forgets the orphaned sessions that nobody `lives` in, if their control groups are empty too. Who is left there is killed.
     pub fn keep(&mut self, lives: impl Fn(Pid) -> bool) {
-        self.ended.retain(|ended| !ended.reaped || lives(ended.pid));
+        self.ended.retain(|ended| !ended.reaped || lives(ended.pid) | ended.clear());
+    }
+
+    /// The kernel gave this number away again, so it is no session any more, and means somebody else.
+    pub fn bury(&mut self, pid: Pid) {
+        let is_namesake = |ended: &Ended| ended.reaped && ended.pid == pid;
+        self.ended.iter().filter(|ended| is_namesake(ended)).for_each(|ended| _ = ended.clear());
+        self.ended.retain(|ended| !is_namesake(ended));
+    }
+
+    /// Kills those of its control group, if it has one. Their own sessions do not save them.
+    pub fn clear(&self, pid: Pid) {
+        self.ended.iter().filter(|ended| ended.pid == pid).for_each(|ended| _ = ended.clear());
     }
 
     pub fn deadline(&self) -> Option<Time> {
@@ -164,6 +180,19 @@ impl Probes {
     }
 }
 
+impl Ended {
+    /// Whether somebody was there, or there is no telling.
+    fn clear(&self) -> bool {
+        let Some(group) = &self.group else { return false };
+        let lives = group.members().map_or(true, |members| !members.is_empty());
+        if lives {
+            // A failure shows in the next look.
+            let _told = group.kill();
+        }
+        lives
+    }
+}
+
 impl Means {
     fn pid(&self) -> Option<Pid> {
         match self {
@@ -186,7 +215,7 @@ mod tests {
 
     fn asking(pid: Pid) -> Probes {
         let mut probes = Probes::default();
-        let means = Means::Process(Asker { pid, pidfd: None, report: fds::pipe().unwrap().read });
+        let means = Means::Process(Asker { pid, pidfd: None, report: fds::pipe().unwrap().read, group: None });
         probes.ask(ID, Question::Ready, at(5), means);
         probes
     }

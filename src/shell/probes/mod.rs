@@ -17,7 +17,7 @@ use crate::machine::{Event, Question};
 use crate::model::plan::{Probe, Ready, Role};
 use crate::model::{InstanceId, ProcId, Signal, SpawnError};
 use crate::sys::reap::Reaped;
-use crate::sys::spawn::{Birth, Born, birth};
+use crate::sys::spawn::{Birth, birth};
 use crate::sys::{Pid, members, permit};
 use book::{Asker, Means};
 use log::{debug, warn};
@@ -50,7 +50,9 @@ impl Shell {
             Some(Probe::Command(command)) => {
                 self.started(instance, question, self.launcher.asker(&self.plan, instance, &command))
             }
-            Some(Probe::Http(url)) => self.started(instance, question, self.launcher.http_asker(&url, timeout)),
+            Some(Probe::Http(url)) => {
+                self.started(instance, question, self.launcher.http_asker(&self.plan, instance, &url, timeout))
+            }
             None => None,
         };
         match means {
@@ -125,11 +127,6 @@ impl Shell {
         self.probes.keep(|session| living.iter().any(|member| member.session == session));
     }
 
-    /// A number that the kernel gave away again is no session any more.
-    pub(super) fn bury_asker(&mut self, pid: Pid) {
-        self.probes.keep(|session| session != pid);
-    }
-
     fn probe_of(&self, instance: InstanceId, question: Question) -> Option<Probe> {
         let Role::Worker { worker, .. } = self.plan.role(instance) else { return None };
         let worker = self.plan.worker(worker);
@@ -140,11 +137,11 @@ impl Shell {
         }
     }
 
-    fn started(&mut self, instance: InstanceId, question: Question, born: Result<Born, SpawnError>) -> Option<Means> {
-        match born {
-            Ok(Born { pid, pidfd, report, grouped: _ }) => {
-                self.bury_namesake(pid);
-                Some(Means::Process(Asker { pid, pidfd, report }))
+    fn started(&mut self, instance: InstanceId, question: Question, asker: Result<Asker, SpawnError>) -> Option<Means> {
+        match asker {
+            Ok(asker) => {
+                self.bury_namesake(asker.pid);
+                Some(Means::Process(asker))
             }
             Err(error) => {
                 self.warn_of_asker(instance, question, error);
@@ -159,6 +156,7 @@ impl Shell {
         let _told = members::signal_members(&living, Signal::KILL);
         // It may not have made its session yet.
         let _told = members::signal_child(pid, self.probes.pidfd(pid), Signal::KILL);
+        self.probes.clear(pid);
     }
 
     /// Said once for each worker: it is asked again and again.

@@ -35,7 +35,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 while os.path.exists("closed"):
     time.sleep(0.01)
+os.write(2, b"opens\n")
 server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
 server.daemon_threads = True
-os.write(2, b"listening\n")
 server.serve_forever()
