@@ -4,6 +4,7 @@ use super::rights;
 use crate::config::quote;
 use crate::model::Identity;
 use crate::model::plan::{Program, Words};
+use crate::sys::variables;
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -65,7 +66,7 @@ fn file_obstacle(path: &Path, who: &Identity) -> Option<String> {
 /// The child's PATH, not ours.
 fn search_path(program: &Program, words: &Words) -> OsString {
     let own = words.env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.into());
-    let inherited = || std::env::var_os("PATH").filter(|_| !program.env_clear);
+    let inherited = || variables::get("PATH").filter(|_| !program.env_clear);
     own.or_else(inherited).unwrap_or_else(|| DEFAULT_PATH.into())
 }
 

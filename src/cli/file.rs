@@ -43,7 +43,7 @@ pub fn load(file: Option<&Path>) -> Option<Loaded> {
         }
     };
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let environment = |name: &str| std::env::var(name);
+    let environment = |name: &str| crate::sys::variables::text(name);
     let directory = path.parent().unwrap_or(Path::new(""));
     let files = Files { text: &text, variables: &dotenv::variables };
     let context = Context { directory, stem: &stem, environment: &environment, files };

@@ -153,6 +153,8 @@ pub enum Note {
     SpawnFailed {
         instance: InstanceId,
         error: SpawnError,
+        /// The same shortage as the time before.
+        again: bool,
     },
     /// It told that it is ready, or is taken for ready.
     Ready {
@@ -203,6 +205,8 @@ pub enum Note {
     Restarting {
         instance: InstanceId,
         after: Duration,
+        /// For the same shortage as the time before.
+        again: bool,
     },
     GaveUp {
         worker: WorkerId,

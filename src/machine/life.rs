@@ -86,6 +86,7 @@ impl Machine {
             State::Waiting | State::Due | State::Delayed | State::Resting(_) => return,
         }
         self.starting -= 1;
+        self.instances[id.index()].last_error = None;
         let work = self.plan.consumer(id).map(|consumer| Work::new(consumer.prefetch));
         self.instances[id.index()].state = State::Up(Life { proc, since: self.now, ready: false, refusals: 0, work });
         if let Some(worker) = self.worker_of(id) {
@@ -142,18 +143,19 @@ impl Machine {
         let prospect = prospect(error);
         let is_init = self.plan.init.is_some();
         let instance = &mut self.instances[id.index()];
-        instance.last_error = Some(error);
+        // A shortage is said once, however often it is met until it is over.
+        let again = instance.last_error.replace(error) == Some(error) && prospect == Prospect::Shortage;
         if !is_init {
             // The next incarnation is another process: what was meant for this one is not for it.
             instance.kept = SignalSet::EMPTY;
         }
         // An init that gives up says so once.
         if !is_init || prospect == Prospect::Shortage {
-            out.push(Action::Note(Note::SpawnFailed { instance: id, error }));
+            out.push(Action::Note(Note::SpawnFailed { instance: id, error, again }));
         }
         let Some(worker) = self.worker_of(id) else {
             return if prospect == Prospect::Shortage {
-                self.start_later(id, out)
+                self.start_later(id, again, out)
             } else {
                 self.source_cannot_start(id, out)
             };
@@ -168,7 +170,7 @@ impl Machine {
             self.note_give_up(worker, out);
             self.give_up(worker, id, out);
         } else {
-            self.start_later(id, out);
+            self.start_later(id, again, out);
         }
     }
 
@@ -181,8 +183,8 @@ impl Machine {
         self.rest(id, Fate::GivenUp, out);
     }
 
-    /// The next start, after its delay.
-    fn start_later(&mut self, id: InstanceId, out: &mut Actions) {
+    /// The next start, after its delay. `again`: for a reason that was said before.
+    fn start_later(&mut self, id: InstanceId, again: bool, out: &mut Actions) {
         if !self.may_start(id) {
             return self.rest_as_it_was(id, out);
         }
@@ -191,7 +193,7 @@ impl Machine {
         let instance = &mut self.instances[id.index()];
         let after = instance.delays.next(&backoff, chance);
         instance.restarts += 1;
-        out.push(Action::Note(Note::Restarting { instance: id, after }));
+        out.push(Action::Note(Note::Restarting { instance: id, after, again }));
         if after.is_zero() {
             self.due_or_waiting(id, out);
         } else {
@@ -350,7 +352,7 @@ impl Machine {
                 self.rest(id, fate, out);
             }
             Some(Purpose::Garbled | Purpose::Unwell) | None if counts => self.failed_again(id, worker, fate, out),
-            Some(Purpose::Garbled | Purpose::Unwell) | None => self.start_later(id, out),
+            Some(Purpose::Garbled | Purpose::Unwell) | None => self.start_later(id, false, out),
         }
     }
 
@@ -364,7 +366,7 @@ impl Machine {
             self.note_give_up(worker, out);
             self.give_up(worker, id, out);
         } else {
-            self.start_later(id, out);
+            self.start_later(id, false, out);
         }
     }
 

@@ -17,7 +17,7 @@ use super::queue::Gate;
 use super::report::{Fate, Leaver, QueueReport, Report, SourceReport};
 use super::timers::Key;
 use crate::model::plan::{End, Feed, Step};
-use crate::model::{InstanceId, QueueId, Signal, SourceId, StopReason, Time, WorkerId};
+use crate::model::{ExitStatus, InstanceId, QueueId, Signal, SourceId, StopReason, Time, WorkerId};
 use std::time::Duration;
 
 /// Results that are handed to the writer are waited for this long once everybody has left.
@@ -516,7 +516,7 @@ impl Machine {
             return 70;
         }
         if let Some(init) = &self.plan.init {
-            return self.program_code(&init.as_zero);
+            return self.program_code(&init.as_zero, &report.cause);
         }
         if let Some(status) = self.plan.exit_code_from.and_then(|worker| self.last_status_of(worker)) {
             return status.shell_code();
@@ -536,10 +536,21 @@ impl Machine {
     }
 
     /// Of the program of an init: its own, 128 + n for signal n, and as a shell says it where there is none: 127 for a
-    /// program that is not there, 126 for one that cannot be executed.
-    fn program_code(&self, as_zero: &[u8]) -> u8 {
+    /// program that is not there, 126 for one that cannot be executed. One that was told to stop before it had run anything ends
+    /// by that signal, as it would have a moment later: our KILL of a bare fork is nobody's business.
+    fn program_code(&self, as_zero: &[u8], cause: &StopCause) -> u8 {
         let Some(program) = self.instances.first() else { return 1 };
-        match (program.last_status, program.last_error) {
+        let status = match cause {
+            StopCause::Signal(signal) if !self.workers.first().is_some_and(|crew| crew.ever_ran) => {
+                Some(ExitStatus::Signalled { signal: *signal, core: false })
+            }
+            StopCause::Signal(_)
+            | StopCause::Done
+            | StopCause::GaveUp(_)
+            | StopCause::ResultsClosed(_)
+            | StopCause::Deserted(_) => program.last_status,
+        };
+        match (status, program.last_error) {
             (Some(status), _) if as_zero.contains(&status.shell_code()) => 0,
             (Some(status), _) => status.shell_code(),
             (None, Some(error)) if super::restart::is_missing(error) => 127,
@@ -549,7 +560,7 @@ impl Machine {
         }
     }
 
-    fn last_status_of(&self, worker: WorkerId) -> Option<crate::model::ExitStatus> {
+    fn last_status_of(&self, worker: WorkerId) -> Option<ExitStatus> {
         self.replicas(worker).find_map(|instance| instance.last_status)
     }
 }

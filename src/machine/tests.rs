@@ -702,6 +702,21 @@ fn f40_an_init_leaves_with_its_programs_code() {
     assert_eq!(fails(Stage::Session, 1), Some(126));
 }
 
+/// Its fork is killed, since nothing of it runs yet; the program ends by the signal that was sent, as it would have done.
+#[test]
+fn f49_an_init_that_is_stopped_before_exec_leaves_with_that_signals_code() {
+    for (signal, meaning, expected) in
+        [(Signal::TERM, Meaning::Stop, 143), (Signal::INT, Meaning::Interrupt, 130), (Signal::PWR, Meaning::Stop, 158)]
+    {
+        let mut stand = Stand::new(init(false));
+        let Some(Action::Spawn { proc, .. }) = stand.out.first().cloned() else { panic!("a spawn was ordered") };
+        stand.tell(Event::Signalled { signal, meaning });
+        stand.dies(proc, KILLED, false);
+        stand.tell(Event::Strangers { count: 0 });
+        assert_eq!(code(&stand), Some(expected));
+    }
+}
+
 #[test]
 fn an_init_that_waits_for_all_stops_nobody_until_it_is_told() {
     let leaves = || {

@@ -2,6 +2,7 @@
 
 use crate::model::plan::{Plan, Program, Ready, Role, Words};
 use crate::model::{InstanceId, SpawnError, Stage};
+use crate::sys::variables;
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
@@ -42,14 +43,19 @@ pub struct Environment(Vec<Rc<CStr>>);
 
 impl Environment {
     pub fn inherited() -> Environment {
-        let mut environment = Environment::ours();
+        let mut environment = Environment::of(variables::all());
         environment.remove(&OWN_NAMES);
         environment
     }
 
+    /// As it is, for who shall not notice us.
     pub fn ours() -> Environment {
+        Environment::of(std::env::vars_os())
+    }
+
+    fn of(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Environment {
         let entry = |(name, value): (OsString, OsString)| entry(name.as_bytes(), value.as_bytes()).ok();
-        Environment(std::env::vars_os().filter_map(entry).collect())
+        Environment(variables.into_iter().filter_map(entry).collect())
     }
 
     /// As it is; only who asked for an exit event is told where it is.

@@ -10,9 +10,11 @@ use crate::model::plan::{Consumer, ControlGroups, Log, Place, Plan, Ready, Resul
 use crate::model::{InstanceId, SpawnError, Stage};
 use crate::sys::cgroup::{Group, Groups};
 use crate::sys::fds::{self, Pipe};
+use crate::sys::init::Home;
 use crate::sys::secret::FileVariable;
 use crate::sys::spawn::{self, Launch, Passage};
 use crate::sys::{executable, permit};
+use std::cell::Cell;
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::OpenOptions;
 use std::io;
@@ -36,6 +38,8 @@ pub struct Launcher {
     groups: Option<Groups>,
     /// A program that we only stand in front of: its words, and what the kernel sends it when we die.
     init: Option<InitOptions>,
+    /// Where an init was started, until its program runs there.
+    home: Cell<Option<Home>>,
 }
 
 /// A child that was forked, and the read end of a source's stdout.
@@ -55,7 +59,7 @@ impl Launcher {
         let stdout_taken = plan.workers.iter().any(|worker| worker.consumer.as_ref().is_some_and(to_stdout));
         let environment = if init.is_some() { Environment::ours() } else { Environment::inherited() };
         let groups = if plan.cgroup == ControlGroups::Auto { Groups::probe() } else { None };
-        Ok(Launcher { null_in, null_out, stdout_taken, environment, groups, init })
+        Ok(Launcher { null_in, null_out, stdout_taken, environment, groups, init, home: Cell::new(None) })
     }
 
     pub fn start(&self, plan: &Plan, instance: InstanceId) -> Result<Started, SpawnError> {
@@ -88,6 +92,7 @@ impl Launcher {
             descriptors.resize(descriptors.len().max(number + 1), None);
             descriptors[*number] = Some(pipe.write.as_fd());
         }
+        let home = self.home.take().or_else(|| self.init.as_ref().and_then(|_| Home::leave()));
         let group = (place == Place::Session).then(|| self.group(&plan.instance_name(instance))).flatten();
         let door = group.as_ref().and_then(|group| group.open().ok());
         let born = spawn::spawn(&Launch {
@@ -104,8 +109,11 @@ impl Launcher {
             place,
             foreground,
             group: door.as_ref().map(AsFd::as_fd),
-            passage: self.init.as_ref().map(|_| Passage),
-        })?;
+            passage: self.init.as_ref().map(|_| Passage { home: home.as_ref().map(AsFd::as_fd) }),
+        });
+        // It may have to be tried again.
+        self.home.set(home);
+        let born = born?;
         let what = match plan.role(instance) {
             Role::Worker { worker, .. } => What::Worker(worker),
             Role::Source(source) => What::Source(source),
@@ -127,6 +135,11 @@ impl Launcher {
             group: group.filter(|_| born.grouped),
         };
         Ok(Started { proc, stdout: ends.stdout.map(|pipe| pipe.read) })
+    }
+
+    /// A program runs: an init starts no other.
+    pub fn arrived(&self) {
+        drop(self.home.take());
     }
 
     /// Descriptors 0 to 2 of a child that nobody listens to.

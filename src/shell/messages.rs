@@ -3,7 +3,9 @@
 //! The loop's thread gathers what it says and hands it over once a turn: a thousand services that leave at once are a thousand
 //! lines, and not a thousand times waking the thread that writes them.
 
-use super::lane::{Lane, write_all};
+use super::lane::{Lane, OWN_WORDS, write_all};
+use super::voice::Voice;
+use crate::sys::{Pid, fds};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use mio::Waker;
 use std::cell::RefCell;
@@ -32,7 +34,7 @@ pub struct Messages {
 /// The one stderr of the process.
 pub fn messages() -> &'static Messages {
     static MESSAGES: OnceLock<Messages> = OnceLock::new();
-    MESSAGES.get_or_init(|| Messages { lane: Lane::new("stderr", to_stderr), dropped: AtomicU64::new(0) })
+    MESSAGES.get_or_init(|| Messages { lane: Lane::new(OWN_WORDS, to_stderr), dropped: AtomicU64::new(0) })
 }
 
 impl Messages {
@@ -70,9 +72,14 @@ impl Messages {
         gathered.filter(|text| !text.is_empty()).into_iter().for_each(|text| self.push(text));
     }
 
-    /// Whether messages wait for a thread that cannot be had; tries again to have it.
+    /// Whether messages wait for a thread that cannot be had; tries again to have it. That there are too few processes is worth
+    /// saying just then: what stderr takes without a wait is written here.
     pub fn are_stranded(&self) -> bool {
-        self.lane.is_stranded()
+        if !self.lane.is_stranded() {
+            return false;
+        }
+        self.lane.work_here_while(|text| text.len() <= fds::ALWAYS_ROOM && fds::has_room(io::stderr().as_fd()));
+        self.lane.waiting_bytes() > 0
     }
 
     /// Whether so much waits that no further item should be read, for each may end here. `waker` is woken when that is over.
@@ -129,19 +136,21 @@ fn atoms(mut text: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// `exeunt: text`, with the level where it is not the usual one. Control characters are escaped: a line stays a line.
 pub fn line(level: Level, text: &str) -> Vec<u8> {
-    let word = match level {
-        Level::Error => "error: ",
-        Level::Warn => "warning: ",
-        Level::Info => "",
-        Level::Debug => "debug: ",
-        Level::Trace => "trace: ",
-    };
-    let mut line = format!("exeunt: {word}");
+    let (voice, pid) = SPEAKER.get().copied().unwrap_or_default();
+    let mut line = voice.prefix(level, pid);
     for character in text.chars() {
         if character.is_control() { line.extend(character.escape_default()) } else { line.push(character) }
     }
     line.push('\n');
     line.into_bytes()
+}
+
+/// Whose words these are, and our pid. Set once, when the run begins.
+static SPEAKER: OnceLock<(Voice, Pid)> = OnceLock::new();
+
+/// The voice of this run.
+pub fn voice() -> Voice {
+    SPEAKER.get().copied().unwrap_or_default().0
 }
 
 struct Backend;
@@ -162,8 +171,9 @@ impl Log for Backend {
 }
 
 /// Sends the records of the `log` crate to stderr. A second call changes the level only.
-pub fn install_log(level: LevelFilter) {
+pub fn install_log(level: LevelFilter, voice: Voice, pid: Pid) {
     static BACKEND: Backend = Backend;
+    let _already_known = SPEAKER.set((voice, pid));
     let _already_there = log::set_logger(&BACKEND);
     log::set_max_level(level);
 }

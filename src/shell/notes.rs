@@ -1,6 +1,7 @@
 //! The machine's notes in words, each with its level. This is what operators read.
 
 use super::letters;
+use super::messages::voice;
 use crate::machine::{DeadLetter, LadderStep, Note, StopCause};
 use crate::model::identity::{Account, Bound, Limit};
 use crate::model::plan::{Plan, Probe, Program, Role, Words};
@@ -39,6 +40,7 @@ pub fn span(span: Duration) -> String {
 pub fn cause(plan: &Plan, cause: &StopCause) -> String {
     match cause {
         StopCause::Signal(signal) => format!("on {signal}"),
+        StopCause::Done if plan.queues.is_empty() => "because no worker is left to run".into(),
         StopCause::Done => "because all work is done".into(),
         StopCause::GaveUp(worker) => format!("because worker {} was given up", worker_name(plan, *worker)),
         StopCause::ResultsClosed(worker) => {
@@ -79,7 +81,11 @@ pub fn spawn_error(plan: &Plan, instance: Option<InstanceId>, error: SpawnError)
         Some(id) => step(error.stage, plan.program(id), &plan.words(id)),
         None => step(error.stage, &Program::plain(vec![]), &Program::plain(vec![]).words("")),
     };
-    format!("{step}: {}", errno(error.errno))
+    let why = errno(error.errno);
+    match (error.stage, instance.and_then(|id| plan.words(id).command.first().cloned())) {
+        (Stage::Exec, Some(program)) => voice().cannot_execute(&program, &why),
+        _ => format!("{step}: {why}"),
+    }
 }
 
 /// The same of the process that asks for an instance.
@@ -159,6 +165,7 @@ fn level(plan: &Plan, note: &Note) -> Level {
             Level::Info
         }
         Note::Climbed { .. } => Level::Debug,
+        Note::SpawnFailed { again: true, .. } | Note::Restarting { again: true, .. } => Level::Debug,
         // A source that came to its end, a job that is done: as it should be.
         Note::Died { instance, status, .. } if plan.program(*instance).is_success(*status) => Level::Info,
         Note::Started { .. }
@@ -202,7 +209,7 @@ fn words(plan: &Plan, note: &Note) -> String {
     let name = |id: &InstanceId| instance_name(plan, *id);
     match note {
         Note::Started { instance, .. } => format!("{} started", name(instance)),
-        Note::SpawnFailed { instance, error } => {
+        Note::SpawnFailed { instance, error, .. } => {
             format!("{} cannot be started: {}", name(instance), spawn_error(plan, Some(*instance), *error))
         }
         Note::Ready { instance, took } => format!("{} is ready after {}", name(instance), span(*took)),
@@ -226,8 +233,8 @@ fn words(plan: &Plan, note: &Note) -> String {
             format!("{} ended by itself after {} ({status}){}", name(instance), span(*ran), used(usage))
         }
         Note::Left { instance, status, took } => format!("{} left after {} ({status})", name(instance), span(*took)),
-        Note::Restarting { instance, after } if after.is_zero() => format!("{} is restarted", name(instance)),
-        Note::Restarting { instance, after } => format!("{} is restarted in {}", name(instance), span(*after)),
+        Note::Restarting { instance, after, .. } if after.is_zero() => format!("{} is restarted", name(instance)),
+        Note::Restarting { instance, after, .. } => format!("{} is restarted in {}", name(instance), span(*after)),
         Note::GaveUp { worker, burst, interval } => {
             let worker = worker_name(plan, *worker);
             format!("worker {worker} is given up: {burst} failed starts within {}", span(*interval))
@@ -404,7 +411,7 @@ mod tests {
         let ran = Duration::from_secs(90);
         let notes = [
             (
-                Note::SpawnFailed { instance: web, error: enoent },
+                Note::SpawnFailed { instance: web, error: enoent, again: false },
                 "web.0 cannot be started: changing directory to /srv: No such file or directory",
             ),
             (

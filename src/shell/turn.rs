@@ -3,7 +3,7 @@
 use super::disk::Disk;
 use super::launch::Launcher;
 use super::meaning::Meanings;
-use super::messages::messages;
+use super::messages::{messages, voice};
 use super::pipes::{BUDGET, Hearing, Standing};
 use super::probes::Probes;
 use super::results::Sinks;
@@ -93,8 +93,8 @@ impl Shell {
         permit()?;
         let mut signals = Signals::new(&inherited)?;
         poll.registry().register(signals.source(), Topic::Signals.token(), Interest::READABLE)?;
-        if init.is_some() {
-            let rest = signals.hear_the_rest()?.as_raw_fd();
+        if let Some(init) = &init {
+            let rest = signals.hear_the_rest(Meanings::worth_a_look(&plan, init))?.as_raw_fd();
             poll.registry().register(&mut SourceFd(&rest), Topic::Signals.token(), Interest::READABLE)?;
         }
         let mut sources = Sources::new(&plan);
@@ -290,8 +290,9 @@ impl Shell {
         self.reap_due |= !children.is_empty();
         let suspend = others.iter().map(|&signal| self.meanings.suspends(signal));
         self.suspend = suspend.fold(Suspend::Never, |one, other| if one == Suspend::Never { other } else { one });
+        let of_the_kernel = self.signals.of_the_kernel();
         let signalled = |signal| {
-            let (signal, meaning) = self.meanings.of(signal);
+            let (signal, meaning) = self.meanings.of(signal, of_the_kernel.contains(signal));
             Event::Signalled { signal, meaning }
         };
         others.into_iter().map(signalled).collect()
@@ -332,6 +333,7 @@ impl Shell {
             }
             if let Life::Running = proc.life {
                 self.facts.push(Event::Spawned { proc: id });
+                self.launcher.arrived();
                 if let What::Source(source) = proc.what {
                     self.sources.born(source);
                 }
@@ -383,7 +385,7 @@ impl Shell {
         for &(id, reaped) in dead {
             let Some((id, proc)) = id.and_then(|id| Some((id, self.table.get_mut(id)?))) else {
                 if self.warn_reaping {
-                    warn!("reaped process {}, an orphan ({})", reaped.pid, reaped.status);
+                    warn!("{}", voice().reaped(reaped.pid, &reaped.status.to_string()));
                 }
                 // Its number may be a descendant's from now on.
                 self.inherited.children.retain(|&before| before != reaped.pid);

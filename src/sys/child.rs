@@ -27,6 +27,8 @@ pub struct Child<'a> {
     pub secrets: Vec<Slot<'a>>,
     pub numbered: Option<Numbered>,
     pub candidates: &'a [CString],
+    /// Where it starts, 10 or higher, before it goes anywhere else.
+    pub home: Option<RawFd>,
     pub directory: Option<&'a CStr>,
     pub ignore: SignalSet,
     pub block: SignalSet,
@@ -169,6 +171,10 @@ fn dispositions(child: &Child) -> io::Result<()> {
 }
 
 fn directory(child: &Child) -> io::Result<()> {
+    if let Some(home) = child.home {
+        // SAFETY: takes an integer.
+        raw::check(unsafe { libc::fchdir(home) })?;
+    }
     match child.directory {
         // SAFETY: a CStr is null-terminated and lives as long as the plan.
         Some(path) => raw::check(unsafe { libc::chdir(path.as_ptr()) }).map(drop),

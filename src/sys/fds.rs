@@ -173,6 +173,18 @@ fn is_terminal(fd: BorrowedFd) -> bool {
     unsafe { libc::isatty(fd.as_raw_fd()) == 1 }
 }
 
+/// So many bytes a pipe that [has room](has_room) takes without a wait (POSIX: PIPE_BUF).
+pub const ALWAYS_ROOM: usize = libc::PIPE_BUF;
+
+/// Whether a write of up to [`ALWAYS_ROOM`] bytes does not block now. Somebody else who writes there may be faster.
+pub fn has_room(fd: BorrowedFd) -> bool {
+    let mut asked = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one live pollfd, and no time to wait.
+    let told = call(|| unsafe { libc::poll(&raw mut asked, 1, 0) });
+    // A reader that is gone is told by the write, at once.
+    told.is_ok_and(|ready| ready == 1)
+}
+
 /// Asks epoll itself: it refuses what is always ready (EPERM).
 fn epoll_takes(fd: BorrowedFd) -> bool {
     // SAFETY: an integer goes in, a descriptor comes out.

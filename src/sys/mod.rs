@@ -17,6 +17,7 @@ pub mod signals;
 pub mod spawn;
 pub mod terminal;
 pub mod threads;
+pub mod variables;
 
 mod child;
 mod dirents;

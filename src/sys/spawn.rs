@@ -39,13 +39,16 @@ pub struct Launch<'a> {
     /// The control group that the child is born into, if the kernel lets us: see [`Born::grouped`].
     pub group: Option<BorrowedFd<'a>>,
     /// For a program that we only stand in front of.
-    pub passage: Option<Passage>,
+    pub passage: Option<Passage<'a>>,
 }
 
 /// What a program finds that shall find all as if we were not there: descriptors that are not given in its place stay as they
 /// are, and a script without `#!` is run by /bin/sh, as execvp(3) has it.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Passage;
+pub struct Passage<'a> {
+    /// Where it starts, if that is not our working directory any more.
+    pub home: Option<BorrowedFd<'a>>,
+}
 
 /// A forked child of which it is not known yet whether its exec succeeds.
 #[derive(Debug)]
@@ -157,6 +160,8 @@ impl<'a> Prepared<'a> {
                 *number = out_of_the_way(*descriptor, &mut copies)?;
             }
         }
+        let home = launch.passage.and_then(|passage| passage.home);
+        let home = home.map(|home| out_of_the_way(home, &mut copies)).transpose()?;
         let error = fds::pipe()?;
         fds::set_nonblocking(error.read.as_fd())?;
         let secrets = launch.secrets.iter().map(Slot::new).collect::<io::Result<Vec<_>>>()?;
@@ -174,6 +179,7 @@ impl<'a> Prepared<'a> {
             secrets,
             numbered,
             candidates: launch.candidates,
+            home,
             directory: launch.directory,
             ignore: launch.ignore,
             block: launch.block,

@@ -1,7 +1,14 @@
 //! Control groups: where we may make some, nobody escapes by a session of its own.
 
-use crate::support::{Need, Run, Sandbox, children, has, send, state, until};
+use crate::support::{Controller, Need, Run, Sandbox, children, has, send, state, until};
 use nix::sys::signal::Signal;
+
+/// A run that can make control groups. It wants `Need::ControlGroups`.
+pub fn start(sandbox: &Sandbox) -> Run<'_> {
+    let launcher = launcher(sandbox);
+    let launcher: Vec<&str> = launcher.iter().map(String::as_str).collect();
+    sandbox.launch().report_json().under(&launcher).start()
+}
 
 /// Runs what follows with a cgroup v2 tree mounted at the place that is its first argument.
 const MOUNTED: &str = "mount -t cgroup2 none \"$0\" && exec \"$@\"";
@@ -9,12 +16,12 @@ const MOUNTED: &str = "mount -t cgroup2 none \"$0\" && exec \"$@\"";
 fn sandbox(keys: &str, script: &str) -> Sandbox {
     let sandbox = Sandbox::new(&format!("[worker.w]\ncommand = [\"sh\", \"w.sh\"]\n{keys}\n"));
     sandbox.file("w.sh", script);
-    std::fs::create_dir(sandbox.path("tree")).unwrap();
     sandbox
 }
 
 /// A mount namespace whose only sight of the tree that is surely writable is the sandbox's own.
 fn launcher(sandbox: &Sandbox) -> Vec<String> {
+    std::fs::create_dir_all(sandbox.path("tree")).unwrap();
     let tree = sandbox.path("tree").to_str().unwrap().to_owned();
     let hide = "umount -a -t cgroup2 2>/dev/null; ";
     ["unshare", "--mount", "sh", "-c", &format!("{hide}{MOUNTED}"), &tree].map(str::to_owned).to_vec()
@@ -24,12 +31,6 @@ fn pid(text: &str) -> i32 {
     text.trim().parse().unwrap()
 }
 
-fn start(sandbox: &Sandbox) -> Run<'_> {
-    let launcher = launcher(sandbox);
-    let launcher: Vec<&str> = launcher.iter().map(String::as_str).collect();
-    sandbox.launch().under(&launcher).start()
-}
-
 #[test]
 fn f9_f19_who_escaped_into_a_session_of_its_own_is_removed_before_the_restart() {
     if !has(Need::ControlGroups) {
@@ -37,7 +38,7 @@ fn f9_f19_who_escaped_into_a_session_of_its_own_is_removed_before_the_restart() 
     }
     let script = r#"
 if [ -s escaped ]; then
-  if kill -0 "$(cat escaped)" 2>/dev/null; then echo 'escaped lives' >&2; else echo 'escaped gone' >&2; fi
+  if grep -q '^State:.[^ZX]' "/proc/$(cat escaped)/status"; then echo 'escaped lives' >&2; else echo 'escaped gone' >&2; fi
   exec sleep 1000
 fi
 setsid sh -c 'trap "" TERM HUP; echo $$ >escaped; echo up >&2; exec sleep 1000' &
@@ -60,7 +61,7 @@ exec sleep 1000
 fn f9_without_control_groups_who_escaped_lives_on_until_the_end() {
     let script = r#"
 if [ -s escaped ]; then
-  if kill -0 "$(cat escaped)" 2>/dev/null; then echo 'escaped lives' >&2; else echo 'escaped gone' >&2; fi
+  if grep -q '^State:.[^ZX]' "/proc/$(cat escaped)/status"; then echo 'escaped lives' >&2; else echo 'escaped gone' >&2; fi
   exec sleep 1000
 fi
 setsid sh -c 'echo $$ >escaped; echo up >&2; exec sleep 1000' &
@@ -138,17 +139,6 @@ fn f60_f64_groups_that_a_killed_exeunt_left_are_removed_by_the_next() {
     assert!(made, "there is no group of its own in {own}");
 }
 
-/// Moves itself into a group with a small limit, then becomes what follows. The tree of the memory controller is mounted at the first argument.
-const SMALL: &str = r#"
-if mount -t cgroup -o memory none "$0" 2>/dev/null; then limit=memory.limit_in_bytes own=$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup)
-else mount -t cgroup2 none "$0" || exit 9; limit=memory.max own=$(sed -n 's/^0:://p' /proc/self/cgroup); fi
-group=$0$own/exeunt-small.$$
-mkdir "$group" && echo 67108864 >"$group/$limit" && echo $$ >"$group/cgroup.procs" || exit 9
-"$@"; code=$?
-echo $$ >"$0$own/cgroup.procs"; rmdir "$group"
-exit $code
-"#;
-
 /// A worker that eats all there is, and is the one that the kernel shall take.
 #[test]
 fn f38_a_worker_that_the_kernel_kills_for_want_of_memory_is_said_to_be_so() {
@@ -159,10 +149,8 @@ fn f38_a_worker_that_the_kernel_kills_for_want_of_memory_is_said_to_be_so() {
         "[worker.w]\ncommand = [\"sh\", \"w.sh\"]\noom-score-adjust = 1000\nrestart-delay = { delay = \"1ms\" }\n";
     let sandbox = Sandbox::new(worker);
     sandbox.file("w.sh", "[ -e eaten ] && exit 0; echo >eaten; exec tail /dev/zero");
-    std::fs::create_dir(sandbox.path("tree")).unwrap();
-    let tree = sandbox.path("tree");
-    let launcher = ["unshare", "--mount", "sh", "-c", SMALL, tree.to_str().unwrap()];
-    let outcome = sandbox.launch().under(&launcher).finish();
+    let group = Controller::new(&sandbox, "memory", ["memory.limit_in_bytes=67108864", "memory.max=67108864"]);
+    let outcome = sandbox.launch().under(&group.launcher(true)).finish();
     outcome.expect_code(0);
     let said = "w.0 was killed while our control group was out of memory";
     assert!(outcome.stderr.contains(said), "{outcome}");

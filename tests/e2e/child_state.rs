@@ -1,6 +1,6 @@
 //! F105–F111, F115: what a child is born with, whatever we were born with.
 
-use crate::support::{Need, QUICK_RESTART, Sandbox, has, pool, python};
+use crate::support::{Need, QUICK_RESTART, Sandbox, has, marked, pool, python};
 use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
 
@@ -143,6 +143,39 @@ fn f110_f111_f115_each_kind_of_child_has_the_descriptors_that_are_promised() {
     }
 }
 
+/// Twelve services and the second life of each, born while all the pipes of the others are open in us, and what our parent left.
+#[test]
+fn f110_twelve_services_and_their_second_lives_have_0_1_and_2_only() {
+    if !has(Need::Python) {
+        return;
+    }
+    let worker = "command = [\"sh\", \"w.sh\"]\nresults = \"stdout\"\nreplicas = 3";
+    let services =
+        "[worker.s]\ncommand = [\"sh\", \"s.sh\"]\nreplicas = 12\nstart-limit = \"off\"\nrestart = \"always\"";
+    let sandbox = Sandbox::new(&format!("{}\n{services}\n{QUICK_RESTART}\n", pool("", worker)));
+    sandbox.file("w.sh", "while IFS= read -r line <&3; do echo \"ok ${line%% *}\" >&4; done\n");
+    // By ls, whose own look at the directory is one more. The shell itself keeps its script open.
+    sandbox.file(
+        "s.sh",
+        "life=first; [ -e $EXEUNT_INSTANCE ] && life=second; : >$EXEUNT_INSTANCE\n\
+         open=; for fd in $(ls /proc/self/fd); do open=$open,$fd; done\n\
+         echo \"$EXEUNT_INSTANCE $life $open\" >>seen; echo $life >&2; [ $life = first ] && exit 1; exec sleep 1000\n",
+    );
+    sandbox.file("hostile.py", include_str!("workers/hostile.py"));
+    let run = sandbox.launch().under(&[python().unwrap(), "hostile.py", "descriptors", "--"]).stdin_pipe().start();
+    run.wait_for_lines("second", 12);
+    let descriptors = |pid: i32| std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+    let sleepers = marked(&sandbox.mark()).into_iter().filter(|it| it.command.ends_with("sleep 1000 "));
+    let counts: Vec<usize> = sleepers.map(|it| descriptors(it.pid)).collect();
+    run.signal(Signal::SIGTERM);
+    let outcome = run.finish();
+    outcome.expect_code(0);
+    let seen = sandbox.lines("seen");
+    assert_eq!(seen.len(), 24, "{outcome}");
+    assert!(seen.iter().all(|line| line.ends_with(" ,0,1,2,3")), "3 is that of ls: {seen:?}");
+    assert!(counts.iter().all(|&count| count == 3), "{counts:?}");
+}
+
 #[test]
 fn f105_without_0_1_and_2_the_work_is_done_all_the_same() {
     if !has(Need::Python) {
@@ -188,6 +221,39 @@ env = { PATH = "${PATH}", EXEUNT_TEST_ID = "${EXEUNT_TEST_ID}", ODD = "a 'quote'
     sandbox.file("w.sh", "printf '%s|' \"$@\" \"$ODD\" \"${FROM_OUTSIDE-unset}\" >seen\n");
     sandbox.launch().env("FROM_OUTSIDE", "out side").finish().expect_code(0);
     assert_eq!(sandbox.read("seen"), "out side|default|$HOME|a 'quote' \"two\" % = é\nsecond line|unset|");
+}
+
+/// As execve hands it over, before a shell tidies it up: of a name that our parent gave us twice the last is passed on, and once;
+/// the file's value is in the place of ours.
+#[test]
+fn f113_every_name_is_there_once_and_the_last_value_wins() {
+    if !has(Need::Python) {
+        return;
+    }
+    // Python's own exec takes a dictionary, which has every name once.
+    let launcher = "import ctypes, os, sys\n\
+        words = [word.encode() for word in sys.argv[1:]]\n\
+        env = [b'TWICE=first', b'MINE=outside', b'TWICE=last', b'MINE=again', b'EMPTY=', b'ODD=$HOME %s \\\\ \\xc3\\xa9\\xff\\n=x'] + [b'%s=%s' % it for it in os.environb.items()]\n\
+        array = lambda it: (ctypes.c_char_p * (len(it) + 1))(*it, None)\n\
+        ctypes.CDLL(None).execve(words[0], array(words), array(env))\n";
+    let sandbox = Sandbox::new(
+        "[worker.w]\ncommand = [\"cp\", \"/proc/self/environ\", \"seen\"]\nenv = { MINE = \"file\", OURS = \"${TWICE}\" }\n",
+    );
+    let outcome = sandbox.launch().under(&[python().unwrap(), "-c", launcher]).finish();
+    outcome.expect_code(0);
+    let seen = std::fs::read(sandbox.path("seen")).unwrap();
+    let all: Vec<&[u8]> = seen.split(|&byte| byte == 0).filter(|entry| !entry.is_empty()).collect();
+    let of = |name: &str| -> Vec<&[u8]> {
+        let begin = format!("{name}=");
+        all.iter().filter_map(|entry| entry.strip_prefix(begin.as_bytes())).collect()
+    };
+    assert_eq!(of("TWICE"), [b"last"], "{outcome}");
+    assert_eq!((of("MINE"), of("OURS")), (vec![&b"file"[..]], vec![&b"last"[..]]), "{outcome}");
+    assert_eq!(of("EMPTY"), [b""], "{outcome}");
+    assert_eq!(of("ODD"), [b"$HOME %s \\ \xc3\xa9\xff\n=x"], "{outcome}");
+    let names: std::collections::BTreeSet<&[u8]> =
+        all.iter().map(|entry| entry.split(|&byte| byte == b'=').next().unwrap()).collect();
+    assert_eq!(names.len(), all.len(), "each name once\n{outcome}");
 }
 
 /// What a queue worker is told in its environment.

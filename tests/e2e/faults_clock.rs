@@ -1,6 +1,8 @@
-//! F33, F34, F36: clocks that jump, clocks at their ends, and a processor that is hardly ever ours.
+//! F30, F33, F34, F36: clocks that jump, clocks at their ends, and a processor that is hardly ever ours.
 
-use crate::support::{Need, Over, QUICK_BACKOFF, Run, Sandbox, has, numbered, pool, runs, send, sorted, state, until};
+use crate::support::{
+    Controller, Need, Over, QUICK_BACKOFF, Run, Sandbox, has, numbered, pool, runs, send, sorted, state, until,
+};
 use nix::sys::signal::Signal;
 use std::time::Duration;
 
@@ -121,6 +123,69 @@ fn in_a_time_namespace(offset: i64) {
 fn monotonic_seconds() -> u64 {
     let text = std::fs::read_to_string("/proc/uptime").unwrap();
     text.split('.').next().unwrap().parse().unwrap()
+}
+
+/// One part in a hundred of a processor, by the quota of a control group into which we alone are put.
+#[test]
+fn f36_with_a_hundredth_of_a_processor_order_and_counts_are_right() {
+    if !has(Need::ProcessorGroup) {
+        return;
+    }
+    let sandbox = Sandbox::new(&format!(
+        "{}[worker.last]\ncommand = [\"sh\", \"last.sh\"]\nstop = [\"TERM 40s\"]\n",
+        pool(
+            &format!("item-timeout = \"30s\"\n{QUICK_BACKOFF}"),
+            "command = [\"sh\", \"w.sh\"]\nreplicas = 3\nresults = \"stdout\"\nstop = [\"event 40s\"]\nafter = [\"last\"]",
+        )
+    ));
+    sandbox.file(
+        "w.sh",
+        "echo up >&2; while IFS= read -r line <&3; do [ \"${line#* }\" = item-60 ] && { echo holding >&2; read -r _ <&5; }\n\
+         echo \"ok ${line%% *} ${line#* }\" >&4; done\necho bye >>bye\n",
+    );
+    sandbox.file("last.sh", "trap 'echo last >>bye; exit 0' TERM; echo up >&2; while :; do sleep 0.1; done\n");
+    let group = Controller::new(&sandbox, "cpu", ["cpu.cfs_quota_us=1000", "cpu.max=1000 100000"]);
+    let mut run = sandbox.launch().under(&group.launcher(false)).report_json().stdin_pipe().start();
+    run.wait_for_lines("up", 4);
+    let exeunt = run.inner_pid();
+    group.enter(&run, exeunt);
+    run.feed(&numbered(60));
+    run.wait_for_line("holding");
+    assert!(run.wait_for_results(59));
+    let held_back = group.read(&run, "cpu.stat");
+    send(exeunt, Signal::SIGTERM);
+    let outcome = run.finish();
+    outcome.expect_code(0);
+    assert_eq!(sorted(outcome.results()), sorted(numbered(60)), "{outcome}");
+    assert_eq!((outcome.count("crashed"), outcome.count("timed_out")), (0, 0), "{outcome}");
+    assert_eq!(sandbox.lines("bye"), ["bye", "bye", "bye", "last"], "{outcome}");
+    assert!(held_back.contains("nr_throttled") && !held_back.contains("nr_throttled 0\n"), "{held_back}");
+}
+
+/// We are frozen in the middle of a stop for longer than its rung lasts: whoever was told has its whole time all the same.
+#[test]
+fn f30_a_freeze_of_ours_in_a_stop_takes_nobody_his_time() {
+    let sandbox = Sandbox::new("[worker.w]\nreplicas = 3\ncommand = [\"sh\", \"w.sh\"]\nstop = [\"TERM 3s\"]\n");
+    sandbox.file(
+        "w.sh",
+        "trap 'echo told >&2; read -r _ <gate; echo bye >>bye; exit 0' TERM; echo up >&2; while :; do sleep 0.02; done\n",
+    );
+    let gate = sandbox.gate("gate");
+    let run = sandbox.launch().start();
+    run.wait_for_lines("up", 3);
+    run.signal(Signal::SIGTERM);
+    run.wait_for_lines("told", 3);
+    run.signal(Signal::SIGSTOP);
+    until("the freeze", || (state(run.pid()) == Some('T')).then_some(()));
+    // Longer than the rung: the span of the freeze is the very thing that is tested.
+    std::thread::sleep(Duration::from_millis(4500));
+    run.signal(Signal::SIGCONT);
+    run.wait_for_words("late (stopped or starved); all clocks are shifted", 1);
+    gate.open();
+    let outcome = run.finish();
+    outcome.expect_code(0);
+    assert_eq!(sandbox.lines("bye"), ["bye"; 3], "{outcome}");
+    assert!(!outcome.stderr.contains("KILL"), "{outcome}");
 }
 
 /// We get a moment now and then: order and counts are as ever, all is only late, and lateness is not held against anybody.

@@ -3,6 +3,7 @@
 
 use crate::support::{Over, Sandbox, runs};
 use std::fs;
+use std::time::{Duration, Instant};
 
 /// A worker that would leave a trace, and then what is wrong.
 fn spoilt(with: &[u8]) -> Vec<u8> {
@@ -47,11 +48,21 @@ fn f117_f118_a_bad_file_starts_nothing_and_leaves_with_78() {
     let sandbox = Sandbox::new("");
     for (name, bytes) in cases {
         fs::write(sandbox.path("exeunt.toml"), bytes).unwrap();
+        let begin = Instant::now();
         let outcome = sandbox.launch().finish();
+        let took = begin.elapsed();
+        assert!(took < Duration::from_secs(5), "{name}: {took:?}");
         assert_eq!(outcome.code, 78, "{name}: {outcome}");
         assert!(!outcome.stderr.is_empty() && !outcome.stderr.contains(['\0', '\u{1b}']), "{name}: {outcome}");
         assert!(outcome.stderr.len() < 1 << 20, "{name}: {} bytes of message", outcome.stderr.len());
         assert!(!sandbox.exists("ran"), "{name}: {outcome}");
+        // Some are wrong as a whole.
+        let place = if ["empty", "UTF-16", "too many workers"].contains(&name) {
+            "--> exeunt.toml"
+        } else {
+            "--> exeunt.toml:"
+        };
+        assert!(outcome.stderr.contains(place) || name == "50 MB", "{name}: {outcome}");
     }
 }
 

@@ -1,6 +1,8 @@
 //! F3, F4, F6, F10, F13, F25, F55, F58: deaths at odd moments, seen by others first, many at once, and numbers that come back.
 
-use crate::support::{Need, QUICK_RESTART, Sandbox, children, has, python, send, state, until};
+use crate::support::{
+    Need, QUICK_BACKOFF, QUICK_RESTART, Sandbox, children, has, numbered, pool, python, send, sorted, state, until,
+};
 use nix::sys::signal::Signal;
 use std::process::{Child, Command, Stdio};
 
@@ -144,6 +146,29 @@ fn f13_a_service_that_closes_0_1_and_2_still_runs() {
     assert!(sandbox.read("told").starts_with("stop shutdown "));
 }
 
+/// A queue worker that closes everything, with items waiting for it: it has not ended, and nobody turns round on pipes that
+/// are for ever at their end.
+#[test]
+fn f13_a_worker_that_closes_all_its_pipes_is_no_reason_to_spin() {
+    let sandbox = Sandbox::new(&pool(QUICK_BACKOFF, "command = [\"sh\", \"w.sh\"]\nstop = [\"TERM 40s\"]"));
+    sandbox.file(
+        "w.sh",
+        "trap 'echo bye >>bye; exit 0' TERM; echo once >>starts; IFS= read -r line <&3\n\
+         exec 0<&- 1>&- 2>&- 3<&- 4>&- 5<&-; echo closed >closed; while :; do sleep 1000 & wait; done\n",
+    );
+    let mut run = sandbox.launch().stdin_pipe().start();
+    run.feed(&numbered(3));
+    sandbox.wait_for_line("closed", "closed");
+    super::idle::assert_a_quiet_span(run.pid());
+    assert_eq!((sandbox.lines("starts").len(), sandbox.exists("bye")), (1, false));
+    drop(run.stdin.take());
+    run.signal(Signal::SIGTERM);
+    let outcome = run.finish();
+    outcome.expect_code(75);
+    assert_eq!(sorted(&outcome.leftovers), numbered(3), "{outcome}");
+    assert_eq!(sandbox.read("bye"), "bye\n", "{outcome}");
+}
+
 /// It leaves by itself in the moment in which it is told to.
 #[test]
 fn f25_a_worker_that_ends_in_the_moment_of_the_stop_has_ended_well() {
@@ -189,4 +214,6 @@ fn f55_f58_ten_thousand_signals_and_the_real_time_ones_are_harmless() {
     let outcome = run.finish();
     outcome.expect_code(0);
     assert!(outcome.stderr.contains("stopped on TERM"), "{outcome}");
+    // Most of them would have ended it.
+    assert_eq!(outcome.stderr.lines().filter(|line| *line == "up").count(), 1, "none was passed on\n{outcome}");
 }

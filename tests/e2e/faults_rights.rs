@@ -1,7 +1,9 @@
-//! F76, F84, F101, F104, F112, F114: little that may be written, nobody's uid, limits of somebody else's making.
+//! F76, F84, F99, F101, F104, F112, F114: little that may be written, nobody's uid, limits of somebody else's making.
 
-use crate::support::{Need, QUICK_BACKOFF, QUICK_RESTART, Run, Sandbox, has, numbered, pool, sorted};
+use crate::support::{Need, QUICK_BACKOFF, QUICK_RESTART, Run, Sandbox, has, numbered, pool, runs, sorted};
 use nix::sys::signal::Signal;
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 
 /// A whole life: a crash, a retry, a worker with a stubborn member, a stop, leftovers.
 const LIFE: &str = "(trap '' TERM; exec sleep 1000) >/dev/null 2>&1 &\n\
@@ -130,6 +132,32 @@ fn f114_an_environment_of_many_values_is_passed_on_or_fails_cleanly() {
     outcome.expect_code(1);
     assert!(outcome.stderr.contains("Argument list too long"), "{outcome}");
     assert!(!sandbox.exists("seen"), "{outcome}");
+}
+
+/// No memory when children are there: nothing in us goes on after a failed allocation, and for the workers that is as if we
+/// had been killed. They see the event without a line.
+#[test]
+fn f99_without_memory_we_end_at_once_and_the_workers_leave() {
+    let keys = "command = [\"sh\", \"w.sh\"]\nprefetch = 2";
+    let sandbox = Sandbox::new(&pool("max-item = \"32MiB\"\nmax-bytes = \"64MiB\"", keys));
+    sandbox.file(
+        "w.sh",
+        "IFS= read -r line <&3; echo holding >&2; read -r word <&5; echo \"event <$word>\" >>seen\n\
+         echo \"ok ${line%% *}\" >&4; cat <&3 >>rest\n",
+    );
+    let mut run = sandbox.launch().stdin_pipe().start();
+    run.feed(&["first"]);
+    run.wait_for_line("holding");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", run.pid())).unwrap();
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
+    let kib: u64 = size.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(runs(&["prlimit", &format!("--pid={}", run.pid()), &format!("--as={}", (kib + 4096) * 1024)]));
+    // It does not read to its end what it has no room for.
+    let _broken = run.stdin.as_mut().unwrap().write_all(&[b'x'; 30_000_000]);
+    assert_eq!(run.wait().signal(), Some(libc::SIGABRT));
+    sandbox.wait_until_empty();
+    assert_eq!(sandbox.lines("seen"), ["event <>"]);
+    assert_eq!(sandbox.read("rest"), "", "what was not accepted was not handed out");
 }
 
 /// Nobody's uid and gid, no capability, no way to get one, no environment that says who it is.

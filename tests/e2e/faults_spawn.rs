@@ -1,7 +1,8 @@
-//! F16, F20, F23, F24, F62, F97: programs that cannot be started, hang in their start, or end at once.
+//! F16, F20, F21, F23, F24, F32, F62, F97: programs that cannot be started, hang in their start, or end at once.
 
 use crate::support::{Need, QUICK_RESTART, Run, Sandbox, children, has, marked, python, send, until};
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::time::{Duration, Instant};
 
@@ -56,6 +57,31 @@ fn f23_a_broken_loader_is_said_too() {
     assert!(outcome.stderr.contains("Accessing a corrupted shared library"), "{outcome}");
 }
 
+/// What ran once and is broken later is a failure like others: said, tried again after a delay, and well again when it is mended.
+#[test]
+fn f23_a_program_that_is_broken_for_a_while_is_tried_again() {
+    let sandbox = one(&format!("command = [\"./prog\"]\nstart-limit = \"off\"\n{QUICK_RESTART}"));
+    for (breaks, words) in [
+        ("rm prog", "No such file or directory"),
+        ("chmod 644 prog", "Permission denied"),
+        ("rm prog; mkdir prog", "Permission denied"),
+        ("rm prog; printf 'no program' >prog; chmod 755 prog", "Exec format error"),
+    ] {
+        sandbox.program("prog", &format!("#!/bin/sh\n{breaks}; exit 1\n"));
+        let run = sandbox.launch().start();
+        run.wait_for_words(&format!("w.0 cannot be started: executing ./prog: {words}"), 12);
+        let path = sandbox.path("prog");
+        if path.is_dir() {
+            fs::remove_dir(&path).unwrap();
+        }
+        sandbox.program("mended", "#!/bin/sh\necho up >&2; exec sleep 1000\n");
+        fs::rename(sandbox.path("mended"), path).unwrap();
+        run.wait_for_line("up");
+        run.signal(Signal::SIGTERM);
+        run.finish().expect_code(0);
+    }
+}
+
 /// Somebody still writes the program: not counted, tried again, and started when it is closed.
 #[test]
 fn f24_a_program_that_is_being_written_is_started_when_it_is_closed() {
@@ -64,12 +90,35 @@ fn f24_a_program_that_is_being_written_is_started_when_it_is_closed() {
     sandbox.executable("prog");
     sandbox.config(&sandbox.read("exeunt.toml").replace("[\"./prog\"]", "[\"./prog\", \"1000\"]"));
     let writer = File::options().append(true).open(sandbox.path("prog")).unwrap();
-    let run = sandbox.launch().arguments(&["run", "--log-level", "info"]).start();
+    let run = sandbox.launch().arguments(&["run", "--log-level", "debug"]).start();
     run.wait_for_words("executing ./prog: Text file busy", 12);
     drop(writer);
     run.wait_for_words("w.0 started", 1);
     run.signal(Signal::SIGTERM);
     run.finish().expect_code(0);
+}
+
+/// The change of uid goes beyond that user's limit of processes, which the kernel says at exec only (execve(2), EAGAIN). Not
+/// counted, and over when the limit is raised.
+#[test]
+fn f24_users_beyond_their_process_limit_start_when_it_is_raised() {
+    if !has(Need::Root) {
+        return;
+    }
+    let user = 2_000_000 + std::process::id();
+    let sandbox = one(&format!(
+        "replicas = 12\ncommand = [\"sh\", \"-c\", \"echo up >&2; exec sleep 1000\"]\nuser = \"{user}\"\n{QUICK_RESTART}"
+    ));
+    let run = sandbox.launch().under(&["prlimit", "--nproc=4:1000"]).start();
+    run.wait_for_words("sh: Resource temporarily unavailable", 20);
+    let target = format!("--pid={}", run.pid());
+    assert!(crate::support::runs(&["prlimit", &target, "--nproc=500:1000"]));
+    run.wait_for_lines("up", 12);
+    run.signal(Signal::SIGTERM);
+    let outcome = run.finish();
+    outcome.expect_code(0);
+    assert_eq!(outcome.stderr.lines().filter(|line| *line == "up").count(), 12, "{outcome}");
+    assert!(outcome.stderr.contains("cannot be started: executing"), "it is the exec that fails\n{outcome}");
 }
 
 /// An argument of more than 128 KiB is refused by the kernel; it comes from the environment, so no look at the file can tell.
@@ -189,6 +238,47 @@ fn f20_a_crash_loop_is_held_back_and_the_neighbour_is_fine() {
     assert_eq!(sandbox.lines("up").len(), 1);
 }
 
+/// Thirty at once: each is held back by itself, what is said of them is bounded by their deaths, and a stop is heard.
+#[test]
+fn f21_thirty_crash_loops_are_held_back_and_a_stop_is_heard_at_once() {
+    let sandbox = Sandbox::new(
+        "[worker.c]\ncommand = [\"sh\", \"-c\", \"echo died >>died; exit 1\"]\nreplicas = 30\nstart-limit = \"off\"\n\
+         [worker.n]\ncommand = [\"sh\", \"-c\", \"echo up >>up; exec sleep 1000\"]\n",
+    );
+    let run = sandbox.launch().start();
+    let deaths = || sandbox.lines("died").len();
+    until("four deaths each", || (deaths() >= 120).then_some(()));
+    let (begin, before) = (Instant::now(), ticks(run.pid()));
+    until("two more each", || (deaths() >= 180).then_some(()));
+    let (took, used) = (begin.elapsed(), ticks(run.pid()) - before);
+    run.signal(Signal::SIGTERM);
+    run.wait_for_words("stopping on TERM", 1);
+    let outcome = run.finish();
+    outcome.expect_code(0);
+    // 400 and 800 ms, each a fifth more or less, less what the thirty differ in.
+    assert!(took > Duration::from_millis(500), "{took:?}");
+    assert!(Duration::from_millis(10 * used) < took / 5, "{used} ticks of {took:?}");
+    let said = outcome.stderr.lines().count();
+    assert!(said <= 3 * deaths() + 40, "{said} lines about {} deaths", deaths());
+    assert_eq!(sandbox.lines("up").len(), 1, "{outcome}");
+}
+
+/// Up in a minute, gone in forty seconds. How fast it is, the benches say.
+#[test]
+fn f32_a_thousand_services_are_started_and_stopped() {
+    let sandbox = one("command = [\"sleep\", \"1000\"]\nreplicas = 1000");
+    let run = sandbox.launch().arguments(&["run", "--log-level", "info"]).start();
+    run.wait_for_words("started", 1000);
+    assert_eq!(children(run.pid()).len(), 1000);
+    let begin = Instant::now();
+    run.signal(Signal::SIGTERM);
+    let outcome = run.finish();
+    outcome.expect_code(0);
+    let took = begin.elapsed();
+    assert!(took < Duration::from_secs(40), "{took:?}");
+    assert!(!outcome.stderr.contains("KILL"), "{outcome}");
+}
+
 /// Processor time of a process, its children's not counted, in ticks of the clock (USER_HZ, 100 a second).
 fn ticks(pid: i32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
@@ -209,6 +299,31 @@ fn f62_workers_that_are_being_started_when_exeunt_is_killed_leave_too() {
         sandbox.wait_until_empty();
     }
     assert!(marked(&sandbox.mark()).is_empty());
+}
+
+/// Killed when the child has left our session and not yet asked the kernel for a signal at its parent's death: strace holds it
+/// there. It sees that its parent is another by now, and never becomes the program.
+#[test]
+fn f62_a_worker_whose_parent_died_before_it_could_ask_for_a_signal_is_never_started() {
+    if !has(Need::Strace) {
+        return;
+    }
+    let sandbox =
+        one("command = [\"sh\", \"-c\", \"echo ran >>ran; exec sleep 1000\"]\nparent-death-signal = \"KILL\"");
+    // Our own prctl, which makes us a subreaper, is one of another process.
+    let hold = ["-f", "-qq", "-o", "strace.out", "-e", "inject=prctl:delay_enter=1500000"];
+    let launcher: Vec<&str> = ["strace"].into_iter().chain(hold).collect();
+    let mut run = sandbox.launch().under(&launcher).start();
+    let exeunt = run.inner_pid();
+    let leads = |&pid: &i32| nix::unistd::getsid(Some(Pid::from_raw(pid))) == Ok(Pid::from_raw(pid));
+    let child = until("a child with a session of its own", || children(exeunt).into_iter().find(leads));
+    send(exeunt, Signal::SIGKILL);
+    run.wait();
+    sandbox.wait_until_empty();
+    let trace = sandbox.read("strace.out");
+    let asked = trace.lines().filter(|line| line.starts_with(&child.to_string()) && line.contains("PR_SET_PDEATHSIG"));
+    assert!(asked.count() > 0, "it got as far as that\n{trace}");
+    assert!(!sandbox.exists("ran"), "it ran without its parent\n{trace}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 use std::time::Duration;
 
 /// The one place where a span of time is what is measured: none of several spans may be quiet for a failure.
-fn assert_a_quiet_span(pid: i32) {
+pub fn assert_a_quiet_span(pid: i32) {
     let quiet = (0..8).any(|_| {
         let before = context_switches(pid);
         std::thread::sleep(Duration::from_secs(2));

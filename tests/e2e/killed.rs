@@ -49,4 +49,8 @@ fn f60_the_plain_sh_loop_ends_with_exeunt() {
     run.wait();
     sandbox.wait_until_empty();
     assert_eq!(sandbox.lines("cleanup"), ["bye"; 2]);
+    // Nothing of it stands in the way of the next one.
+    let next = sandbox.launch().stdin_items(&["c"]).finish();
+    next.expect_code(0);
+    assert_eq!(next.stderr.matches("answered").count(), 1, "{next}");
 }

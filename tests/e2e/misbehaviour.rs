@@ -96,6 +96,45 @@ fn f144_nonsense_is_shown_and_its_item_goes_to_the_next_incarnation() {
     assert_eq!(pids.len(), 2, "the worker was stopped and replaced\n{outcome}");
 }
 
+/// Only who spoke nonsense is stopped: its neighbour holds an item all the while, and is the same process at the end.
+#[test]
+fn f144_nonsense_of_one_worker_is_not_held_against_its_neighbour() {
+    let keys = format!("command = [\"sh\", \"w.sh\"]\nreplicas = 2\nresults = \"stdout\"\n{QUICK_RESTART}");
+    let sandbox = Sandbox::new(&pool(QUICK_BACKOFF, &keys));
+    let script = "echo \"$EXEUNT_INSTANCE $$\" >>starts\n\
+        while IFS= read -r line <&3; do\n\
+        if mkdir said 2>/dev/null; then echo $EXEUNT_INSTANCE >sayer; echo 'Hello!' >&4; sleep 1000; fi\n\
+        while [ $(wc -l <starts) -lt 3 ]; do sleep 0.01; done\n\
+        echo \"$EXEUNT_INSTANCE $$\" >>worked; echo \"ok ${line%% *} ${line#* }\" >&4; done\n";
+    sandbox.file("w.sh", script);
+    let outcome = sandbox.launch().stdin_items(&numbered(6)).finish();
+    outcome.expect_code(0);
+    assert_eq!(sorted(outcome.results()), sorted(numbered(6)), "{outcome}");
+    let sayer = sandbox.read("sayer").trim().to_owned();
+    let (of_sayer, of_neighbour): (Vec<_>, Vec<_>) =
+        sandbox.lines("starts").into_iter().partition(|line| line.starts_with(&sayer));
+    assert_eq!((of_sayer.len(), of_neighbour.len()), (2, 1), "{outcome}");
+    assert!(sandbox.lines("worked").contains(&of_neighbour[0]), "{outcome}");
+}
+
+/// Its child answers when the leader is dead already: before the members are gone it is an answer like any other.
+#[test]
+fn f144_an_answer_that_comes_after_the_death_of_its_worker_counts_once() {
+    let script = "trap '' TERM; echo $$ >>lives; while IFS= read -r line <&3; do echo \"${line#* }\" >>delivered\n\
+        [ \"${line#* }\" = item-2 ] && { leader=$$; (while [ -e /proc/$leader/fd/0 ]; do sleep 0.01; done\n\
+        echo \"ok ${line%% *} late\" >&4; echo \"ok ${line%% *} later\" >&4) & kill -9 $$; }\n\
+        echo \"ok ${line%% *} ${line#* }\" >&4; done\n";
+    let keys = format!(
+        "command = [\"sh\", \"w.sh\"]\nresults = \"stdout\"\nstop = [\"event 1s\", \"TERM 40s\"]\n{QUICK_RESTART}"
+    );
+    let sandbox = Sandbox::new(&pool(QUICK_BACKOFF, &keys));
+    sandbox.file("w.sh", script);
+    let outcome = sandbox.launch().stdin_items(&numbered(3)).finish();
+    outcome.expect_code(0);
+    assert_eq!(outcome.results(), ["item-1", "late", "item-3"], "{outcome}");
+    assert_eq!((sandbox.lines("delivered"), sandbox.lines("lives").len()), (numbered(3), 2), "{outcome}");
+}
+
 #[test]
 fn f144_an_answer_for_an_item_it_never_had_is_a_protocol_error() {
     let sandbox = sandbox("", "", "[ -e said ] || { : >said; echo 'ok 9999.1 stolen' >&4; }");

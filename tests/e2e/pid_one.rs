@@ -101,6 +101,52 @@ for token, item in frames():
     assert!(orphans >= Some(401), "{orphans:?} of 401 orphans counted\n{outcome}");
 }
 
+/// Ten thousand, and only four thousand numbers for them: they must be reaped while they come, or nobody can fork any more.
+#[test]
+fn f1_ten_thousand_orphans_are_reaped_where_there_are_four_thousand_numbers() {
+    if !has(Need::PidNamespace) || !has(Need::Python) {
+        return;
+    }
+    let script = r#"
+import os, time
+from worker import record, say
+for _ in range(100):
+    middle = os.fork()
+    if middle == 0:
+        for _ in range(100):
+            if os.fork() == 0:
+                os._exit(0)
+        os._exit(0)
+    if os.waitpid(middle, 0)[1]:
+        record("starved", "a fork failed")
+while [name for name in os.listdir("/proc") if name.isdigit() and int(name) not in (1, os.getpid())]:
+    time.sleep(0.01)
+say("all reaped")
+time.sleep(1000)
+"#;
+    let sandbox = Sandbox::new("[worker.w]\ncommand = [\"@PYTHON@\", \"-S\", \"w.py\"]\n");
+    sandbox.file("w.py", script);
+    // A namespace has a limit of its own since Linux 6.14; before, this would be that of the whole machine.
+    let launcher = "[ \"$0\" = own ] && { echo 4000 >/proc/sys/kernel/pid_max || exit 9; }; exec \"$@\"";
+    let whose = if release() >= (6, 14) { "own" } else { "machine's" };
+    let under: Vec<&str> = NAMESPACE.into_iter().chain(["sh", "-c", launcher, whose]).collect();
+    let run = sandbox.launch().under(&under).report_json().start();
+    run.wait_for_line("all reaped");
+    signal_pid_one(&run, Signal::SIGTERM);
+    let outcome = run.finish();
+    outcome.expect_code(0);
+    assert_eq!(sandbox.read("starved"), "", "{outcome}");
+    let orphans = outcome.report()["orphans_reaped"].as_u64();
+    assert!(orphans >= Some(10_000), "{orphans:?} were counted\n{outcome}");
+}
+
+/// Major and minor number of the kernel.
+fn release() -> (u32, u32) {
+    let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap(), numbers.next().unwrap())
+}
+
 /// While exeunt is frozen, ten thousand children of nobody die and TERM comes: then it has all of it before it at once.
 #[test]
 fn f1_f3_f30_ten_thousand_dead_orphans_do_not_delay_term() {

@@ -41,7 +41,7 @@ pub fn order(action: &Action, plan: &Plan, names: &BTreeMap<ProcId, String>) -> 
         Action::Note(Note::Left { instance, status, took }) => {
             format!("note {} left, {status}, took {took:?}", plan.instance_name(*instance))
         }
-        Action::Note(Note::Restarting { instance, after }) => {
+        Action::Note(Note::Restarting { instance, after, .. }) => {
             format!("note {} restarts after {after:?}", plan.instance_name(*instance))
         }
         Action::Note(note) => format!("note {note:?}"),

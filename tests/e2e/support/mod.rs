@@ -1,16 +1,19 @@
 //! The harness: starts the real binary with a file of its own in a directory of its own, hears what it says, and sees to
 //! it that nobody is left behind. Tests wait for words; the deadline is there for failing tests alone.
 
+mod controller;
 mod lines;
 mod outcome;
 mod processes;
 mod pty;
 mod run;
 mod sandbox;
+mod seccomp;
 
+pub use controller::Controller;
 pub use lines::Lines;
 pub use outcome::Outcome;
-pub use processes::{children, context_switches, marked, send, send_number, state};
+pub use processes::{Known, children, context_switches, descendants, marked, send, send_number, state};
 pub use run::{Launch, Run};
 pub use sandbox::Sandbox;
 
@@ -57,18 +60,37 @@ pub fn has(what: Need) -> bool {
         Need::TimeNamespace => (runs(&["unshare", "--time", "--fork", "true"]), "unshare --time is not allowed here"),
         Need::Node => (runs(&["node", "--version"]), "node is not there"),
         Need::CCompiler => (runs(&["cc", "--version"]), "cc is not there"),
+        Need::StaticBinary => (
+            std::env::var_os("EXEUNT_STATIC").is_some(),
+            "EXEUNT_STATIC does not name what examples/scratch/build.sh built",
+        ),
         Need::ControlGroups => (control_groups(), "a cgroup v2 tree cannot be mounted and written here"),
-        Need::MemoryGroup => (memory_group(), "the memory of a control group cannot be limited here"),
+        Need::MemoryGroup => (
+            limited_group("memory", "memory.limit_in_bytes", "memory.max"),
+            "the memory of a control group cannot be limited here",
+        ),
+        Need::ProcessorGroup => (
+            limited_group("cpu", "cpu.cfs_quota_us", "cpu.max"),
+            "the processor time of a control group cannot be limited here",
+        ),
+        Need::ProcessesGroup => {
+            (limited_group("pids", "pids.max", "pids.max"), "the processes of a control group cannot be limited here")
+        }
         Need::RustCompiler => (runs(&["rustc", "--version"]), "rustc is not there"),
         Need::SystemdNotify => (runs(&["systemd-notify", "--version"]), "systemd-notify is not there"),
         Need::Redis => (runs(&["redis-server", "--version"]), "redis-server is not there"),
         Need::Haproxy => (runs(&["haproxy", "-v"]), "haproxy is not there"),
     };
     if !found {
-        assert!(std::env::var_os("CI").is_none(), "nothing is skipped in CI, but {reason}");
-        println!("SKIP: {reason}");
+        skip(reason);
     }
     found
+}
+
+/// Says why a test passes without having tested anything; with `CI` set that is a failure.
+pub fn skip(reason: &str) {
+    assert!(std::env::var_os("CI").is_none(), "nothing is skipped in CI, but {reason}");
+    println!("SKIP: {reason}");
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -81,18 +103,22 @@ pub enum Need {
     Node,
     CCompiler,
     RustCompiler,
+    StaticBinary,
     SystemdNotify,
     Redis,
     Haproxy,
     ControlGroups,
     MemoryGroup,
+    ProcessorGroup,
+    ProcessesGroup,
 }
 
-fn memory_group() -> bool {
-    let script = "d=$(mktemp -d) && if mount -t cgroup -o memory none $d 2>/dev/null; then f=memory.limit_in_bytes g=$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup); \
-        else mount -t cgroup2 none $d && f=memory.max g=$(sed -n 's/^0:://p' /proc/self/cgroup); fi && \
+/// Whether a group can be made that has this limit, in the first or the second version of control groups.
+fn limited_group(kind: &str, first: &str, second: &str) -> bool {
+    let script = "d=$(mktemp -d) && if mount -t cgroup -o $0 none $d 2>/dev/null; then f=$1 g=$(sed -n \"s/^[0-9]*:$0://p\" /proc/self/cgroup); \
+        else mount -t cgroup2 none $d && f=$2 g=$(sed -n 's/^0:://p' /proc/self/cgroup); fi && \
         n=$d$g/exeunt-e2e.$$ && mkdir $n && { [ -e $n/$f ]; found=$?; rmdir $n; exit $found; }";
-    runs(&["unshare", "--mount", "sh", "-c", script])
+    runs(&["unshare", "--mount", "sh", "-c", script, kind, first, second])
 }
 
 fn control_groups() -> bool {

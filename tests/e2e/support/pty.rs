@@ -14,16 +14,17 @@ pub struct Terminal {
 
 impl Terminal {
     pub fn open() -> Terminal {
-        let (mut master, mut child_side) = (-1, -1);
-        // SAFETY: both out-pointers are live integers; name, settings and size may be null (openpty(3)).
-        let result = unsafe {
-            libc::openpty(&mut master, &mut child_side, std::ptr::null_mut(), std::ptr::null(), std::ptr::null())
+        // From the first moment on closed by exec: a program that another test starts just then would hold the terminal for as
+        // long as it lives, and it would never hang up.
+        let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+        // SAFETY: posix_openpt takes flags.
+        let master = told(unsafe { libc::posix_openpt(flags) });
+        // SAFETY: each takes a descriptor, and the last one flags for the new one besides (ioctl_tty(2)).
+        let child_side = unsafe {
+            told(libc::grantpt(master));
+            told(libc::unlockpt(master));
+            told(libc::ioctl(master, libc::TIOCGPTPEER, flags))
         };
-        assert_eq!(result, 0, "openpty: {}", io::Error::last_os_error());
-        for fd in [master, child_side] {
-            // SAFETY: the descriptor was opened above and is ours.
-            unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
-        }
         // SAFETY: both descriptors were opened above and have no other owner.
         unsafe { Terminal { keyboard: File::from_raw_fd(master), child_side: OwnedFd::from_raw_fd(child_side) } }
     }
@@ -40,13 +41,22 @@ impl Terminal {
             if unsafe { libc::setsid() } < 0 {
                 return Err(io::Error::last_os_error());
             }
+            // Tests that are run under nohup(1) inherit it as ignored.
+            // SAFETY: the default disposition is no function of ours.
+            unsafe { libc::signal(libc::SIGHUP, libc::SIG_DFL) };
             // SAFETY: the descriptor is open until exec, and TIOCSCTTY takes an integer.
             if unsafe { libc::ioctl(terminal, libc::TIOCSCTTY, 0) } < 0 {
                 return Err(io::Error::last_os_error());
             }
             Ok(())
         };
-        // SAFETY: the closure makes two system calls and allocates nothing.
+        // SAFETY: the closure makes three system calls and allocates nothing.
         unsafe { command.pre_exec(take) };
     }
+}
+
+/// The result of a system call, which here never fails.
+fn told(result: i32) -> i32 {
+    assert!(result >= 0, "a pseudo-terminal: {}", io::Error::last_os_error());
+    result
 }

@@ -222,7 +222,7 @@ impl Restarts {
                 Action::Spawn { instance, .. } => {
                     self.slots[instance.index()].due = None;
                 }
-                Action::Note(Note::Restarting { instance, after }) => {
+                Action::Note(Note::Restarting { instance, after, .. }) => {
                     self.slots[instance.index()].due = Some(now + *after);
                 }
                 _ => {}
@@ -261,7 +261,7 @@ impl Restarts {
         let started = actions.iter().any(|action| matches!(action, Action::Spawn { instance, .. } if *instance == id));
         let at_once = crowded || started == self.may_run(id, open, services);
         let put_off = actions.iter().find_map(|action| match action {
-            Action::Note(Note::Restarting { instance, after }) if *instance == id => Some(*after),
+            Action::Note(Note::Restarting { instance, after, .. }) if *instance == id => Some(*after),
             _ => None,
         });
         let right = match next {
