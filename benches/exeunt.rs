@@ -14,6 +14,12 @@ pub fn own_path() -> PathBuf {
     std::env::current_exe().expect("the path of this program")
 }
 
+/// The program that is measured: the one that was built with these benches, or another that `EXEUNT_BENCHED` names, for example
+/// one without shared libraries.
+pub fn program() -> PathBuf {
+    std::env::var_os("EXEUNT_BENCHED").map_or_else(|| env!("CARGO_BIN_EXE_exeunt").into(), PathBuf::from)
+}
+
 /// `["PROGRAM", "WORD", …]` for a file: this program in a role.
 pub fn own_command(words: &[&str]) -> String {
     let words: Vec<String> = std::iter::once(own_path().display().to_string())
@@ -37,7 +43,7 @@ impl Run {
         let file = directory.path().join("bench.toml");
         fs::write(&file, toml).expect("the file");
         let stderr = File::create(directory.path().join("stderr")).expect("a file for stderr");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_exeunt"));
+        let mut command = Command::new(program());
         command.arg("run").arg(&file).stdin(stdin).stdout(Stdio::piped()).stderr(stderr);
         let mut child = command.spawn().expect("exeunt starts");
         let stdout = child.stdout.take().expect("it is a pipe");

@@ -6,6 +6,8 @@
 //! first argument. No test hangs on a number.
 
 mod exeunt;
+mod fanout;
+mod init;
 mod memory;
 mod orphans;
 mod python;
@@ -21,15 +23,17 @@ use table::Table;
 /// What can be asked for, and who measures it.
 type Group = (&'static str, fn(&mut Table));
 
-const GROUPS: [Group; 8] = [
+const GROUPS: [Group; 10] = [
     ("queue", queue::measure),
     ("python", python::measure),
     ("services", services::start_and_stop),
     ("told", told::measure),
+    ("fanout", fanout::measure),
     ("crash", services::crash),
     ("orphans", orphans::measure),
     ("idle", memory::idle),
     ("memory", memory::measure),
+    ("init", init::measure),
 ];
 
 fn main() -> ExitCode {

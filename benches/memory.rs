@@ -1,6 +1,6 @@
 //! What exeunt costs while nothing happens: memory and wake-ups.
 
-use crate::exeunt::{Run, settle};
+use crate::exeunt::{Run, program, settle};
 use crate::table::{Goal, Table};
 use crate::{services, told};
 use nix::unistd::Pid;
@@ -8,6 +8,9 @@ use std::fs;
 use std::io::pipe;
 use std::process::Stdio;
 use std::time::Duration;
+
+/// PSS and private dirty memory in KiB.
+pub const SMALL: (Goal, Goal) = (Goal::AtMost(2200.0), Goal::AtMost(250.0));
 
 const WATCHED: Duration = Duration::from_secs(3);
 
@@ -33,30 +36,32 @@ fn switches(pid: Pid) -> u64 {
 
 /// The goals are for a binary without shared libraries, whose pages nobody shares with it.
 pub fn measure(table: &mut Table) {
+    let size = fs::metadata(program()).expect("the program").len();
+    table.plain("size of the program, with its symbols or not", size as f64 / 1024.0, "KiB", Goal::None);
     for count in [1, 10, 100, 1000] {
         let goals = match count {
-            10 => (Goal::AtMost(2200.0), Goal::AtMost(250.0)),
+            10 => SMALL,
             1000 => (Goal::AtMost(10_240.0), Goal::None),
             _ => (Goal::None, Goal::None),
         };
         let mut run = Run::start(&services::toml(count), Stdio::null());
         run.hear(count * told::WORD);
-        tell(table, &run, &format!("{count} services"), goals);
+        tell(table, run.pid(), &format!("{count} services"), goals);
         run.stop();
     }
     for count in [1, 10, 100, 1000] {
         let (stdin, held) = pipe().expect("a pipe");
         let mut run = Run::start(&told::toml(count), Stdio::from(stdin));
         run.hear(count * told::WORD);
-        tell(table, &run, &format!("{count} queue workers"), (Goal::None, Goal::None));
+        tell(table, run.pid(), &format!("{count} queue workers"), (Goal::None, Goal::None));
         drop(held);
         run.end();
     }
 }
 
-fn tell(table: &mut Table, run: &Run, what: &str, (pss, dirty): (Goal, Goal)) {
+pub fn tell(table: &mut Table, pid: Pid, what: &str, (pss, dirty): (Goal, Goal)) {
     settle();
-    let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", run.pid())).expect("its memory");
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("its memory");
     table.plain(&format!("PSS, {what}"), field(&rollup, "Pss:") as f64, "KiB", pss);
     table.plain(&format!("private dirty, {what}"), field(&rollup, "Private_Dirty:") as f64, "KiB", dirty);
 }

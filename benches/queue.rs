@@ -3,9 +3,12 @@
 use crate::exeunt::{Run, own_command, own_path};
 use crate::roles::WORKER;
 use crate::table::{Goal, Rounds, Table, Unit};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::fs::File;
 use std::io::{Read, Seek, Write};
+use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
 
 const ROUNDS: usize = 15;
@@ -26,12 +29,17 @@ const CASES: [(u32, usize, u64); 9] = [
 pub fn measure(table: &mut Table) {
     for (window, size, count) in CASES {
         let items = items(size, count);
-        let rounds = Rounds::of(ROUNDS, || ours(window, count, &items), || floor(window, size, count));
+        let rounds = Rounds::of(ROUNDS, || ours(window, count, &items), || floor(window, size, count, None));
         let goal = if window == 1 { Goal::AtLeast(0.8) } else { Goal::None };
         let what = format!("queue, prefetch {window}, {} items", bytes(size));
         table.ratio(&what, Unit::PerSecond, &rounds, goal);
         if (window, size) == (128, 10) {
-            table.absolute("  the same by itself", Unit::PerSecond, &rounds, Goal::AtLeast(3e6));
+            table.absolute("the same by itself", Unit::PerSecond, &rounds, Goal::AtLeast(3e6));
+        }
+        if (window, size) == (1, 10) {
+            let polled = || floor(window, size, count, Poll::new().ok());
+            let rounds = Rounds::of(ROUNDS, polled, || floor(window, size, count, None));
+            table.ratio("the floor itself, waiting with epoll", Unit::PerSecond, &rounds, Goal::None);
         }
     }
 }
@@ -79,12 +87,18 @@ fn per_second(told: &str, count: u64) -> f64 {
     count as f64 / (numbers.next().expect("a time") as f64 / 1e9)
 }
 
-/// As many frames as the window has room for, in one write; then what is answered, in one read.
-fn floor(window: u32, size: usize, count: u64) -> f64 {
+/// As many frames as the window has room for, in one write; then what is answered, in one read. With a `poll` each read is
+/// preceded by a wait for it: what it costs to be able to hear anybody else.
+fn floor(window: u32, size: usize, count: u64, mut poll: Option<Poll>) -> f64 {
     let mut command = Command::new(own_path());
     command.args([WORKER, "0", "1", "2"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut worker = command.spawn().expect("the worker");
     let (mut items, mut replies) = (worker.stdin.take().expect("a pipe"), worker.stdout.take().expect("a pipe"));
+    let mut events = Events::with_capacity(16);
+    if let Some(poll) = &poll {
+        let source = &mut SourceFd(&replies.as_raw_fd());
+        poll.registry().register(source, Token(0), Interest::READABLE).expect("epoll");
+    }
     let payload = vec![b'x'; size];
     let (mut out, mut heard) = (Vec::new(), vec![0; 64 * 1024]);
     let (mut given, mut answered) = (0, 0);
@@ -97,6 +111,9 @@ fn floor(window: u32, size: usize, count: u64) -> f64 {
         }
         items.write_all(&out).expect("items");
         out.clear();
+        if let Some(poll) = &mut poll {
+            poll.poll(&mut events, None).expect("epoll");
+        }
         let length = replies.read(&mut heard).expect("replies");
         answered += memchr::memchr_iter(b'\n', &heard[..length]).count() as u64;
     }

@@ -1,5 +1,6 @@
 //! What this program is when exeunt, or a floor, starts it: a worker, a service, a maker of orphans.
 
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, pause};
 use std::fs::File;
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 
 pub const WORKER: &str = "as-worker";
 pub const SERVICE: &str = "as-service";
+pub const LISTENER: &str = "as-listener";
 pub const WATCHER: &str = "as-watcher";
 pub const ORPHAN_MAKER: &str = "as-orphan-maker";
 pub const SUBREAPER: &str = "as-subreaper";
@@ -20,6 +22,7 @@ pub fn play(arguments: &[String]) -> Option<ExitCode> {
     match arguments.first().map(String::as_str)? {
         WORKER => worker(number(1), number(2), number(3)),
         SERVICE => service(),
+        LISTENER => listener(),
         WATCHER => watcher(number(1)),
         ORPHAN_MAKER => orphan_maker(number(1)),
         SUBREAPER => subreaper(number(1)),
@@ -70,6 +73,18 @@ fn service() {
     descriptor(1).write_all(&std::process::id().to_ne_bytes()).expect("stdout");
     loop {
         pause();
+    }
+}
+
+/// Says its pid in four bytes, and a byte for each USR1.
+fn listener() {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGUSR1);
+    signals.thread_block().expect("a mask");
+    let mut out = descriptor(1);
+    out.write_all(&std::process::id().to_ne_bytes()).expect("stdout");
+    while signals.wait().is_ok() {
+        out.write_all(b"x").expect("stdout");
     }
 }
 

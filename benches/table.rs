@@ -1,6 +1,6 @@
 //! The table, and the rounds that its numbers come from.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::fs;
 
 /// What a ratio, or a number, should be.
@@ -59,15 +59,15 @@ pub fn median(numbers: impl Iterator<Item = f64>) -> f64 {
     if numbers.len() % 2 == 1 { numbers[middle] } else { (numbers[middle - 1] + numbers[middle]) / 2.0 }
 }
 
-/// Rows are printed as they come.
+/// Rows of a Markdown table, printed as they come.
 pub struct Table;
 
 impl Table {
     pub fn begin() -> Table {
-        println!("machine: {}", machine());
-        println!("{:<42} {:>10} {:>10} {:>7} {:>10} {:>10} {:>7}  goal", "", "median", "", "", "best", "", "");
+        println!("Machine: {}\n", machine());
         let (ours, floor, ratio) = ("exeunt", "floor", "ratio");
-        println!("{:<42} {ours:>10} {floor:>10} {ratio:>7} {ours:>10} {floor:>10} {ratio:>7}", "");
+        row("", [ours, floor, ratio, "best exeunt", "best floor", "best ratio"], "goal");
+        println!("|:{:-<WIDE$}|{}:{:-<NARROW$}|", "", format!("{:-<NARROW$}:|", "").repeat(6), "");
         Table
     }
 
@@ -76,49 +76,44 @@ impl Table {
     pub fn ratio(&mut self, what: &str, unit: Unit, rounds: &Rounds, goal: Goal) {
         let (ours, floor) = (median(rounds.ours()), median(rounds.floor()));
         let (our_best, best_floor) = (unit.best(rounds.ours()), unit.best(rounds.floor()));
-        println!(
-            "{what:<42} {:>10} {:>10} {:>6.2}× {:>10} {:>10} {:>6.2}×  {}",
+        let times = |ratio: f64| format!("{ratio:.2}×");
+        let cells = [
             number(ours, unit),
             number(floor, unit),
-            ours / floor,
+            times(ours / floor),
             number(our_best, unit),
             number(best_floor, unit),
-            our_best / best_floor,
-            judged(ours / floor, goal, |limit| format!("{limit}×"))
-        );
+            times(our_best / best_floor),
+        ];
+        row(what, cells, judged(ours / floor, goal, |limit| format!("{limit}×")));
     }
 
     /// The same numbers, judged by themselves.
     pub fn absolute(&mut self, what: &str, unit: Unit, rounds: &Rounds, goal: Goal) {
         let (ours, our_best) = (median(rounds.ours()), unit.best(rounds.ours()));
-        let (text, best) = (number(ours, unit), number(our_best, unit));
-        println!(
-            "{what:<42} {text:>10} {:>10} {:>7} {best:>10} {:>10} {:>7}  {}",
-            "",
-            "",
-            "",
-            "",
-            judged(ours, goal, |limit| number(limit, unit))
-        );
+        let none = String::new;
+        let cells = [number(ours, unit), none(), none(), number(our_best, unit), none(), none()];
+        row(what, cells, judged(ours, goal, |limit| number(limit, unit)));
     }
 
     /// A number of one look.
     pub fn plain(&mut self, what: &str, value: f64, unit: &str, goal: Goal) {
         let text = format!("{value:.0} {unit}");
-        println!(
-            "{what:<42} {text:>10} {:>10} {:>7} {:>10} {:>10} {:>7}  {}",
-            "",
-            "",
-            "",
-            "",
-            "",
-            judged(value, goal, |limit| format!("{limit:.0} {unit}"))
-        );
+        let judged = judged(value, goal, |limit| format!("{limit:.0} {unit}"));
+        row(what, [text.as_str().trim_end(), "", "", "", "", ""], judged);
     }
 
     pub fn end(self) {
-        println!("machine: {}", machine());
+        println!("\nMachine: {}", machine());
     }
+}
+
+const WIDE: usize = 42;
+const NARROW: usize = 11;
+
+fn row<T: Display>(what: &str, cells: [T; 6], goal: impl Display) {
+    let cells: Vec<String> = cells.iter().map(|cell| format!("{cell:>NARROW$} ")).collect();
+    println!("| {what:<WIDE$}|{}| {goal:<NARROW$}|", cells.join("|"));
 }
 
 fn judged(value: f64, goal: Goal, text: impl Fn(f64) -> String) -> String {

@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 #[test]
@@ -128,6 +131,116 @@ fn the_shield_is_exactly_what_the_file_says() {
     assert_eq!(said, BTreeSet::from(expected));
 }
 
+/// What `examples/web/README.md` shows, on another port.
+#[test]
+fn the_web_stack_starts_in_order_and_answers_what_is_under_way() {
+    let Some((example, port)) = web_stack() else { return };
+    let ask = |path: &str| visit(port, path);
+
+    let run = UnderWay::start(&example);
+    run.until("nginx", |said| said.contains("nginx.0 is ready").then_some(()));
+    assert!(ask("/").is_some_and(|answer| answer.starts_with("visit 1,")), "who is ready answers");
+    let (slow, said) = thread::scope(|scope| {
+        let slow = scope.spawn(|| ask("/slow"));
+        run.until("the slow request", |said| said.contains(": this takes a while").then_some(()));
+        let (code, said) = run.interrupt();
+        assert_eq!(code, Some(0), "{said}");
+        (slow.join().expect("the client does not panic"), said)
+    });
+    assert!(slow.is_some_and(|answer| answer.starts_with("visit 2, served by app.")), "it was answered\n{said}");
+    in_order(
+        &said,
+        &["redis.0 is ready", "app.0 is ready", "nginx.0 is ready", "stopping on INT", "nginx.0 left after"],
+    );
+    in_order(
+        &said,
+        &["app.1 is ready", "nginx.0 started", "nginx.0 left after", "app.1 left after", "redis.0 left after"],
+    );
+    for rung in ["nginx.0 left on the QUIT rung", "app.0 left on the event rung", "redis.0 left on the TERM rung"] {
+        assert!(said.contains(rung), "{rung}\n{said}");
+    }
+
+    let again = UnderWay::start(&example);
+    assert!(again.until("an answer", |_| ask("/")).starts_with("visit 3,"), "Redis has saved");
+    assert_eq!(again.interrupt().0, Some(0));
+}
+
+/// Those that require Redis fall with it and come back with it; nginx, which is only after them, stays.
+#[test]
+fn the_programs_of_the_web_stack_fall_with_redis_and_come_back() {
+    let Some((example, port)) = web_stack() else { return };
+    let run = UnderWay::start(&example);
+    run.until("nginx", |said| said.contains("nginx.0 is ready").then_some(()));
+    shell(&format!("kill -KILL $(ps -o pid=,comm= --ppid {} | sed -n 's/ redis-server$//p')", run.child.id()));
+    for name in ["redis.0 is ready", "app.0 is ready", "app.1 is ready"] {
+        run.until(name, |said| (said.matches(name).count() == 2).then_some(()));
+    }
+    run.until("an answer", |_| visit(port, "/"));
+    let (code, said) = run.interrupt();
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(said.matches("nginx.0 started").count(), 1, "{said}");
+    assert_eq!(said.matches("is stopped, for it requires redis").count(), 2, "{said}");
+}
+
+/// The example and its port, one that the kernel found to be free; none where something is missing.
+fn web_stack() -> Option<(TempDir, u16)> {
+    if lacks("python3") || lacks("nginx") || lacks("redis-server") {
+        return None;
+    }
+    let example = copy_of("web");
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port is free");
+    for name in ["nginx.conf", "exeunt.toml"] {
+        let file = example.path().join(name);
+        let text = fs::read_to_string(&file).expect("it is there");
+        assert!(text.contains("127.0.0.1:8080"), "{text}");
+        fs::write(&file, text.replace("127.0.0.1:8080", &free.to_string())).expect("it is ours");
+    }
+    Some((example, free.port()))
+}
+
+/// The last line of nginx's answer, if it is a good one.
+fn visit(port: u16, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer.rsplit('\n').nth(1)?.to_owned()).filter(|_| answer.contains(" 200 OK"))
+}
+
+/// What `examples/migrations/README.md` shows.
+#[test]
+fn the_plays_are_served_after_their_migrations_and_not_without_them() {
+    if lacks("python3") {
+        return;
+    }
+    let example = copy_of("migrations");
+    let started = |run: &UnderWay| run.until("the service", |said| said.contains("plays.0 is ready").then_some(()));
+    for counts in ["2 new, 0 done before", "0 new, 2 done before"] {
+        let run = UnderWay::start(&example);
+        started(&run);
+        let (code, said) = run.interrupt();
+        assert_eq!(code, Some(0), "{said}");
+        in_order(&said, &[counts, "migrate.0 ended by itself", "plays.0 started"]);
+    }
+    fs::write(example.path().join("schema/003-wrong.sql"), "create table a (b); alter table play drop column title;")
+        .expect("it is ours");
+    let mut failed = UnderWay::start(&example);
+    assert_eq!(failed.child.wait().expect("it ends").code(), Some(1));
+    let said = failed.until("the report", |said| said.contains("; exit code 1").then(|| said.to_owned()));
+    assert!(said.contains("migrate: 003-wrong.sql: no such table: play"), "{said}");
+    failed.until("who never started", |said| said.contains("plays.0 never started").then_some(()));
+    fs::write(example.path().join("schema/003-wrong.sql"), "create table a (b);").expect("it is ours");
+    let run = UnderWay::start(&example);
+    started(&run);
+    let (_, said) = run.interrupt();
+    assert!(said.contains("1 new, 2 done before"), "what failed had left nothing behind\n{said}");
+}
+
+fn in_order(said: &str, words: &[&str]) {
+    let places: Vec<Option<usize>> = words.iter().map(|word| said.find(word)).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{words:?} at {places:?}\n{said}");
+}
+
 /// Two hundred lines through each of the smallest workers, awkward ones among them.
 #[test]
 fn the_smallest_workers_do_every_item_once() {
@@ -218,8 +331,8 @@ fn by_hand(worker: &Smallest) -> Child {
 
 /// Whether a program is missing, with a word on it: a skip, which CI does not allow.
 fn lacks(program: &str) -> bool {
-    let found =
-        Command::new("sh").args(["-c", "command -v \"$0\" >/dev/null", program]).status().expect("sh runs").success();
+    let look = "PATH=$PATH:/usr/sbin; command -v \"$0\" >/dev/null";
+    let found = Command::new("sh").args(["-c", look, program]).status().expect("sh runs").success();
     if !found {
         assert!(std::env::var_os("CI").is_none(), "nothing is skipped in CI, but {program} is not there");
         println!("SKIP: {program} is not there");
@@ -264,16 +377,80 @@ fn sorted(text: &[u8]) -> Vec<String> {
     lines
 }
 
-/// A copy of one directory of `examples`, without the schema's comment meaning anything there.
+/// A copy of one directory of `examples`, without the schema's comment meaning anything there, and without what a run left in it.
 fn copy_of(example: &str) -> TempDir {
     let copy = tempfile::tempdir().expect("a temporary directory");
-    for entry in fs::read_dir(root().join("examples").join(example)).expect("an example is a directory") {
+    copy_into(copy.path(), &root().join("examples").join(example));
+    copy
+}
+
+fn copy_into(copy: &Path, directory: &Path) {
+    for entry in fs::read_dir(directory).expect("an example is a directory") {
         let file = entry.expect("a directory can be read").path();
-        if file.is_file() && !file.to_string_lossy().contains("left.txt") {
-            fs::copy(&file, copy.path().join(file.file_name().expect("a name"))).expect("a file can be copied");
+        let name = file.file_name().expect("a name").to_string_lossy().into_owned();
+        if file.is_dir() && name != "run" {
+            fs::create_dir(copy.join(&name)).expect("there is room");
+            copy_into(&copy.join(&name), &file);
+        } else if file.is_file() && !name.contains("left.txt") && !name.ends_with(".db") {
+            fs::copy(&file, copy.join(&name)).expect("a file can be copied");
         }
     }
-    copy
+}
+
+/// An example that is under way, in a directory of its own.
+struct UnderWay {
+    child: Child,
+    said: Arc<Mutex<String>>,
+}
+
+impl UnderWay {
+    fn start(example: &TempDir) -> UnderWay {
+        let mut run = exeunt(["run".as_ref(), "exeunt.toml".as_ref()]);
+        let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin";
+        run.current_dir(example.path()).env("PATH", path).env("PORT", "0");
+        let mut child = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        let said = Arc::new(Mutex::new(String::new()));
+        let streams: [Box<dyn Read + Send>; 2] =
+            [Box::new(child.stdout.take().expect("piped")), Box::new(child.stderr.take().expect("piped"))];
+        for stream in streams {
+            let said = said.clone();
+            thread::spawn(move || {
+                for line in BufReader::new(stream).lines() {
+                    said.lock().expect("nobody panics").push_str(&(line.expect("text") + "\n"));
+                }
+            });
+        }
+        UnderWay { child, said }
+    }
+
+    /// Looks until it finds something; after a minute it says what was heard.
+    fn until<T>(&self, what: &str, mut look: impl FnMut(&str) -> Option<T>) -> T {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let said = self.said.lock().expect("nobody panics").clone();
+            if let Some(found) = look(&said) {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "waited in vain for {what}\n{said}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Ctrl+C, and then its exit code and all that it said.
+    fn interrupt(mut self) -> (Option<i32>, String) {
+        shell(&format!("kill -INT {}", self.child.id()));
+        let code = self.child.wait().expect("it ends").code();
+        let said = self.until("the report", |said| said.contains("; exit code ").then(|| said.to_owned()));
+        (code, said)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        // TERM, so that it takes what it started along; when the test went well it has gone already.
+        let _ = Command::new("kill").arg(self.child.id().to_string()).stderr(Stdio::null()).status();
+        let _ = self.child.wait();
+    }
 }
 
 /// Every `exeunt.toml` under `examples`, in order.

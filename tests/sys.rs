@@ -23,6 +23,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::PermissionsExt;
+use std::rc::Rc;
 use std::time::Duration;
 use support::{as_it_is, c_string, is_alone, numb, run_alone, sandboxed};
 
@@ -47,7 +48,7 @@ struct Want<'a> {
     secrets: Vec<FileVariable>,
     identity: Identity,
     directory: Option<&'a CStr>,
-    env: Vec<CString>,
+    env: Vec<Rc<CStr>>,
     /// Descriptors 3 and up.
     more: Vec<Option<BorrowedFd<'a>>>,
 }
@@ -67,6 +68,7 @@ fn start(argv: &[&str], want: &Want) -> Result<(Born, File), SpawnError> {
         ignore: want.ignore,
         block: want.block,
         secrets: &want.secrets,
+        numbered: None,
         identity: &want.identity,
         descriptors: &descriptors,
         place: Place::Session,
@@ -416,7 +418,7 @@ alone! {
         let (empty, missing) = (file("empty", b""), c_string(made.path().join("missing").to_str().unwrap()));
         let want = |secrets: Vec<FileVariable>| {
             let identity = Identity { user: Some(account(12345)), ..Identity::default() };
-            Want { secrets, identity, env: vec![c_string("A=1")], ..Want::default() }
+            Want { secrets, identity, env: vec![c_string("A=1").into()], ..Want::default() }
         };
         let secrets = vec![secret("S", &short), secret("L", &long), secret("E", &empty)];
         let told = output(&["env"], &want(secrets));
@@ -454,7 +456,7 @@ alone! {
     }
 
     a_child_gets_its_words_environment_and_directory, HERE, as_it_is, {
-        let env = vec![c_string("A=one two"), c_string("B=")];
+        let env = vec![c_string("A=one two").into(), c_string("B=").into()];
         let want = Want { directory: Some(c"/usr"), env, ..Want::default() };
         assert_eq!(output(&["sh", "-c", "pwd; echo $0 $1", "zero", "a  b"], &want), "/usr\nzero a b\n");
         assert_eq!(output(&["env"], &Want { env: want.env, ..Want::default() }), "A=one two\nB=\n");
@@ -473,6 +475,7 @@ alone! {
             ignore: SignalSet::EMPTY,
             block: SignalSet::EMPTY,
             secrets: &[],
+            numbered: None,
             identity: &Identity::default(),
             descriptors: &[],
             place: Place::Session,
@@ -657,7 +660,7 @@ alone! {
              threading.Event().wait()\n\
             threading.Thread(target=rest).start()\n\
             ctypes.CDLL(None).pthread_exit(None)\n";
-        let env = vec![c_string(&format!("PATH={}", std::env::var("PATH").unwrap()))];
+        let env = vec![c_string(&format!("PATH={}", std::env::var("PATH").unwrap())).into()];
         let (born, mut pipe) = start(&["python3", "-c", script], &Want { env, ..Want::default() }).unwrap();
         assert_eq!(line(&mut pipe), born.pid.to_string());
         assert_eq!(pids(&members::living(&[born.pid], &nobody)), BTreeSet::from([born.pid]));
@@ -774,6 +777,7 @@ fn start_without_files() -> Result<(), SpawnError> {
         ignore: SignalSet::EMPTY,
         block: SignalSet::EMPTY,
         secrets: &[],
+        numbered: None,
         identity: &Identity::default(),
         descriptors: &[],
         place: Place::Session,

@@ -52,9 +52,18 @@ pub enum Command {
     /// Run one program under a small init, as tini and dumb-init do
     ///
     /// Signals are passed on, orphans are reaped, the terminal is handed over. When the program has ended, what it left
-    /// behind is stopped, and its exit code, or 128 + n for signal n, is ours. Called by the name tini, docker-init or dumb-init,
-    /// exeunt takes that tool's command line.
+    /// behind is stopped, and its exit code, or 128 + n for signal n, is ours: 127 for a program that is not there, 126 for one that
+    /// cannot be executed. Called by the name tini, docker-init or dumb-init, exeunt takes that tool's command line.
     Init(Init),
+    /// Exit 0 where a GET is answered by 200 to 399: how exeunt itself asks whether a worker is well
+    #[command(hide = true)]
+    AskHttp(AskHttp),
+}
+
+#[derive(Debug, Args)]
+pub struct AskHttp {
+    pub url: String,
+    pub milliseconds: u64,
 }
 
 #[derive(Debug, Args)]
@@ -99,7 +108,7 @@ pub struct Init {
     #[arg(short = 'v', long, action = clap::ArgAction::Count)]
     pub verbose: u8,
 
-    /// Give the program no session or process group of its own
+    /// Give the program no session, process group or foreground of its own
     #[arg(short = 'c', long)]
     pub single_child: bool,
 
@@ -107,7 +116,7 @@ pub struct Init {
     #[arg(short = 'r', long, value_name = "FROM:TO", value_parser = rewrite)]
     pub rewrite: Vec<(Signal, Option<Signal>)>,
 
-    /// On TERM, INT and QUIT climb this ladder, as in "event 5s, TERM 3s", instead of passing them on
+    /// On TERM, INT, QUIT and the like climb this ladder, as in "event 5s, TERM 3s", instead of passing them on
     #[arg(long, value_name = "LADDER", value_parser = ladder)]
     pub stop: Option<Ladder>,
 
@@ -116,7 +125,7 @@ pub struct Init {
     pub wait_all: bool,
 
     /// The program and its arguments
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM")]
+    #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
     pub program: Vec<OsString>,
 }
 

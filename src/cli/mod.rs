@@ -11,9 +11,11 @@ mod print;
 mod rights;
 mod run;
 
+use crate::shell::probes::http;
 use args::{Arguments, Command, LogLevel};
 use clap::Parser;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// The file is wrong, or is none (sysexits.h, `EX_CONFIG`).
 const WRONG_FILE: u8 = 78;
@@ -29,6 +31,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     ExitCode::from(match arguments.command {
         Command::Run(run) => run::run(&run, arguments.log_level.unwrap_or(LogLevel::Info)),
+        Command::AskHttp(ask) => u8::from(!http::is_well(&ask.url, Duration::from_millis(ask.milliseconds))),
         Command::Init(init) => init::init(init, arguments.log_level),
         Command::Check(check) => check::check(check.file.as_deref()),
         Command::Schema => {

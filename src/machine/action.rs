@@ -46,6 +46,10 @@ pub enum Action {
         question: Question,
         timeout: Duration,
     },
+    /// End the probe that is under way for this incarnation, if there is one. It is not answered.
+    Unask {
+        proc: ProcId,
+    },
     /// Look again whether a session whose leader is gone is empty: answered by `MembersLeft` or `MembersGone`.
     CheckMembers {
         proc: ProcId,
@@ -149,6 +153,8 @@ pub enum Note {
     SpawnFailed {
         instance: InstanceId,
         error: SpawnError,
+        /// The same shortage as the time before.
+        again: bool,
     },
     /// It told that it is ready, or is taken for ready.
     Ready {
@@ -165,8 +171,12 @@ pub enum Note {
         instance: InstanceId,
         failures: u32,
     },
-    /// It was silent for longer than its watchdog allows, or asked for it.
+    /// It was silent for longer than its watchdog allows.
     WatchdogExpired {
+        instance: InstanceId,
+    },
+    /// It told that it is to be taken for silent: `WATCHDOG=trigger`.
+    FoundItselfUnwell {
         instance: InstanceId,
     },
     /// `STATUS=` and `STOPPING=1` of sd_notify(3).
@@ -195,6 +205,8 @@ pub enum Note {
     Restarting {
         instance: InstanceId,
         after: Duration,
+        /// For the same shortage as the time before.
+        again: bool,
     },
     GaveUp {
         worker: WorkerId,

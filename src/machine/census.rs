@@ -71,7 +71,8 @@ impl Instance {
             State::Delayed => "delayed",
             State::Starting { .. } => "starting",
             State::Aborting { .. } => "aborting",
-            State::Up(_) => "up",
+            State::Up(life) if life.ready => "up",
+            State::Up(_) => "getting ready",
             State::Leaving(..) => "leaving",
             State::Remains(_, remains) => match remains.survivors {
                 Survivors::Unknown => "remains",

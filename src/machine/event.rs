@@ -1,8 +1,7 @@
 //! Facts, in the past tense: all that the machine ever hears. The shell builds them; it decides only their order.
 
 use crate::model::process::Usage;
-use crate::model::{ExitStatus, Payload, ProcId, Reply, Signal, SourceId, SpawnError, WorkerId};
-use std::time::Duration;
+use crate::model::{ExitStatus, Notice, Payload, ProcId, Reply, Signal, SourceId, SpawnError, WorkerId};
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
@@ -49,20 +48,6 @@ pub enum Event {
     Strangers { count: u32 },
     /// Always the last of a turn.
     Tick,
-}
-
-/// What a worker tells of itself (sd_notify(3)).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
-    Ready,
-    Stopping,
-    Status(String),
-    /// Still alive.
-    Watchdog,
-    /// `WATCHDOG=trigger`: as if it had been silent for too long.
-    Trigger,
-    /// `EXTEND_TIMEOUT_USEC`: whatever is waited for (readiness, the next rung) has at least so long from now.
-    Extend(Duration),
 }
 
 /// What is asked of a worker by its probe.

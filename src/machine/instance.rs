@@ -34,7 +34,7 @@ pub(super) struct Instance {
     /// A oneshot that ended well.
     pub completed: bool,
     pub last_status: Option<ExitStatus>,
-    /// Why its last start came to nothing, if it did.
+    /// Why its last start came to nothing, if it did. Forgotten when it runs.
     pub last_error: Option<SpawnError>,
     /// Signals to be passed on when it runs, each once.
     pub kept: SignalSet,

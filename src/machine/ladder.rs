@@ -34,9 +34,14 @@ impl Machine {
                 let climb = Climb { began: self.now, reason, purpose, rung: None, next: 0 };
                 instance.state = State::Leaving(life, climb);
                 self.stop_watching(id);
+                self.unask(id, proc, out);
                 self.climb(id, out);
                 if consumes {
                     out.push(Action::CloseItems { proc });
+                }
+                // Who is on its way out is not ready any more, however long it takes.
+                if let Some(worker) = self.worker_of(id) {
+                    self.check_dependents(worker, out);
                 }
             }
             other @ (State::Waiting
@@ -114,6 +119,7 @@ impl Machine {
             let climb = Climb { began: self.now, reason, purpose: Purpose::Rest, rung: None, next };
             instance.state = State::Leaving(life, climb);
             self.stop_watching(id);
+            self.unask(id, proc, out);
             self.climb(id, out);
             if consumes {
                 out.push(Action::CloseItems { proc });

@@ -4,7 +4,7 @@
 //! settled is remembered for a while, so that a late second verdict is told from nonsense.
 
 use super::queue::Item;
-use crate::model::Token;
+use crate::model::{Token, Window};
 use std::collections::VecDeque;
 
 /// How many settled tokens are remembered beyond the window. A verdict for an older one is taken as late when its number
@@ -13,7 +13,7 @@ pub(super) const MEMORY: usize = 256;
 
 #[derive(Debug)]
 pub(super) struct Leases {
-    held: VecDeque<Lease>,
+    held: Window<Lease>,
     past: VecDeque<Token>,
     forgetful: bool,
     highest_seq: u64,
@@ -43,7 +43,7 @@ pub(super) enum Claim {
 impl Leases {
     pub fn new() -> Leases {
         Leases {
-            held: VecDeque::new(),
+            held: Window::default(),
             past: VecDeque::new(),
             forgetful: false,
             highest_seq: 0,
@@ -72,9 +72,9 @@ impl Leases {
 
     pub fn grant(&mut self, mut item: Item) -> Token {
         item.deliveries = item.deliveries.saturating_add(1);
-        let token = token_of(&item);
+        let token = Token { seq: item.seq, delivery: item.deliveries };
         self.highest_seq = self.highest_seq.max(item.seq);
-        self.held.push_back(Lease { item, ordinal: self.granted });
+        self.held.push(token, Lease { item, ordinal: self.granted });
         self.granted += 1;
         token
     }
@@ -86,19 +86,19 @@ impl Leases {
 
     /// The item whose clock runs.
     pub fn oldest(&self) -> Option<Token> {
-        self.held.front().map(|lease| token_of(&lease.item))
+        self.held.oldest().map(|(token, _)| token)
     }
 
     pub fn oldest_is_written(&self) -> bool {
-        self.held.front().is_some_and(|lease| lease.ordinal < self.written)
+        self.held.oldest().is_some_and(|(_, lease)| lease.ordinal < self.written)
     }
 
     /// Takes the item that a verdict names.
     pub fn claim(&mut self, token: Token) -> Claim {
-        match self.take(token) {
-            Some((at, lease)) => {
+        match self.held.take(token) {
+            Some((oldest, lease)) => {
                 self.remember(token);
-                Claim::Held { item: lease.item, oldest: at == 0 }
+                Claim::Held { item: lease.item, oldest }
             }
             None if self.had(token) => Claim::Settled,
             None => Claim::Never,
@@ -106,10 +106,10 @@ impl Leases {
     }
 
     /// Whether a `touch` names the item whose clock runs, one that waits behind it, a settled one, or none.
-    pub fn touch(&self, token: Token) -> Touch {
-        match self.position(token) {
-            Some(0) => Touch::Oldest,
-            Some(_) => Touch::Waiting,
+    pub fn touch(&mut self, token: Token) -> Touch {
+        match self.held.find(token) {
+            Some(true) => Touch::Oldest,
+            Some(false) => Touch::Waiting,
             None if self.had(token) => Touch::Settled,
             None => Touch::Never,
         }
@@ -117,20 +117,7 @@ impl Leases {
 
     /// All that is unanswered, oldest first.
     pub fn drain(&mut self) -> VecDeque<Item> {
-        std::mem::take(&mut self.held).into_iter().map(|lease| lease.item).collect()
-    }
-
-    /// Nearly always the oldest.
-    fn take(&mut self, token: Token) -> Option<(usize, Lease)> {
-        if self.oldest() == Some(token) {
-            return self.held.pop_front().map(|lease| (0, lease));
-        }
-        let at = self.position(token)?;
-        self.held.remove(at).map(|lease| (at, lease))
-    }
-
-    fn position(&self, token: Token) -> Option<usize> {
-        self.held.iter().position(|lease| token_of(&lease.item) == token)
+        self.held.drain().map(|lease| lease.item).collect()
     }
 
     fn remember(&mut self, token: Token) {
@@ -152,10 +139,6 @@ pub(super) enum Touch {
     Waiting,
     Settled,
     Never,
-}
-
-fn token_of(item: &Item) -> Token {
-    Token { seq: item.seq, delivery: item.deliveries }
 }
 
 #[cfg(test)]

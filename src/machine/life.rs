@@ -23,11 +23,13 @@ const SOURCE_BACKOFF: Backoff =
 impl Machine {
     /// A waiting instance is due when every worker it is `after` has begun and every one it requires is ready.
     pub(super) fn start_if_its_turn(&mut self, id: InstanceId) {
-        let after = self.worker_of(id).map(|worker| self.plan.worker(worker).after.clone()).unwrap_or_default();
-        let requires = self.worker_of(id).map(|worker| self.plan.worker(worker).requires.clone()).unwrap_or_default();
-        let begun = |worker: &WorkerId| self.replicas(*worker).iter().all(|&id| self.instances[id.index()].begun);
-        let waits = matches!(self.instances[id.index()].state, State::Waiting);
-        if waits && after.iter().all(begun) && requires.iter().all(|&worker| self.is_ready(worker)) {
+        if !matches!(self.instances[id.index()].state, State::Waiting) {
+            return;
+        }
+        let worker = self.worker_of(id).map(|worker| self.plan.worker(worker));
+        let begun = |worker: &WorkerId| self.workers[worker.index()].unbegun == 0;
+        let ready = |worker: &WorkerId| self.is_ready(*worker);
+        if worker.is_none_or(|worker| worker.after.iter().all(begun) && worker.requires.iter().all(ready)) {
             self.make_due(id);
         }
     }
@@ -55,10 +57,15 @@ impl Machine {
 
     /// It ran, or never will: those that are after its worker may start.
     pub(super) fn has_begun(&mut self, id: InstanceId) {
-        if std::mem::replace(&mut self.instances[id.index()].begun, true) || !self.has_order {
+        let Some(worker) = self.worker_of(id) else { return };
+        if std::mem::replace(&mut self.instances[id.index()].begun, true) {
             return;
         }
-        let Some(worker) = self.worker_of(id) else { return };
+        let crew = &mut self.workers[worker.index()];
+        crew.unbegun -= 1;
+        if crew.unbegun > 0 || !self.has_order {
+            return;
+        }
         let waiting: Vec<InstanceId> = self
             .instance_ids()
             .filter(|&id| matches!(self.instances[id.index()].state, State::Waiting))
@@ -79,6 +86,7 @@ impl Machine {
             State::Waiting | State::Due | State::Delayed | State::Resting(_) => return,
         }
         self.starting -= 1;
+        self.instances[id.index()].last_error = None;
         let work = self.plan.consumer(id).map(|consumer| Work::new(consumer.prefetch));
         self.instances[id.index()].state = State::Up(Life { proc, since: self.now, ready: false, refusals: 0, work });
         if let Some(worker) = self.worker_of(id) {
@@ -135,18 +143,19 @@ impl Machine {
         let prospect = prospect(error);
         let is_init = self.plan.init.is_some();
         let instance = &mut self.instances[id.index()];
-        instance.last_error = Some(error);
+        // A shortage is said once, however often it is met until it is over.
+        let again = instance.last_error.replace(error) == Some(error) && prospect == Prospect::Shortage;
         if !is_init {
             // The next incarnation is another process: what was meant for this one is not for it.
             instance.kept = SignalSet::EMPTY;
         }
         // An init that gives up says so once.
         if !is_init || prospect == Prospect::Shortage {
-            out.push(Action::Note(Note::SpawnFailed { instance: id, error }));
+            out.push(Action::Note(Note::SpawnFailed { instance: id, error, again }));
         }
         let Some(worker) = self.worker_of(id) else {
             return if prospect == Prospect::Shortage {
-                self.start_later(id, out)
+                self.start_later(id, again, out)
             } else {
                 self.source_cannot_start(id, out)
             };
@@ -161,7 +170,7 @@ impl Machine {
             self.note_give_up(worker, out);
             self.give_up(worker, id, out);
         } else {
-            self.start_later(id, out);
+            self.start_later(id, again, out);
         }
     }
 
@@ -174,8 +183,8 @@ impl Machine {
         self.rest(id, Fate::GivenUp, out);
     }
 
-    /// The next start, after its delay.
-    fn start_later(&mut self, id: InstanceId, out: &mut Actions) {
+    /// The next start, after its delay. `again`: for a reason that was said before.
+    fn start_later(&mut self, id: InstanceId, again: bool, out: &mut Actions) {
         if !self.may_start(id) {
             return self.rest_as_it_was(id, out);
         }
@@ -184,7 +193,7 @@ impl Machine {
         let instance = &mut self.instances[id.index()];
         let after = instance.delays.next(&backoff, chance);
         instance.restarts += 1;
-        out.push(Action::Note(Note::Restarting { instance: id, after }));
+        out.push(Action::Note(Note::Restarting { instance: id, after, again }));
         if after.is_zero() {
             self.due_or_waiting(id, out);
         } else {
@@ -332,7 +341,7 @@ impl Machine {
             None if self.is_completed(worker, status) => {
                 self.instances[id.index()].completed = true;
                 self.rest(id, fate, out);
-                self.wake_waiting();
+                self.wake_waiting(worker);
             }
             Some(Purpose::Unwell | Purpose::Garbled) if !self.tries_again(worker) => {
                 self.workers[worker.index()].failed = true;
@@ -343,7 +352,7 @@ impl Machine {
                 self.rest(id, fate, out);
             }
             Some(Purpose::Garbled | Purpose::Unwell) | None if counts => self.failed_again(id, worker, fate, out),
-            Some(Purpose::Garbled | Purpose::Unwell) | None => self.start_later(id, out),
+            Some(Purpose::Garbled | Purpose::Unwell) | None => self.start_later(id, false, out),
         }
     }
 
@@ -357,7 +366,7 @@ impl Machine {
             self.note_give_up(worker, out);
             self.give_up(worker, id, out);
         } else {
-            self.start_later(id, out);
+            self.start_later(id, false, out);
         }
     }
 
@@ -385,7 +394,8 @@ impl Machine {
     fn give_up(&mut self, worker: WorkerId, id: InstanceId, out: &mut Actions) {
         self.workers[worker.index()].gave_up = true;
         self.rest(id, Fate::GivenUp, out);
-        for other in self.replicas(worker) {
+        let replicas = self.workers[worker.index()].replicas.clone();
+        for &other in replicas.iter() {
             if matches!(self.instances[other.index()].state, State::Waiting | State::Due | State::Delayed) {
                 self.timers.cancel(Key::Slot(other));
                 self.rest(other, Fate::GivenUp, out);
@@ -399,7 +409,10 @@ impl Machine {
 
     /// The instance is at rest for good.
     pub(super) fn rest(&mut self, id: InstanceId, fate: Fate, out: &mut Actions) {
-        self.instances[id.index()].state = State::Resting(fate);
+        let before = std::mem::replace(&mut self.instances[id.index()].state, State::Resting(fate));
+        if let (false, Some(worker)) = (matches!(before, State::Resting(_)), self.worker_of(id)) {
+            self.workers[worker.index()].awake -= 1;
+        }
         self.stop_watching(id);
         self.has_begun(id);
         self.progressed = true;
@@ -448,7 +461,10 @@ impl Machine {
     pub(super) fn abort_start(&mut self, id: InstanceId, proc: ProcId, purpose: Purpose, out: &mut Actions) {
         self.starting -= 1;
         self.stop_watching(id);
-        self.instances[id.index()].state = State::Aborting { proc, purpose };
+        let instance = &mut self.instances[id.index()];
+        // What was meant for this one is not for the next.
+        instance.kept = SignalSet::EMPTY;
+        instance.state = State::Aborting { proc, purpose };
         self.timers.set(Key::Slot(id), self.now + UNKILLABLE_AFTER);
         let kill = crate::model::Signal::KILL;
         out.push(Action::Kill { proc, signal: kill, target: crate::model::Target::Unborn });

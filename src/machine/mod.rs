@@ -30,7 +30,7 @@ mod tests;
 mod timers;
 
 pub use action::{Action, Actions, DeadLetter, DeathReason, LadderStep, Note, StopCause};
-pub use event::{Event, Meaning, Notice, Question, SourceEnd};
+pub use event::{Event, Meaning, Question, SourceEnd};
 pub use report::{Fate, Leaver, QueueReport, Report, SourceReport};
 
 use crate::model::plan::{Plan, Role};
@@ -75,8 +75,13 @@ pub struct Machine {
 }
 
 /// What the replicas of one worker have in common.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Crew {
+    replicas: Rc<[InstanceId]>,
+    /// So many of them have neither begun nor are at rest for good, and so many are not at rest: counted, for a look at each after
+    /// every death would make the stop of a thousand a million looks.
+    unbegun: usize,
+    awake: usize,
     failures: Failures,
     gave_up: bool,
     /// It ended badly and nobody starts it again.
@@ -90,6 +95,26 @@ struct Crew {
     results_closed: bool,
 }
 
+impl Crew {
+    fn of(plan: &Plan, worker: WorkerId) -> Crew {
+        let own = |role: &Role| matches!(*role, Role::Worker { worker: of, .. } if of == worker);
+        let slots = (0u32..).map(InstanceId).zip(&plan.instances).filter(|(_, role)| own(role));
+        let replicas: Rc<[InstanceId]> = slots.map(|(id, _)| id).collect();
+        Crew {
+            unbegun: replicas.len(),
+            awake: replicas.len(),
+            replicas,
+            failures: Failures::default(),
+            gave_up: false,
+            failed: false,
+            ever_ran: false,
+            settling: VecDeque::new(),
+            forsaken: 0,
+            results_closed: false,
+        }
+    }
+}
+
 impl Machine {
     /// A machine that has started nothing. `seed` decides every jitter.
     pub fn new(plan: Rc<Plan>, seed: u64) -> Machine {
@@ -101,7 +126,7 @@ impl Machine {
             instances: plan.instances.iter().map(|_| Instance::new()).collect(),
             queues: (0u32..).zip(&plan.queues).map(|(id, _)| Queue::of(&plan, QueueId(id))).collect(),
             feeds: plan.sources.iter().map(Feeding::new).collect(),
-            workers: plan.workers.iter().map(|_| Crew::default()).collect(),
+            workers: (0u32..).zip(&plan.workers).map(|(id, _)| Crew::of(&plan, WorkerId(id))).collect(),
             timers: Timers::default(),
             due: VecDeque::new(),
             starting: 0,
@@ -197,7 +222,9 @@ impl Machine {
     /// What one event may set free elsewhere: starts, the end of the run, the next level of a stop.
     fn follow_up(&mut self, out: &mut Actions) {
         loop {
-            self.start_due(out);
+            if !self.due.is_empty() {
+                self.start_due(out);
+            }
             if let Some(queue) = self.roomier.pop() {
                 self.pump(queue, out);
             } else if std::mem::take(&mut self.progressed) {
@@ -242,8 +269,13 @@ impl Machine {
         }
     }
 
-    fn replicas(&self, worker: WorkerId) -> Vec<InstanceId> {
-        self.instance_ids().filter(|&id| self.worker_of(id) == Some(worker)).collect()
+    fn replicas(&self, worker: WorkerId) -> impl Iterator<Item = &Instance> {
+        self.workers[worker.index()].replicas.iter().map(|id| &self.instances[id.index()])
+    }
+
+    /// Every replica of this worker is at rest for good.
+    fn rests(&self, worker: WorkerId) -> bool {
+        self.workers[worker.index()].awake == 0
     }
 
     fn bug(&mut self, what: String, out: &mut Actions) {

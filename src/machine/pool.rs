@@ -17,7 +17,7 @@ impl Machine {
     pub(super) fn enlist(&mut self, id: InstanceId, out: &mut Actions) {
         let plan = self.plan.clone();
         let Some(consumer) = plan.consumer(id) else { return };
-        if !self.instances[id.index()].serves() {
+        if !self.instances[id.index()].serves() || self.queues[consumer.queue.index()].gate == Gate::Closed {
             return;
         }
         let State::Up(life) = &mut self.instances[id.index()].state else { return };

@@ -12,12 +12,12 @@
 
 use super::Machine;
 use super::action::{Action, Actions, Note};
-use super::event::{Notice, Question};
-use super::instance::{Purpose, State};
+use super::event::Question;
+use super::instance::{Instance, Purpose, State};
 use super::shutdown::Phase;
 use super::timers::Key;
 use crate::model::plan::{Kind, Ready, Restart};
-use crate::model::{InstanceId, ProcId, StopReason, WorkerId};
+use crate::model::{InstanceId, Notice, ProcId, StopReason, WorkerId};
 use std::time::Duration;
 
 /// Between two questions whether a worker is ready.
@@ -61,7 +61,7 @@ impl Machine {
             }
         }
         self.has_begun(id);
-        self.wake_waiting();
+        self.worker_of(id).into_iter().for_each(|worker| self.wake_waiting(worker));
         self.enlist(id, out);
     }
 
@@ -91,7 +91,10 @@ impl Machine {
                     self.timers.set(Key::Watch(id), self.now + watchdog);
                 }
             }
-            Notice::Trigger if up => self.watchdog_expired(id, out),
+            Notice::Trigger if up => {
+                out.push(Action::Note(Note::FoundItselfUnwell { instance: id }));
+                self.ask_to_leave(id, StopReason::Restart, Purpose::Unwell, out);
+            }
             Notice::Extend(time) => self.extend(id, time),
             Notice::Status(status) => out.push(Action::Note(Note::Said { instance: id, status })),
             Notice::Stopping => out.push(Action::Note(Note::Said { instance: id, status: "stopping".to_owned() })),
@@ -101,8 +104,19 @@ impl Machine {
 
     /// Whatever is waited for has at least so long from now. The deadline of the whole stop is not moved.
     fn extend(&mut self, id: InstanceId, time: Duration) {
-        let leaving = matches!(self.instances[id.index()].state, State::Leaving(..));
-        let key = if leaving { Key::Slot(id) } else { Key::Start(id) };
+        let ladder = self.plan.program(id).ladder.len();
+        let key = match &self.instances[id.index()].state {
+            // After KILL no rung is waited for, but for the kernel, and whom it left alive does not prolong that.
+            State::Leaving(_, climb) if climb.next > ladder => return,
+            State::Leaving(..) => Key::Slot(id),
+            State::Starting { .. } | State::Up(_) => Key::Start(id),
+            State::Waiting
+            | State::Due
+            | State::Delayed
+            | State::Aborting { .. }
+            | State::Remains(..)
+            | State::Resting(_) => return,
+        };
         if let Some(at) = self.timers.get(key) {
             self.timers.set(key, at.max(self.now + time));
         }
@@ -187,19 +201,28 @@ impl Machine {
         }
     }
 
-    /// Whether those that require this worker may run.
-    pub(super) fn is_ready(&self, worker: WorkerId) -> bool {
-        let oneshot = self.plan.worker(worker).kind == Kind::Oneshot;
-        let mut replicas = self.replicas(worker).into_iter().map(|id| &self.instances[id.index()]);
-        match oneshot {
-            true => replicas.all(|instance| instance.completed),
-            false => replicas.any(|instance| matches!(&instance.state, State::Up(life) if life.ready)),
+    /// Nobody wants to know any more how who is asked to leave is.
+    pub(super) fn unask(&self, id: InstanceId, proc: ProcId, out: &mut Actions) {
+        let has_probe = |worker| self.plan.worker(worker).probes().next().is_some();
+        if self.worker_of(id).is_some_and(has_probe) {
+            out.push(Action::Unask { proc });
         }
     }
 
-    /// Somebody became ready: who waited for it may start.
-    pub(super) fn wake_waiting(&mut self) {
-        if !self.has_order {
+    /// Whether those that require this worker may run.
+    pub(super) fn is_ready(&self, worker: WorkerId) -> bool {
+        let oneshot = self.plan.worker(worker).kind == Kind::Oneshot;
+        let mut replicas = self.replicas(worker);
+        match oneshot {
+            true => replicas.all(|instance| instance.completed),
+            false => replicas.any(Instance::serves),
+        }
+    }
+
+    /// A replica of this worker became ready: who waited for it may start, but when others were ready before.
+    pub(super) fn wake_waiting(&mut self, worker: WorkerId) {
+        let ready = self.replicas(worker).filter(|instance| instance.serves()).take(2).count();
+        if !self.has_order || ready > 1 || !self.is_ready(worker) {
             return;
         }
         for id in self.instance_ids() {
@@ -209,14 +232,21 @@ impl Machine {
 
     /// A replica of this worker is not ready any more, or never will be. Those that require it fall if it was the last.
     pub(super) fn check_dependents(&mut self, worker: WorkerId, out: &mut Actions) {
-        if !self.has_order || !matches!(self.phase, Phase::Running) || self.is_ready(worker) {
+        if !self.has_order || self.is_ready(worker) {
             return;
         }
-        let for_good = self.replicas(worker).iter().all(|id| self.instances[id.index()].is_resting());
+        let for_good = self.rests(worker);
+        let running = match &self.phase {
+            Phase::Running => true,
+            // Nobody falls in a stop. But who waits for it to work off a queue would wait for ever.
+            Phase::Stopping(_) if for_good && self.drains_any() => false,
+            Phase::Stopping(_) | Phase::Sweeping(_) | Phase::Over => return,
+        };
         let plan = self.plan.clone();
         for id in self.instance_ids() {
             let requires = |other: WorkerId| plan.worker(other).requires.contains(&worker);
-            if self.worker_of(id).is_some_and(requires) {
+            let waits = matches!(self.instances[id.index()].state, State::Waiting | State::Due | State::Delayed);
+            if (running || waits) && self.worker_of(id).is_some_and(requires) {
                 self.falls(id, worker, for_good, out);
             }
         }
@@ -226,15 +256,14 @@ impl Machine {
         let purpose = if for_good { Purpose::Rest } else { Purpose::Await };
         match self.instances[id.index()].state {
             State::Waiting | State::Due | State::Delayed if for_good => self.rest_unstarted(id, out),
-            State::Due | State::Delayed => {
-                self.timers.cancel(Key::Slot(id));
-                self.instances[id.index()].state = State::Waiting;
-            }
+            State::Due => self.instances[id.index()].state = State::Waiting,
             State::Starting { proc } => self.abort_start(id, proc, purpose, out),
             State::Up(_) => {
                 out.push(Action::Note(Note::Falls { instance: id, required }));
                 self.ask_to_leave(id, StopReason::Restart, purpose, out);
             }
+            // At the end of its back-off it looks again.
+            State::Delayed => {}
             State::Waiting | State::Aborting { .. } | State::Leaving(..) | State::Remains(..) | State::Resting(_) => {}
         }
     }
@@ -243,9 +272,7 @@ impl Machine {
     pub(super) fn due_or_waiting(&mut self, id: InstanceId, out: &mut Actions) {
         self.instances[id.index()].state = State::Waiting;
         let requires = self.worker_of(id).map(|worker| self.plan.worker(worker).requires.clone()).unwrap_or_default();
-        let lost = |worker: &WorkerId| {
-            !self.is_ready(*worker) && self.replicas(*worker).iter().all(|id| self.instances[id.index()].is_resting())
-        };
+        let lost = |worker: &WorkerId| !self.is_ready(*worker) && self.rests(*worker);
         if requires.iter().any(lost) {
             return self.rest_unstarted(id, out);
         }

@@ -51,11 +51,12 @@ impl Machine {
             Claim::Never => self.garbled_by(id, format!("a verdict for {token}, which it never had").into_bytes(), out),
             Claim::Held { item, oldest } => {
                 self.queues[consumer.queue.index()].leased -= 1;
+                self.apply(id, consumer, item, verdict, out);
+                self.after_settling(id, consumer.queue, out);
+                // When the next item is given out, so that a clock is moved and not stopped and started.
                 if oldest {
                     self.move_item_clock(id, consumer);
                 }
-                self.apply(id, consumer, item, verdict, out);
-                self.after_settling(id, consumer.queue, out);
             }
         }
     }

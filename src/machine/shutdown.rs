@@ -12,12 +12,12 @@
 use super::Machine;
 use super::action::{Action, Actions, LadderStep, Note, StopCause};
 use super::event::Meaning;
-use super::instance::{Purpose, State};
+use super::instance::{Instance, Purpose, State};
 use super::queue::Gate;
 use super::report::{Fate, Leaver, QueueReport, Report, SourceReport};
 use super::timers::Key;
-use crate::model::plan::{End, Feed, Role, Step};
-use crate::model::{InstanceId, QueueId, Signal, SourceId, StopReason, Time, WorkerId};
+use crate::model::plan::{End, Feed, Step};
+use crate::model::{ExitStatus, InstanceId, QueueId, Signal, SourceId, StopReason, Time, WorkerId};
 use std::time::Duration;
 
 /// Results that are handed to the writer are waited for this long once everybody has left.
@@ -42,6 +42,8 @@ pub(super) struct Stop {
     levels: Vec<Vec<InstanceId>>,
     /// So many of them were begun.
     entered: usize,
+    /// Who has left by now: all of so many levels, and so many of the next. They rest for good and are not looked at again.
+    left: (usize, usize),
     /// Ctrl+C so far, the one that began the stop included.
     interrupts: u32,
     /// The last results are being waited for.
@@ -72,8 +74,25 @@ impl Stop {
     /// Whether this instance works off a queue and is started again when it dies: until its level is begun. From then on
     /// nobody would tell a new incarnation to leave.
     pub fn drains(&self, machine: &Machine, id: InstanceId) -> bool {
-        let told = self.levels.iter().take(self.entered).flatten().any(|&other| other == id);
-        !told && machine.is_fed_from_draining(id)
+        let told = || self.levels.iter().take(self.entered).flatten().any(|&other| other == id);
+        machine.is_fed_from_draining(id) && !told()
+    }
+}
+
+impl Stop {
+    /// Whether all whose level is begun rest.
+    fn have_left(&mut self, instances: &[Instance]) -> bool {
+        while self.left.0 < self.entered
+            && let Some(level) = self.levels.get(self.left.0)
+        {
+            let rest = level.iter().skip(self.left.1);
+            self.left.1 += rest.take_while(|id| instances[id.index()].is_resting()).count();
+            if self.left.1 < level.len() {
+                return false;
+            }
+            self.left = (self.left.0 + 1, 0);
+        }
+        true
     }
 }
 
@@ -116,6 +135,7 @@ impl Machine {
             began: self.now,
             levels: plan.stop_levels(),
             entered: 0,
+            left: (0, 0),
             interrupts,
             farewell: false,
         });
@@ -162,8 +182,8 @@ impl Machine {
 
     /// Every worker of this queue is at rest for good.
     pub(super) fn is_deserted(&self, queue: QueueId) -> bool {
-        let consumes = |id: &InstanceId| self.plan.consumer(*id).is_some_and(|consumer| consumer.queue == queue);
-        self.instance_ids().filter(consumes).all(|id| self.instances[id.index()].is_resting())
+        let workers = (0u32..).map(WorkerId).take(self.workers.len());
+        workers.filter(|&worker| self.queue_of(worker) == Some(queue)).all(|worker| self.rests(worker))
     }
 
     fn queue_of(&self, worker: WorkerId) -> Option<QueueId> {
@@ -177,6 +197,8 @@ impl Machine {
             return;
         }
         state.gate = Gate::Closed;
+        // Nobody's turn comes any more, and nobody has to be searched for in the line when it leaves.
+        state.line.clear();
         for item in state.empty() {
             self.hand_back(queue, item, out);
         }
@@ -223,7 +245,7 @@ impl Machine {
     fn work_is_done(&self) -> bool {
         if self.plan.sources.is_empty() {
             // A queue that nobody feeds yet keeps the run alive.
-            return self.plan.queues.is_empty() && self.instances.iter().all(|instance| instance.is_resting());
+            return self.plan.queues.is_empty() && self.workers.iter().all(|crew| crew.awake == 0);
         }
         let fed = |queue: QueueId| self.plan.sources.iter().any(|source| source.queue == queue);
         let idle = |(i, queue): (u32, &super::queue::Queue)| queue.held() == 0 && fed(QueueId(i));
@@ -233,16 +255,13 @@ impl Machine {
     }
 
     fn services_rest(&self) -> bool {
-        let is_service =
-            |role: &Role| matches!(*role, Role::Worker { worker, .. } if self.plan.worker(worker).consumer.is_none());
-        let mut services = self.plan.instances.iter().zip(&self.instances).filter(|(role, _)| is_service(role));
-        services.all(|(_, instance)| instance.is_resting())
+        let mut services = self.plan.workers.iter().zip(&self.workers).filter(|(worker, _)| worker.consumer.is_none());
+        services.all(|(_, crew)| crew.awake == 0)
     }
 
     fn next_level(&mut self, out: &mut Actions) {
-        let Phase::Stopping(stop) = &self.phase else { return };
-        let rests = |id: &InstanceId| self.instances[id.index()].is_resting();
-        if !stop.levels[..stop.entered].iter().flatten().all(rests) {
+        let Phase::Stopping(stop) = &mut self.phase else { return };
+        if !stop.have_left(&self.instances) {
             return;
         }
         let Some(level) = stop.levels.get(stop.entered).cloned() else { return self.all_have_left(out) };
@@ -252,6 +271,11 @@ impl Machine {
         }
         self.enter_level(&level, out);
         self.progressed = true;
+    }
+
+    /// Some queue is being worked off.
+    pub(super) fn drains_any(&self) -> bool {
+        self.queues.iter().any(|queue| queue.gate == Gate::Draining)
     }
 
     fn is_fed_from_draining(&self, id: InstanceId) -> bool {
@@ -439,7 +463,15 @@ impl Machine {
             let instance = &self.instances[id.index()];
             let fate = match &instance.state {
                 State::Resting(fate) => fate.clone(),
-                _unfinished => Fate::NeverStarted,
+                // In a sweep everybody rests.
+                State::Waiting
+                | State::Due
+                | State::Delayed
+                | State::Starting { .. }
+                | State::Aborting { .. }
+                | State::Up(_)
+                | State::Leaving(..)
+                | State::Remains(..) => Fate::NeverStarted,
             };
             Leaver { instance: id, fate, restarts: instance.restarts, items: instance.done }
         };
@@ -490,7 +522,7 @@ impl Machine {
             return 70;
         }
         if let Some(init) = &self.plan.init {
-            return self.program_code(&init.as_zero);
+            return self.program_code(&init.as_zero, &report.cause);
         }
         if let Some(status) = self.plan.exit_code_from.and_then(|worker| self.last_status_of(worker)) {
             return status.shell_code();
@@ -510,10 +542,21 @@ impl Machine {
     }
 
     /// Of the program of an init: its own, 128 + n for signal n, and as a shell says it where there is none: 127 for a
-    /// program that is not there, 126 for one that cannot be executed.
-    fn program_code(&self, as_zero: &[u8]) -> u8 {
+    /// program that is not there, 126 for one that cannot be executed. One that was told to stop before it had run anything ends
+    /// by that signal, as it would have a moment later: our KILL of a bare fork is nobody's business.
+    fn program_code(&self, as_zero: &[u8], cause: &StopCause) -> u8 {
         let Some(program) = self.instances.first() else { return 1 };
-        match (program.last_status, program.last_error) {
+        let status = match cause {
+            StopCause::Signal(signal) if !self.workers.first().is_some_and(|crew| crew.ever_ran) => {
+                Some(ExitStatus::Signalled { signal: *signal, core: false })
+            }
+            StopCause::Signal(_)
+            | StopCause::Done
+            | StopCause::GaveUp(_)
+            | StopCause::ResultsClosed(_)
+            | StopCause::Deserted(_) => program.last_status,
+        };
+        match (status, program.last_error) {
             (Some(status), _) if as_zero.contains(&status.shell_code()) => 0,
             (Some(status), _) => status.shell_code(),
             (None, Some(error)) if super::restart::is_missing(error) => 127,
@@ -523,7 +566,7 @@ impl Machine {
         }
     }
 
-    fn last_status_of(&self, worker: WorkerId) -> Option<crate::model::ExitStatus> {
-        self.replicas(worker).into_iter().find_map(|id| self.instances[id.index()].last_status)
+    fn last_status_of(&self, worker: WorkerId) -> Option<ExitStatus> {
+        self.replicas(worker).find_map(|instance| instance.last_status)
     }
 }

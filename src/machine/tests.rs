@@ -4,7 +4,7 @@ use super::*;
 use crate::model::plan::*;
 use crate::model::process::Usage;
 use crate::model::{
-    ExitStatus, Framing, Reply, Signal, SignalSet, SpawnError, Stage, StopReason, Target, Token, Verdict,
+    ExitStatus, Framing, Notice, Reply, Signal, SignalSet, SpawnError, Stage, StopReason, Target, Token, Verdict,
 };
 
 fn secs(n: u64) -> Duration {
@@ -503,6 +503,26 @@ fn a_drained_queue_is_worked_off_before_its_workers_are_told() {
 }
 
 #[test]
+fn a_drain_does_not_wait_for_a_worker_that_waits_for_one_that_is_never_started_again() {
+    let mut drained = pool(1);
+    drained.queues[0].drain_on_stop = true;
+    let mut db = worker("db", None);
+    db.restart_delay.delay = secs(60);
+    drained.workers.push(db);
+    (drained.workers[0].after, drained.workers[0].requires) = (vec![WorkerId(1)], vec![WorkerId(1)]);
+    drained.workers[0].level = 1;
+    drained.instances = Plan::roles(&drained.sources, &drained.workers);
+    let mut stand = Stand::new(drained);
+    let db = spawns(&stand.out)[0];
+    let shortage = |proc| Event::SpawnFailed { proc, error: SpawnError { stage: Stage::Fork, errno: 11 } };
+    let db = spawns(&stand.tell(shortage(db)))[0];
+    stand.tell(shortage(db));
+    stand.give(&["a"]);
+    let orders = stand.term();
+    assert!(orders.contains(&Action::HandBack { queue: QueueId(0), payload: Payload::from(&b"a"[..]) }), "{orders:?}");
+}
+
+#[test]
 fn a_worker_that_was_used_up_by_the_last_drained_item_is_not_replaced() {
     let mut plan = pool(1);
     plan.queues[0].drain_on_stop = true;
@@ -638,6 +658,20 @@ fn a_signal_for_a_start_that_failed_is_not_for_the_next_one() {
 }
 
 #[test]
+fn a_signal_for_a_start_that_was_ended_is_not_for_the_next_one() {
+    let mut eager = WorkerPlan { forward_signals: [Signal::USR1].into_iter().collect(), ..worker("eager", None) };
+    eager.start_timeout = Some(secs(1));
+    let mut stand = Stand::new(plan(vec![], vec![], vec![eager]));
+    let proc = spawns(&stand.out)[0];
+    stand.tell(usr1());
+    stand.after(1000);
+    // It had failed already when it was killed, and that is what is told.
+    let error = SpawnError { stage: Stage::Directory, errno: 2 };
+    let proc = spawns(&stand.tell(Event::SpawnFailed { proc, error }))[0];
+    assert_eq!(stand.tell(Event::Spawned { proc }), []);
+}
+
+#[test]
 fn f40_an_init_leaves_with_its_programs_code() {
     let dies = |status| {
         let mut stand = Stand::new(init(false));
@@ -666,6 +700,21 @@ fn f40_an_init_leaves_with_its_programs_code() {
     assert_eq!(fails(Stage::Exec, 13), Some(126));
     assert_eq!(fails(Stage::Exec, 8), Some(126));
     assert_eq!(fails(Stage::Session, 1), Some(126));
+}
+
+/// Its fork is killed, since nothing of it runs yet; the program ends by the signal that was sent, as it would have done.
+#[test]
+fn f49_an_init_that_is_stopped_before_exec_leaves_with_that_signals_code() {
+    for (signal, meaning, expected) in
+        [(Signal::TERM, Meaning::Stop, 143), (Signal::INT, Meaning::Interrupt, 130), (Signal::PWR, Meaning::Stop, 158)]
+    {
+        let mut stand = Stand::new(init(false));
+        let Some(Action::Spawn { proc, .. }) = stand.out.first().cloned() else { panic!("a spawn was ordered") };
+        stand.tell(Event::Signalled { signal, meaning });
+        stand.dies(proc, KILLED, false);
+        stand.tell(Event::Strangers { count: 0 });
+        assert_eq!(code(&stand), Some(expected));
+    }
 }
 
 #[test]
@@ -774,6 +823,18 @@ fn a_probe_is_put_until_it_is_answered_by_yes() {
 }
 
 #[test]
+fn a_stop_ends_the_question_that_is_under_way() {
+    let probe = Probe::Tcp("127.0.0.1:80".parse().unwrap());
+    let mut stand = Stand::new(pair(|db, _| db.ready = Some(Ready::Probe(probe))));
+    let db = stand.spawned();
+    let orders = stand.tell(Event::Signalled { signal: Signal::TERM, meaning: Meaning::Stop });
+    let place = |wanted: &Action| orders.iter().position(|action| action == wanted).unwrap();
+    let term = Action::Kill { proc: db, signal: Signal::TERM, target: Target::Leader };
+    assert!(place(&Action::Unask { proc: db }) < place(&term), "{orders:?}");
+    assert_eq!(stand.tell(Event::Answered { proc: db, question: Question::Ready, yes: true }), [], "too late");
+}
+
+#[test]
 fn who_waits_for_a_oneshot_waits_for_its_good_end() {
     let mut stand = Stand::new(pair(|db, web| {
         db.kind = Kind::Oneshot;
@@ -797,6 +858,35 @@ fn who_requires_another_falls_with_it_and_comes_back_with_it() {
     assert_eq!(stand.dies(web, ExitStatus::Exited(0), false), [], "it waits for the other");
     let db = spawns(&stand.tell(Event::MembersGone { proc: db }))[0];
     assert_eq!(spawns(&stand.tell(Event::Spawned { proc: db })).len(), 1);
+}
+
+#[test]
+fn who_requires_another_falls_as_soon_as_that_is_asked_to_leave() {
+    let mut stand = Stand::new(pair(|db, web| {
+        db.ready = Some(Ready::Notify);
+        web.requires = vec![WorkerId(0)];
+    }));
+    let db = stand.spawned();
+    let web = spawns(&stand.tell(Event::Notified { proc: db, notice: Notice::Ready }))[0];
+    stand.tell(Event::Spawned { proc: web });
+    let orders = stand.tell(Event::Notified { proc: db, notice: Notice::Trigger });
+    assert!(told_term(&orders, db) && told_term(&orders, web), "{orders:?}");
+}
+
+#[test]
+fn a_back_off_is_not_cut_short_by_what_is_required_coming_back() {
+    let mut stand = Stand::new(pair(|_, web| {
+        web.requires = vec![WorkerId(0)];
+        web.restart_delay = Backoff { delay: secs(9), factor: 1.0, max: secs(9), jitter: 0.0 };
+    }));
+    let db = stand.spawned();
+    let web = stand.spawned();
+    let web = spawns(&stand.dies(web, KILLED, false))[0];
+    assert!(spawns(&stand.dies(web, KILLED, false)).is_empty());
+    let db = spawns(&stand.dies(db, KILLED, false))[0];
+    assert!(spawns(&stand.tell(Event::Spawned { proc: db })).is_empty());
+    assert_eq!(stand.after(8_999), []);
+    assert_eq!(spawns(&stand.after(1)).len(), 1);
 }
 
 #[test]
@@ -834,6 +924,19 @@ fn a_silent_watchdog_and_a_failing_health_probe_stop_the_worker() {
 }
 
 #[test]
+fn a_probe_is_called_off_at_the_deadline_of_a_stop_too() {
+    let probe = Probe::Command(vec!["true".into()]);
+    let health = Health { probe, interval: secs(10), timeout: secs(1), failures: 2 };
+    let mut levels = pair(|db, _| db.health = Some(health));
+    levels.stop_budget = Some(secs(1));
+    let mut stand = Stand::new(levels);
+    let db = stand.spawned();
+    stand.spawned();
+    stand.term();
+    assert!(stand.after(1_000).contains(&Action::Unask { proc: db }));
+}
+
+#[test]
 fn more_time_is_given_to_who_asks_for_it() {
     let mut stand = Stand::new(pair(|db, _| {
         db.ready = Some(Ready::Notify);
@@ -844,6 +947,33 @@ fn more_time_is_given_to_who_asks_for_it() {
     stand.tell(Event::Notified { proc: db, notice: Notice::Extend(secs(60)) });
     assert_eq!(stand.after(59_999), []);
     assert!(told_term(&stand.after(1), db));
+}
+
+#[test]
+fn no_time_is_given_to_what_was_killed() {
+    let mut stand = Stand::new(pair(|db, _| db.ready = Some(Ready::Notify)));
+    let db = stand.spawned();
+    stand.term();
+    let deadline = |stand: &Stand| stand.machine.deadline().unwrap();
+    let extend = Event::Notified { proc: db, notice: Notice::Extend(secs(600)) };
+    stand.tell(extend.clone());
+    assert_eq!(deadline(&stand), stand.now + secs(600));
+    stand.after(600_000);
+    let patience = deadline(&stand);
+    stand.tell(extend);
+    assert_eq!(deadline(&stand), patience);
+}
+
+#[test]
+fn more_time_is_given_to_who_asks_for_it_while_it_leaves() {
+    let mut stand = Stand::new(pair(|db, _| db.ready = Some(Ready::Notify)));
+    let db = stand.spawned();
+    let stop = Event::Signalled { signal: Signal::TERM, meaning: Meaning::Stop };
+    assert!(told_term(&stand.tell(stop), db));
+    stand.tell(Event::Notified { proc: db, notice: Notice::Extend(secs(60)) });
+    let kill = Action::Kill { proc: db, signal: Signal::KILL, target: Target::Members };
+    assert!(!stand.after(59_999).contains(&kill));
+    assert!(stand.after(1).contains(&kill));
 }
 
 #[test]

@@ -44,12 +44,15 @@ pub(super) struct Timers {
 
 impl Timers {
     pub fn set(&mut self, key: Key, at: Time) {
-        if self.moments.get(&key) == Some(&at) {
+        let before = self.moments.insert(key, at);
+        if before == Some(at) {
             return;
         }
-        self.cancel(key);
-        self.moments.insert(key, at);
+        // The new moment first: a tree that is never empty keeps its node, and mostly there is but one clock.
         self.order.insert((at, key));
+        if let Some(before) = before {
+            self.order.remove(&(before, key));
+        }
     }
 
     pub fn cancel(&mut self, key: Key) {

@@ -7,10 +7,12 @@ pub mod plan;
 pub mod process;
 pub mod signal;
 pub mod time;
+pub mod window;
 
 pub use id::{InstanceId, ProcId, QueueId, SourceId, WorkerId};
 pub use identity::{Identity, Resource};
 pub use item::{Framing, Payload, Reply, Token, Verdict};
-pub use process::{ExitStatus, SpawnError, Stage, StopReason, Target};
+pub use process::{ExitStatus, Notice, SpawnError, Stage, StopReason, Target};
 pub use signal::{Signal, SignalSet};
 pub use time::Time;
+pub use window::Window;

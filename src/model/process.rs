@@ -36,6 +36,20 @@ impl fmt::Display for ExitStatus {
     }
 }
 
+/// What a worker tells of itself (sd_notify(3)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    Ready,
+    Stopping,
+    Status(String),
+    /// Still alive.
+    Watchdog,
+    /// `WATCHDOG=trigger`: as if it had been silent for too long.
+    Trigger,
+    /// `EXTEND_TIMEOUT_USEC`: whatever is waited for (readiness, the next rung) has at least so long from now.
+    Extend(Duration),
+}
+
 /// The step of a spawn, in the order they are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {

@@ -1,5 +1,6 @@
 //! After a fault of our own: nothing of the machine is trusted any more, but nobody may be left behind.
 
+use super::messages::messages;
 use super::table::Life;
 use super::turn::Shell;
 use crate::model::Signal;
@@ -18,6 +19,7 @@ impl Shell {
     /// TERM for all that we started, KILL for who does not go. Bounded.
     pub(super) fn clear_the_house(&mut self) {
         error!("all workers are stopped now; unfinished items are lost");
+        messages().hand_over();
         // Closing our ends is the exit event for who listens to it.
         for (_, proc) in self.table.iter_mut() {
             (proc.exit, proc.items) = (None, None);

@@ -5,8 +5,8 @@ use super::leftovers::{Keeper, Kept, Previous};
 use super::letters;
 use super::messages::messages;
 use crate::machine::DeadLetter;
-use crate::model::plan::{Feed, Plan};
-use crate::model::{Payload, QueueId};
+use crate::model::plan::{Feed, Plan, QueuePlan};
+use crate::model::{Framing, Payload, QueueId};
 use crate::sys::{clock, fds};
 use crate::wire::frames::{Frame, Splitter};
 use mio::Waker;
@@ -60,10 +60,12 @@ impl Disk {
         let queues = (0u32..).map(QueueId).zip(&plan.queues);
         let queues =
             queues.map(|(id, _)| Shelf { batch: Vec::new(), items: 0, is_stdin: is_stdin(plan, id) }).collect();
-        let keeper = |queue: &crate::model::plan::QueuePlan| {
-            queue.leftovers.clone().map(|path| Keeper::new(path, queue.framing.delimiter()))
+        let keeper = |queue: &QueuePlan| Keeping {
+            name: queue.name.clone(),
+            framing: queue.framing,
+            keeper: queue.leftovers.clone().map(|path| Keeper::new(path, queue.framing.delimiter())),
         };
-        let mut keepers: Vec<Option<Keeper>> = plan.queues.iter().map(keeper).collect();
+        let mut keepers: Vec<Keeping> = plan.queues.iter().map(keeper).collect();
         let lane = Lane::new("disk", move |job| work(&mut keepers, job));
         Disk { plan: plan.clone(), lane, queues, obituary: VecDeque::new() }
     }
@@ -147,27 +149,46 @@ impl Disk {
             .collect()
     }
 
-    /// Items that the disk did not take go to stderr. Answers whether there were any.
+    /// Items that the disk did not take went to stderr, or go there now. Answers whether there were any.
     fn fall_back(&self, queue: usize, kept: &Kept) -> bool {
         let Some(plan) = self.plan.queues.get(queue) else { return false };
         if let (Some(error), Some(path)) = (&kept.trouble, &plan.leftovers) {
             let text = format!("leftovers of queue {} cannot be kept in {}: {}", plan.name, path.display(), why(error));
             messages().must(super::messages::line(log::Level::Error, &text));
         }
-        let mut splitter = Splitter::new(plan.framing, usize::MAX);
-        splitter.feed(&kept.lost, |frame| match frame {
-            Frame::Item(payload) => messages().must(letters::handed_back(&plan.name, &payload)),
-            Frame::Oversized { .. } => {}
-        });
-        !kept.lost.is_empty()
+        if let Some(path) = &kept.stranded {
+            let text = format!("unfinished items of queue {} are in {}", plan.name, path.display());
+            messages().must(super::messages::line(log::Level::Error, &text));
+        }
+        say(&plan.name, plan.framing, &kept.lost);
+        kept.trouble.is_some()
     }
 }
 
-fn work(keepers: &mut [Option<Keeper>], job: Job) {
+/// The last resort: items on stderr.
+fn say(queue: &str, framing: Framing, frames: &[u8]) {
+    let mut splitter = Splitter::new(framing, usize::MAX);
+    splitter.feed(frames, |frame| match frame {
+        Frame::Item(payload) => messages().must(letters::handed_back(queue, &payload)),
+        Frame::Oversized { .. } => {}
+    });
+}
+
+/// What the thread knows of a queue.
+struct Keeping {
+    name: String,
+    framing: Framing,
+    keeper: Option<Keeper>,
+}
+
+fn work(keepers: &mut [Keeping], job: Job) {
     match job {
         Job::Keep { queue, frames } => {
-            if let Some(Some(keeper)) = keepers.get_mut(queue) {
-                keeper.keep(&frames);
+            if let Some(Keeping { name, framing, keeper: Some(keeper) }) = keepers.get_mut(queue)
+                && !keeper.keep(&frames)
+            {
+                // At once: a full disk must not become a full memory.
+                say(name, *framing, &frames);
             }
         }
         Job::Bury { path, line } => {
@@ -179,7 +200,7 @@ fn work(keepers: &mut [Option<Keeper>], job: Job) {
             }
         }
         Job::Finish { queue, previous, answer } => {
-            if let Some(keeper) = keepers.get_mut(queue).and_then(Option::take) {
+            if let Some(keeper) = keepers.get_mut(queue).and_then(|keeping| keeping.keeper.take()) {
                 let _nobody_waits = answer.send((queue, keeper.finish(previous)));
             }
         }

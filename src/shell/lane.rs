@@ -1,7 +1,7 @@
 //! A thread for writes that may block, fed through a queue. It starts with the first job, so that who never writes has none.
 
-use crate::sys::threads::block_all_signals;
-use crate::sys::{clock, permit};
+use crate::sys::{clock, permit, threads};
+use log::warn;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use std::collections::VecDeque;
@@ -16,6 +16,9 @@ pub const HIGH: usize = 1024 * 1024;
 /// … until it is below so many.
 pub const LOW: usize = HIGH / 2;
 
+/// The name of the lane of our own messages.
+pub const OWN_WORDS: &str = "stderr";
+
 type Work<J> = Box<dyn FnMut(J) + Send>;
 
 /// Jobs done in order, one at a time, off the loop. The caller keeps the bound: it asks [`Lane::waiting_bytes`] first.
@@ -26,6 +29,17 @@ pub struct Lane<J> {
     work: Mutex<Option<Work<J>>>,
     /// A thread was wanted and none was to be had.
     stranded: AtomicBool,
+}
+
+/// What came of the wish for a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// There is one, or no need of one.
+    Done,
+    /// The machine is short of something.
+    Later,
+    /// A sandbox refuses the system call; glibc (2.34 and later) does without `clone3` only where that is told as ENOSYS.
+    Forbidden,
 }
 
 struct Shared<J> {
@@ -61,7 +75,7 @@ impl<J: Send + 'static> Lane<J> {
         }
     }
 
-    /// Never blocks. `bytes` is what the job counts for in [`Lane::waiting_bytes`].
+    /// Never blocks, but where no thread ever is to be had. `bytes` is what the job counts for in [`Lane::waiting_bytes`].
     pub fn push(&self, job: J, bytes: usize) {
         let mut state = self.shared.lock();
         // With jobs before it the thread is at work, or was woken already.
@@ -72,7 +86,7 @@ impl<J: Send + 'static> Lane<J> {
         if sleeps {
             self.shared.came.notify_one();
         }
-        self.start();
+        self.start_or_work_here();
     }
 
     pub fn waiting_bytes(&self) -> usize {
@@ -82,7 +96,7 @@ impl<J: Send + 'static> Lane<J> {
     /// Whether jobs wait for a thread that cannot be had. Tries again to have it: until then nobody else may, and who waits for a
     /// job to be done would wait for ever.
     pub fn is_stranded(&self) -> bool {
-        self.stranded.load(Ordering::Relaxed) && !self.start()
+        self.stranded.load(Ordering::Relaxed) && !self.start_or_work_here()
     }
 
     /// Whether so much waits that nothing should be read that brings more. Where it does, `waker` is woken when that is over.
@@ -92,6 +106,18 @@ impl<J: Send + 'static> Lane<J> {
         let choked = !state.broken && state.bytes > mark;
         state.waiting = choked.then(|| waker.clone());
         choked
+    }
+
+    /// Where jobs wait for a thread: does those that `may_be_done` here, in order, until one may not.
+    pub fn work_here_while(&self, may_be_done: impl Fn(&J) -> bool) {
+        let mut slot = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(work) = slot.as_mut() else { return };
+        while self.shared.lock().jobs.front().is_some_and(|(job, _)| may_be_done(job))
+            && let Some((job, bytes)) = self.shared.next()
+        {
+            work(job);
+            self.shared.finish(bytes);
+        }
     }
 
     /// Whether all jobs are done, or will never be. Where not, `waker` is woken when they are.
@@ -104,7 +130,7 @@ impl<J: Send + 'static> Lane<J> {
 
     /// Blocks until all jobs are done, or for `limit`. Answers whether all are done.
     pub fn flush(&self, limit: Option<Duration>) -> bool {
-        if !self.start() {
+        if self.start() != Start::Done {
             return self.work_here();
         }
         let until = limit.map(|limit| clock::now() + limit);
@@ -120,11 +146,27 @@ impl<J: Send + 'static> Lane<J> {
         !state.broken
     }
 
-    /// Answers whether there is a thread, or no need of one. Where none is to be had now, the next job or
-    /// [`Lane::is_stranded`] tries again.
-    fn start(&self) -> bool {
+    /// Answers whether the jobs are somebody's by now: the thread's, or done. A sandbox that forbids threads will forbid them
+    /// later too, and what waits for ever is worse than what may wait for a reader.
+    fn start_or_work_here(&self) -> bool {
+        match self.start() {
+            Start::Done => true,
+            Start::Later => false,
+            Start::Forbidden => {
+                static SAID: AtomicBool = AtomicBool::new(false);
+                // Who looks at our own words sees that they come.
+                if self.name != OWN_WORDS && !SAID.swap(true, Ordering::Relaxed) {
+                    warn!("no thread may be started here: a slow reader of what is written holds up everything else");
+                }
+                self.work_here()
+            }
+        }
+    }
+
+    /// Where no thread is to be had now, the next job or [`Lane::is_stranded`] tries again.
+    fn start(&self) -> Start {
         let mut slot = self.work.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(work) = slot.take() else { return true };
+        let Some(work) = slot.take() else { return Start::Done };
         // The work travels through a cell of its own, so that it is not lost with a thread that could not be made.
         let parcel = Arc::new(Mutex::new(Some(work)));
         let (inside, shared) = (parcel.clone(), self.shared.clone());
@@ -137,11 +179,16 @@ impl<J: Send + 'static> Lane<J> {
         if thread.is_err() {
             *slot = parcel.lock().unwrap_or_else(PoisonError::into_inner).take();
         }
-        self.stranded.store(thread.is_err(), Ordering::Relaxed);
-        thread.is_ok()
+        let start = match &thread {
+            Ok(_) => Start::Done,
+            Err(error) if threads::are_forbidden(error) => Start::Forbidden,
+            Err(_) => Start::Later,
+        };
+        self.stranded.store(start == Start::Later, Ordering::Relaxed);
+        start
     }
 
-    /// The last resort at the end of a run, where no thread could be started: blocks.
+    /// The last resort where no thread could be started: blocks.
     fn work_here(&self) -> bool {
         let mut slot = self.work.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(work) = slot.as_mut() else { return true };
@@ -159,7 +206,7 @@ impl<J> Shared<J> {
     }
 
     fn run(&self, mut work: Work<J>) {
-        block_all_signals();
+        threads::block_all_signals();
         let _guard = BrokenUnlessForgotten(self);
         loop {
             let mut state = self.lock();

@@ -1,34 +1,27 @@
 //! A start: pipes, descriptors, environment, then fork.
 
 use super::InitOptions;
+use super::environment::{self, Environment, WATCHDOG_PID};
+use super::notify::Mailbox;
 use super::pipes::{ItemPipe, ReplyPipe};
 use super::table::{Life, Proc, What};
 use super::turn::Shell;
-use crate::model::plan::{Consumer, ControlGroups, Log, Place, Plan, Program, Ready, Results, Role, Secret, Words};
+use crate::model::plan::{Consumer, ControlGroups, Log, Place, Plan, Ready, Results, Role, Secret, Words};
 use crate::model::{InstanceId, SpawnError, Stage};
 use crate::sys::cgroup::{Group, Groups};
 use crate::sys::fds::{self, Pipe};
-use crate::sys::permit;
+use crate::sys::init::Home;
 use crate::sys::secret::FileVariable;
 use crate::sys::spawn::{self, Launch, Passage};
-use crate::sys::variables;
-use std::ffi::{CString, OsStr, OsString};
+use crate::sys::{executable, permit};
+use std::cell::Cell;
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
+use std::rc::Rc;
 
-/// Names that we give to children. Those of an exeunt above us mean nothing to ours and are not passed on.
-const OWN_NAMES: [&str; 8] = [
-    "EXEUNT_ITEM_FD",
-    "EXEUNT_REPLY_FD",
-    "EXEUNT_EXIT_FD",
-    "EXEUNT_QUEUE",
-    "EXEUNT_WORKER",
-    "EXEUNT_INSTANCE",
-    "EXEUNT_PREFETCH",
-    "EXEUNT_READY_FD",
-];
 /// Where the numbers are the same on every Linux.
 const EINVAL: i32 = 22;
 
@@ -40,11 +33,13 @@ pub struct Launcher {
     null_out: Option<OwnedFd>,
     /// Some worker's results go to stdout: nobody else may write there.
     stdout_taken: bool,
-    environment: Environment,
+    pub(super) environment: Environment,
     /// Where each program gets a control group of its own, if we may make some.
     groups: Option<Groups>,
     /// A program that we only stand in front of: its words, and what the kernel sends it when we die.
     init: Option<InitOptions>,
+    /// Where an init was started, until its program runs there.
+    home: Cell<Option<Home>>,
 }
 
 /// A child that was forked, and the read end of a source's stdout.
@@ -64,7 +59,7 @@ impl Launcher {
         let stdout_taken = plan.workers.iter().any(|worker| worker.consumer.as_ref().is_some_and(to_stdout));
         let environment = if init.is_some() { Environment::ours() } else { Environment::inherited() };
         let groups = if plan.cgroup == ControlGroups::Auto { Groups::probe() } else { None };
-        Ok(Launcher { null_in, null_out, stdout_taken, environment, groups, init })
+        Ok(Launcher { null_in, null_out, stdout_taken, environment, groups, init, home: Cell::new(None) })
     }
 
     pub fn start(&self, plan: &Plan, instance: InstanceId) -> Result<Started, SpawnError> {
@@ -72,10 +67,16 @@ impl Launcher {
         let program = plan.program(instance);
         let words = plan.words(instance);
         let environment = match self.init {
-            Some(_) => self.environment.for_program(program),
-            None => self.environment.for_child(plan, instance, &words),
+            Some(_) => self.environment.for_program(program)?,
+            None => {
+                let address = ends.notify.as_ref().map(Mailbox::address);
+                self.environment.for_child(plan, instance, &words, address.as_deref())?
+            }
         };
-        let strings = Strings::new(&words, self.init.as_ref().map(|init| init.argv.as_slice()), &environment)?;
+        let numbered = (environment::watchdog(plan, instance).is_some() && environment.get(WATCHDOG_PID).is_none())
+            .then(|| c_string(WATCHDOG_PID.as_bytes()))
+            .transpose()?;
+        let strings = Strings::new(&words, self.init.as_ref().map(|init| init.argv.as_slice()), environment)?;
         let (place, foreground) = Shell::place_now(program.place);
         let (standard_out, standard_err) = self.log(program.log);
         let stdout = ends.stdout.as_ref().map_or(standard_out.as_fd(), |pipe| pipe.write.as_fd());
@@ -91,12 +92,14 @@ impl Launcher {
             descriptors.resize(descriptors.len().max(number + 1), None);
             descriptors[*number] = Some(pipe.write.as_fd());
         }
-        let group = self.group(plan, instance, place);
+        let home = self.home.take().or_else(|| self.init.as_ref().and_then(|_| Home::leave()));
+        let group = (place == Place::Session).then(|| self.group(&plan.instance_name(instance))).flatten();
         let door = group.as_ref().and_then(|group| group.open().ok());
         let born = spawn::spawn(&Launch {
             argv: &strings.argv,
             env: &strings.env,
             secrets: &strings.secrets,
+            numbered: numbered.as_deref(),
             candidates: &strings.candidates,
             directory: strings.directory.as_deref(),
             ignore: program.ignore_signals,
@@ -106,8 +109,11 @@ impl Launcher {
             place,
             foreground,
             group: door.as_ref().map(AsFd::as_fd),
-            passage: self.init.as_ref().map(|_| Passage),
-        })?;
+            passage: self.init.as_ref().map(|_| Passage { home: home.as_ref().map(AsFd::as_fd) }),
+        });
+        // It may have to be tried again.
+        self.home.set(home);
+        let born = born?;
         let what = match plan.role(instance) {
             Role::Worker { worker, .. } => What::Worker(worker),
             Role::Source(source) => What::Source(source),
@@ -123,16 +129,28 @@ impl Launcher {
             replies: ends.replies.map(|pipe| ReplyPipe::new(pipe.read)),
             exit: ends.exit.map(|pipe| pipe.write),
             ready: ends.ready.map(|(_, pipe)| pipe.read),
+            notify: ends.notify,
+            main: None,
             items_registered: false,
             group: group.filter(|_| born.grouped),
         };
         Ok(Started { proc, stdout: ends.stdout.map(|pipe| pipe.read) })
     }
 
-    /// Who is not in a session of its own shares more with us than a group could tell apart.
-    fn group(&self, plan: &Plan, instance: InstanceId, place: Place) -> Option<Group> {
-        let groups = self.groups.as_ref().filter(|_| place == Place::Session)?;
-        groups.make(&plan.instance_name(instance)).ok()
+    /// A program runs: an init starts no other.
+    pub fn arrived(&self) {
+        drop(self.home.take());
+    }
+
+    /// Descriptors 0 to 2 of a child that nobody listens to.
+    pub(super) fn silence(&self) -> [BorrowedFd<'_>; 3] {
+        let out = self.null_out.as_ref().unwrap_or(&self.null_in).as_fd();
+        [self.null_in.as_fd(), out, out]
+    }
+
+    /// For whom has a session of its own: others share more with us than a group could tell apart.
+    pub(super) fn group(&self, name: &str) -> Option<Group> {
+        self.groups.as_ref()?.make(name).ok()
     }
 
     /// Descriptors 1 and 2 of a child.
@@ -177,6 +195,7 @@ struct Ends {
     stdout: Option<Pipe>,
     /// And the number that the child knows it by.
     ready: Option<(usize, Pipe)>,
+    notify: Option<Mailbox>,
 }
 
 impl Ends {
@@ -197,35 +216,30 @@ impl Ends {
             let exit = ends.exit.insert(fds::pipe()?);
             fds::set_nonblocking(exit.write.as_fd())?;
         }
-        if let Some(number) = ready_descriptor(plan, instance) {
-            let (_, pipe) = ends.ready.insert((usize::from(number), fds::pipe()?));
-            fds::set_nonblocking(pipe.read.as_fd())?;
+        match environment::ready(plan, instance) {
+            Some(Ready::Fd(number)) => {
+                let (_, pipe) = ends.ready.insert((usize::from(*number), fds::pipe()?));
+                fds::set_nonblocking(pipe.read.as_fd())?;
+            }
+            Some(Ready::Notify) => ends.notify = Some(Mailbox::open(&plan.program(instance).identity)?),
+            Some(Ready::Probe(_) | Ready::Delay(_)) | None => {}
         }
         Ok(ends)
     }
 }
 
-/// Where a worker tells that it is ready, if it does so by a line feed.
-fn ready_descriptor(plan: &Plan, instance: InstanceId) -> Option<u8> {
-    let Role::Worker { worker, .. } = plan.role(instance) else { return None };
-    match plan.worker(worker).ready {
-        Some(Ready::Fd(number)) => Some(number),
-        Some(Ready::Notify | Ready::Probe(_) | Ready::Delay(_)) | None => None,
-    }
-}
-
 /// All that exec takes, as the kernel wants it.
-struct Strings {
-    argv: Vec<CString>,
-    env: Vec<CString>,
-    secrets: Vec<FileVariable>,
-    candidates: Vec<CString>,
-    directory: Option<CString>,
+pub(super) struct Strings {
+    pub argv: Vec<CString>,
+    pub env: Vec<Rc<CStr>>,
+    pub secrets: Vec<FileVariable>,
+    pub candidates: Vec<CString>,
+    pub directory: Option<CString>,
 }
 
 impl Strings {
     /// `argv` in the place of the command.
-    fn new(words: &Words, argv: Option<&[OsString]>, environment: &Environment) -> Result<Strings, SpawnError> {
+    pub fn new(words: &Words, argv: Option<&[OsString]>, environment: Environment) -> Result<Strings, SpawnError> {
         let argv = match argv {
             Some(argv) => argv.iter().map(|word| c_string(word.as_bytes())).collect::<Result<Vec<_>, _>>()?,
             None => words.command.iter().map(|word| c_string(word.as_bytes())).collect::<Result<Vec<_>, _>>()?,
@@ -238,81 +252,15 @@ impl Strings {
             Ok(FileVariable { name, path })
         };
         let secrets = words.secrets.iter().map(secret).collect::<Result<Vec<_>, SpawnError>>()?;
-        Ok(Strings { env: environment.to_strings()?, secrets, candidates, directory: directory.transpose()?, argv })
-    }
-}
-
-/// Names and values in order; each name once.
-#[derive(Clone, Debug, Default)]
-struct Environment(Vec<(OsString, OsString)>);
-
-impl Environment {
-    fn inherited() -> Environment {
-        let foreign = |name: &OsStr| OWN_NAMES.iter().any(|own| name == *own);
-        Environment(variables::all().into_iter().filter(|(name, _)| !foreign(name)).collect())
+        Ok(Strings { env: environment.into_strings(), secrets, candidates, directory: directory.transpose()?, argv })
     }
 
-    fn ours() -> Environment {
-        Environment(std::env::vars_os().collect())
-    }
-
-    /// As it is; only who asked for an exit event is told where it is.
-    fn for_program(&self, program: &Program) -> Environment {
-        let mut environment = self.clone();
-        if program.has_event_rung() {
-            environment.set("EXEUNT_EXIT_FD", "5");
-        }
-        environment
-    }
-
-    /// Ours where the file does not clear it, then what we tell the child, then what the file says. Secrets are for the child
-    /// to read.
-    fn for_child(&self, plan: &Plan, instance: InstanceId, words: &Words) -> Environment {
-        let program = plan.program(instance);
-        let mut environment = if program.env_clear { Environment::default() } else { self.clone() };
-        environment.set("PYTHONUNBUFFERED", "1");
-        environment.set("EXEUNT_INSTANCE", plan.instance_name(instance));
-        if let Role::Worker { worker, .. } = plan.role(instance) {
-            environment.set("EXEUNT_WORKER", &plan.worker(worker).name);
-        }
-        let consumer = plan.consumer(instance);
-        if let Some(consumer) = consumer {
-            environment.set("EXEUNT_ITEM_FD", "3");
-            environment.set("EXEUNT_REPLY_FD", "4");
-            environment.set("EXEUNT_QUEUE", &plan.queue(consumer.queue).name);
-            environment.set("EXEUNT_PREFETCH", consumer.prefetch.to_string());
-        }
-        if consumer.is_some() || program.has_event_rung() {
-            environment.set("EXEUNT_EXIT_FD", "5");
-        }
-        if let Some(number) = ready_descriptor(plan, instance) {
-            environment.set("EXEUNT_READY_FD", number.to_string());
-        }
-        words.env.iter().for_each(|(name, value)| environment.set(name, value));
-        words.secrets.iter().for_each(|secret| environment.0.retain(|(name, _)| *name != *secret.name));
-        environment
-    }
-
-    fn set(&mut self, name: &str, value: impl AsRef<OsStr>) {
-        let value = value.as_ref();
-        match self.0.iter_mut().find(|(known, _)| known == name) {
-            Some((_, old)) => *old = value.into(),
-            None => self.0.push((name.into(), value.into())),
-        }
-    }
-
-    fn get(&self, name: &str) -> Option<&OsStr> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_os_str())
-    }
-
-    fn to_strings(&self) -> Result<Vec<CString>, SpawnError> {
-        let join = |(name, value): &(OsString, OsString)| {
-            let mut text = name.clone().into_vec();
-            text.push(b'=');
-            text.extend_from_slice(value.as_bytes());
-            CString::new(text).map_err(|_| SpawnError { stage: Stage::Prepare, errno: EINVAL })
-        };
-        self.0.iter().map(join).collect()
+    /// Of our own program, with an empty environment.
+    pub fn of_ourselves(arguments: &[&str]) -> Result<Strings, SpawnError> {
+        let argv =
+            ["exeunt"].iter().chain(arguments).map(|word| c_string(word.as_bytes())).collect::<Result<_, _>>()?;
+        let candidates = executable::own();
+        Ok(Strings { argv, env: Vec::new(), secrets: Vec::new(), candidates, directory: None })
     }
 }
 

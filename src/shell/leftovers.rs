@@ -16,10 +16,11 @@ pub struct Keeper {
     path: PathBuf,
     delimiter: u8,
     temp: Option<Temp>,
-    /// Frames that came after the disk had failed.
-    spilled: Vec<u8>,
     trouble: Option<io::Error>,
 }
+
+/// What is read back from a file that could not be put in place, at most: the rest of us fits into memory too.
+const READ_BACK: u64 = 1024 * 1024;
 
 #[derive(Debug)]
 struct Temp {
@@ -42,53 +43,51 @@ pub enum Previous {
 pub struct Kept {
     /// Frames that could not be kept, in order, for a last resort.
     pub lost: Vec<u8>,
+    /// They are here, under a name that nobody asked for: too many to be said.
+    pub stranded: Option<PathBuf>,
     pub trouble: Option<io::Error>,
 }
 
 impl Keeper {
     pub fn new(path: PathBuf, delimiter: u8) -> Keeper {
-        Keeper { path, delimiter, temp: None, spilled: Vec::new(), trouble: None }
+        Keeper { path, delimiter, temp: None, trouble: None }
     }
 
-    /// Appends whole frames, each with its delimiter. After a failure all that follows stays in memory, so that the order is kept.
-    pub fn keep(&mut self, frames: &[u8]) {
-        let written = if self.trouble.is_none() { self.append(frames) } else { Ok(false) };
-        match written {
-            Ok(true) => {}
-            Ok(false) => self.spilled.extend_from_slice(frames),
-            Err(error) => {
-                self.spilled.extend_from_slice(frames);
-                self.trouble = Some(error);
-            }
+    /// Appends whole frames, each with its delimiter. Answers whether they are kept. After a failure nothing is any more, so that
+    /// the file's items are the first ones.
+    pub fn keep(&mut self, frames: &[u8]) -> bool {
+        if self.trouble.is_none() {
+            self.trouble = self.append(frames).err();
         }
+        self.trouble.is_none()
     }
 
     /// Puts the file in place. Blocks for as long as the disk does.
     pub fn finish(mut self, previous: Previous) -> Kept {
         let Some(mut temp) = self.temp.take() else { return self.without_file(previous) };
         match put_in_place(&mut temp, &self.path, self.delimiter, previous) {
-            Ok(()) => Kept { lost: self.spilled, trouble: self.trouble },
+            Ok(()) => Kept { trouble: self.trouble, ..Kept::default() },
             Err(error) => {
-                let mut lost = temp.read_back().unwrap_or_default();
-                // The temporary file is the only copy left where it cannot be read back.
+                let lost = if temp.length <= READ_BACK { temp.read_back().unwrap_or_default() } else { Vec::new() };
+                // The temporary file is the only copy left where it is not read back.
                 if lost.len() as u64 == temp.length {
                     let _gone_already = fs::remove_file(&temp.path);
+                    return Kept { lost, stranded: None, trouble: Some(error) };
                 }
-                lost.append(&mut self.spilled);
-                Kept { lost, trouble: Some(error) }
+                Kept { lost: Vec::new(), stranded: Some(temp.path), trouble: Some(error) }
             }
         }
     }
 
     fn without_file(self, previous: Previous) -> Kept {
         let removal = match previous {
-            Previous::Replace if self.spilled.is_empty() => fs::remove_file(&self.path),
+            Previous::Replace if self.trouble.is_none() => fs::remove_file(&self.path),
             Previous::Replace | Previous::Keep => Ok(()),
         };
-        Kept { lost: self.spilled, trouble: self.trouble.or(removal.err()) }
+        Kept { trouble: self.trouble.or(removal.err()), ..Kept::default() }
     }
 
-    fn append(&mut self, frames: &[u8]) -> io::Result<bool> {
+    fn append(&mut self, frames: &[u8]) -> io::Result<()> {
         let temp = match &mut self.temp {
             Some(temp) => temp,
             None => self.temp.insert(Temp::create(&self.path)?),
@@ -99,7 +98,7 @@ impl Keeper {
             return Err(error);
         }
         temp.length += frames.len() as u64;
-        Ok(true)
+        Ok(())
     }
 }
 
@@ -245,13 +244,24 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_kept_comes_back_in_order() {
+    fn what_cannot_be_kept_is_said_at_once() {
         let mut keeper = Keeper::new("/nonexistent/left.txt".into(), b'\n');
-        keeper.keep(b"a\n");
-        keeper.keep(b"b\n");
+        assert!(!keeper.keep(b"a\n"));
+        assert!(!keeper.keep(b"b\n"));
         let kept = keeper.finish(Previous::Keep);
-        assert_eq!(kept.lost, b"a\nb\n");
-        assert!(kept.trouble.is_some());
+        assert!(kept.lost.is_empty() && kept.trouble.is_some());
+    }
+
+    #[test]
+    fn too_much_to_be_said_stays_where_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut keeper = keeper(directory.path());
+        let frames = vec![b'\n'; READ_BACK as usize + 1];
+        assert!(keeper.keep(&frames));
+        fs::create_dir(directory.path().join("left.txt")).unwrap();
+        let kept = keeper.finish(Previous::Keep);
+        assert!(kept.lost.is_empty() && kept.trouble.is_some());
+        assert_eq!(fs::read(kept.stranded.unwrap()).unwrap(), frames);
     }
 
     #[test]
@@ -269,8 +279,8 @@ mod tests {
     #[test]
     fn f83_a_device_is_never_replaced() {
         let mut keeper = Keeper::new("/dev/null".into(), b'\n');
-        keeper.keep(b"a\n");
-        assert_eq!(keeper.finish(Previous::Keep).lost, b"a\n");
+        assert!(!keeper.keep(b"a\n"));
+        assert!(keeper.finish(Previous::Keep).trouble.is_some());
         assert!(!fs::metadata("/dev/null").unwrap().is_file());
     }
 }

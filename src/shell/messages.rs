@@ -1,8 +1,14 @@
 //! What we say on stderr: log records, reports, and items that have no better place. Never blocks the loop.
+//!
+//! The loop's thread gathers what it says and hands it over once a turn: a thousand services that leave at once are a thousand
+//! lines, and not a thousand times waking the thread that writes them.
 
-use super::lane::{Lane, write_all};
+use super::lane::{Lane, OWN_WORDS, write_all};
+use super::voice::Voice;
+use crate::sys::{Pid, fds};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use mio::Waker;
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +17,14 @@ use std::time::Duration;
 
 /// Log records are dropped, and counted, while so many bytes wait for a stderr that is not read.
 const BOUND: usize = 256 * 1024;
+/// Of many lines so much is written at once: what is not longer than PIPE_BUF goes into a pipe whole (pipe(7)), so that no line of
+/// a child, which may have the same stderr, comes into the middle of one of ours.
+const ATOM: usize = 4096;
+
+thread_local! {
+    /// What was said and is not handed over, on a thread that gathers.
+    static GATHERED: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
 
 pub struct Messages {
     lane: Lane<Vec<u8>>,
@@ -20,13 +34,14 @@ pub struct Messages {
 /// The one stderr of the process.
 pub fn messages() -> &'static Messages {
     static MESSAGES: OnceLock<Messages> = OnceLock::new();
-    MESSAGES.get_or_init(|| Messages { lane: Lane::new("stderr", to_stderr), dropped: AtomicU64::new(0) })
+    MESSAGES.get_or_init(|| Messages { lane: Lane::new(OWN_WORDS, to_stderr), dropped: AtomicU64::new(0) })
 }
 
 impl Messages {
     /// A message for people: dropped and counted when stderr is not read.
     pub fn say(&self, text: Vec<u8>) {
-        if self.lane.waiting_bytes() + text.len() > BOUND {
+        let gathered = GATHERED.with_borrow(|gathered| gathered.as_ref().map_or(0, Vec::len));
+        if self.lane.waiting_bytes() + gathered + text.len() > BOUND {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
@@ -36,13 +51,35 @@ impl Messages {
 
     /// Data that must not be dropped. What waits is bounded, since no source is read while it is [much](Self::is_choked).
     pub fn must(&self, text: Vec<u8>) {
-        let bytes = text.len();
-        self.lane.push(text, bytes);
+        let rest = GATHERED.with_borrow_mut(|gathered| match gathered {
+            Some(gathered) => {
+                gathered.extend_from_slice(&text);
+                None
+            }
+            None => Some(text),
+        });
+        rest.into_iter().for_each(|text| self.push(text));
     }
 
-    /// Whether messages wait for a thread that cannot be had; tries again to have it.
+    /// From now on what this thread says waits for [`hand_over`](Self::hand_over) or [`flush`](Self::flush).
+    pub fn gather(&self) {
+        GATHERED.with_borrow_mut(|gathered| _ = gathered.get_or_insert_default());
+    }
+
+    /// What this thread gathered goes to the thread that writes.
+    pub fn hand_over(&self) {
+        let gathered = GATHERED.with_borrow_mut(|gathered| gathered.as_mut().map(std::mem::take));
+        gathered.filter(|text| !text.is_empty()).into_iter().for_each(|text| self.push(text));
+    }
+
+    /// Whether messages wait for a thread that cannot be had; tries again to have it. That there are too few processes is worth
+    /// saying just then: what stderr takes without a wait is written here.
     pub fn are_stranded(&self) -> bool {
-        self.lane.is_stranded()
+        if !self.lane.is_stranded() {
+            return false;
+        }
+        self.lane.work_here_while(|text| text.len() <= fds::ALWAYS_ROOM && fds::has_room(io::stderr().as_fd()));
+        self.lane.waiting_bytes() > 0
     }
 
     /// Whether so much waits that no further item should be read, for each may end here. `waker` is woken when that is over.
@@ -59,7 +96,13 @@ impl Messages {
     /// Blocks until all is written, or for `limit`. Answers whether all is.
     pub fn flush(&self, limit: Option<Duration>) -> bool {
         self.own_up();
+        self.hand_over();
         self.lane.flush(limit)
+    }
+
+    fn push(&self, text: Vec<u8>) {
+        let bytes = text.len();
+        self.lane.push(text, bytes);
     }
 
     fn own_up(&self) {
@@ -72,24 +115,42 @@ impl Messages {
 
 /// EPIPE and its kind are ignored: nobody is left to be told.
 fn to_stderr(text: Vec<u8>) {
-    let _gone = write_all(io::stderr().as_fd(), &text, |_| ());
+    for lines in atoms(&text) {
+        if write_all(io::stderr().as_fd(), lines, |_| ()).is_err() {
+            return;
+        }
+    }
+}
+
+/// Whole lines, as many at once as [`ATOM`] has room for; at least one.
+fn atoms(mut text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let fitting = text.get(..ATOM).filter(|_| text.len() > ATOM);
+        let whole = fitting.map(|head| memchr::memrchr(b'\n', head).or_else(|| memchr::memchr(b'\n', text)));
+        let end = whole.flatten().map_or(text.len(), |at| at + 1);
+        let (lines, rest) = text.split_at(end);
+        text = rest;
+        (!lines.is_empty()).then_some(lines)
+    })
 }
 
 /// `exeunt: text`, with the level where it is not the usual one. Control characters are escaped: a line stays a line.
 pub fn line(level: Level, text: &str) -> Vec<u8> {
-    let word = match level {
-        Level::Error => "error: ",
-        Level::Warn => "warning: ",
-        Level::Info => "",
-        Level::Debug => "debug: ",
-        Level::Trace => "trace: ",
-    };
-    let mut line = format!("exeunt: {word}");
+    let (voice, pid) = SPEAKER.get().copied().unwrap_or_default();
+    let mut line = voice.prefix(level, pid);
     for character in text.chars() {
         if character.is_control() { line.extend(character.escape_default()) } else { line.push(character) }
     }
     line.push('\n');
     line.into_bytes()
+}
+
+/// Whose words these are, and our pid. Set once, when the run begins.
+static SPEAKER: OnceLock<(Voice, Pid)> = OnceLock::new();
+
+/// The voice of this run.
+pub fn voice() -> Voice {
+    SPEAKER.get().copied().unwrap_or_default().0
 }
 
 struct Backend;
@@ -110,8 +171,9 @@ impl Log for Backend {
 }
 
 /// Sends the records of the `log` crate to stderr. A second call changes the level only.
-pub fn install_log(level: LevelFilter) {
+pub fn install_log(level: LevelFilter, voice: Voice, pid: Pid) {
     static BACKEND: Backend = Backend;
+    let _already_known = SPEAKER.set((voice, pid));
     let _already_there = log::set_logger(&BACKEND);
     log::set_max_level(level);
 }
@@ -119,6 +181,39 @@ pub fn install_log(level: LevelFilter) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_lines_are_written_as_whole_lines() {
+        let lines = |lengths: &[usize]| -> Vec<u8> {
+            lengths.iter().flat_map(|&length| [vec![b'x'; length - 1], vec![b'\n']].concat()).collect()
+        };
+        let cut = |text: &[u8]| atoms(text).map(<[u8]>::len).collect::<Vec<_>>();
+        assert_eq!(cut(b""), [0; 0]);
+        assert_eq!(cut(&lines(&[4000, 96, 1])), [4096, 1]);
+        assert_eq!(cut(&lines(&[4000, 97, 1])), [4000, 98]);
+        assert_eq!(cut(&lines(&[10, 5000, 10])), [10, 5000, 10]);
+        assert_eq!(cut(&[b'x'; 5000]), [5000], "a line without an end");
+    }
+
+    #[test]
+    fn what_is_gathered_is_written_when_it_is_handed_over() {
+        let (told, heard) = std::sync::mpsc::channel();
+        let lane = Lane::new("test", move |text: Vec<u8>| told.send(text).unwrap());
+        let messages = Messages { lane, dropped: AtomicU64::new(0) };
+        messages.must(b"a\n".to_vec());
+        messages.gather();
+        messages.must(b"b\n".to_vec());
+        messages.say(b"c\n".to_vec());
+        messages.say(vec![b'x'; BOUND]);
+        messages.hand_over();
+        messages.hand_over();
+        messages.must(b"d\n".to_vec());
+        messages.flush(None);
+        let texts: Vec<String> = heard.try_iter().map(|text| String::from_utf8(text).unwrap()).collect();
+        assert_eq!(texts[..2], ["a\n", "b\nc\n"]);
+        assert!(texts[2].starts_with("d\n") && texts[2].contains("1 messages were dropped"), "{texts:?}");
+        assert_eq!(texts.len(), 3);
+    }
 
     #[test]
     fn f86_a_message_is_one_line_without_control_characters() {

@@ -5,6 +5,7 @@
 
 mod aftermath;
 mod disk;
+mod environment;
 mod farewell;
 mod lane;
 mod launch;
@@ -13,8 +14,10 @@ mod letters;
 mod meaning;
 mod messages;
 mod notes;
+mod notify;
 mod perform;
 mod pipes;
+pub mod probes;
 mod ready;
 mod report;
 mod results;
@@ -22,6 +25,7 @@ mod sources;
 mod table;
 mod terminal;
 mod turn;
+mod voice;
 
 use crate::machine::Report;
 use crate::model::Signal;
@@ -35,6 +39,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 use turn::Shell;
+pub use voice::Voice;
 
 /// The exit code of a fault of our own (sysexits.h: EX_SOFTWARE).
 const FAULT: u8 = 70;
@@ -66,10 +71,12 @@ pub struct InitOptions {
     /// Each orphan that is reaped is worth a warning.
     pub warn_reaping: bool,
     pub suspend: Suspend,
+    pub voice: Voice,
 }
 
-/// What TSTP means to an init whose program is in a session of its own, where the terminal's Ctrl+Z does not reach it. The program
-/// gets STOP, since a group without a parent in its session is deaf to TSTP.
+/// What TSTP means to an init that cannot see its program stop, since that is no group of its own on our terminal. In a session of
+/// its own the program gets STOP: the terminal's Ctrl+Z does not reach it there, and a group without a parent in its session is
+/// deaf to TSTP. In our own session it gets TSTP like any other signal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Suspend {
     /// Passed on like any other.
@@ -77,7 +84,7 @@ pub enum Suspend {
     Never,
     /// We stop too, if somebody is there who could continue us.
     Ourselves,
-    /// We stop too, whoever is there.
+    /// We stop too, whoever is there. TTIN and TTOU mean the same, when somebody sends them.
     Always,
 }
 
@@ -94,7 +101,8 @@ pub enum ReportFormat {
 /// Runs the plan to its end. Answers the exit code. Takes over signals, children and, where the plan has a source on it,
 /// standard input of the process; to be called once, after [`first_steps`](crate::sys::init::first_steps).
 pub fn run(plan: Rc<Plan>, options: RunOptions, inherited: Inherited) -> u8 {
-    messages::install_log(options.log_level);
+    let voice = options.init.as_ref().map_or(Voice::Exeunt, |init| init.voice);
+    messages::install_log(options.log_level, voice, inherited.pid);
     if !options.warnings.is_empty() {
         messages().say(options.warnings.clone().into_bytes());
     }

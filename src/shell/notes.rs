@@ -1,9 +1,10 @@
 //! The machine's notes in words, each with its level. This is what operators read.
 
 use super::letters;
+use super::messages::voice;
 use crate::machine::{DeadLetter, LadderStep, Note, StopCause};
 use crate::model::identity::{Account, Bound, Limit};
-use crate::model::plan::{Plan, Program, Role, Words};
+use crate::model::plan::{Plan, Probe, Program, Role, Words};
 use crate::model::process::Usage;
 use crate::model::{ExitStatus, InstanceId, QueueId, SourceId, SpawnError, Stage, WorkerId};
 use log::Level;
@@ -39,6 +40,7 @@ pub fn span(span: Duration) -> String {
 pub fn cause(plan: &Plan, cause: &StopCause) -> String {
     match cause {
         StopCause::Signal(signal) => format!("on {signal}"),
+        StopCause::Done if plan.queues.is_empty() => "because no worker is left to run".into(),
         StopCause::Done => "because all work is done".into(),
         StopCause::GaveUp(worker) => format!("because worker {} was given up", worker_name(plan, *worker)),
         StopCause::ResultsClosed(worker) => {
@@ -79,7 +81,22 @@ pub fn spawn_error(plan: &Plan, instance: Option<InstanceId>, error: SpawnError)
         Some(id) => step(error.stage, plan.program(id), &plan.words(id)),
         None => step(error.stage, &Program::plain(vec![]), &Program::plain(vec![]).words("")),
     };
-    format!("{step}: {}", errno(error.errno))
+    let why = errno(error.errno);
+    match (error.stage, instance.and_then(|id| plan.words(id).command.first().cloned())) {
+        (Stage::Exec, Some(program)) => voice().cannot_execute(&program, &why),
+        _ => format!("{step}: {why}"),
+    }
+}
+
+/// The same of the process that asks for an instance.
+pub fn probe_error(plan: &Plan, instance: InstanceId, probe: &Probe, error: SpawnError) -> String {
+    let ourselves = ["exeunt".to_owned()];
+    let (program, command) = match probe {
+        Probe::Command(command) => (plan.program(instance), command.as_slice()),
+        Probe::Http(_) | Probe::Tcp(_) => (&Program::plain(vec![]), ourselves.as_slice()),
+    };
+    let words = program.words_with(command, &plan.instance_name(instance));
+    format!("{}: {}", step(error.stage, program, &words), errno(error.errno))
 }
 
 fn step(stage: Stage, program: &Program, words: &Words) -> String {
@@ -148,6 +165,7 @@ fn level(plan: &Plan, note: &Note) -> Level {
             Level::Info
         }
         Note::Climbed { .. } => Level::Debug,
+        Note::SpawnFailed { again: true, .. } | Note::Restarting { again: true, .. } => Level::Debug,
         // A source that came to its end, a job that is done: as it should be.
         Note::Died { instance, status, .. } if plan.program(*instance).is_success(*status) => Level::Info,
         Note::Started { .. }
@@ -164,6 +182,7 @@ fn level(plan: &Plan, note: &Note) -> Level {
         | Note::NotReady { .. }
         | Note::Unhealthy { .. }
         | Note::WatchdogExpired { .. }
+        | Note::FoundItselfUnwell { .. }
         | Note::Died { .. }
         | Note::ItemTimedOut { .. }
         | Note::ProtocolError { .. }
@@ -190,7 +209,7 @@ fn words(plan: &Plan, note: &Note) -> String {
     let name = |id: &InstanceId| instance_name(plan, *id);
     match note {
         Note::Started { instance, .. } => format!("{} started", name(instance)),
-        Note::SpawnFailed { instance, error } => {
+        Note::SpawnFailed { instance, error, .. } => {
             format!("{} cannot be started: {}", name(instance), spawn_error(plan, Some(*instance), *error))
         }
         Note::Ready { instance, took } => format!("{} is ready after {}", name(instance), span(*took)),
@@ -204,6 +223,7 @@ fn words(plan: &Plan, note: &Note) -> String {
         Note::WatchdogExpired { instance } => {
             format!("{} did not tell its watchdog in time and is stopped", name(instance))
         }
+        Note::FoundItselfUnwell { instance } => format!("{} says that it is unwell and is stopped", name(instance)),
         Note::Said { instance, status } => format!("{} says: {status}", name(instance)),
         Note::Falls { instance, required } => {
             let required = worker_name(plan, *required);
@@ -213,8 +233,8 @@ fn words(plan: &Plan, note: &Note) -> String {
             format!("{} ended by itself after {} ({status}){}", name(instance), span(*ran), used(usage))
         }
         Note::Left { instance, status, took } => format!("{} left after {} ({status})", name(instance), span(*took)),
-        Note::Restarting { instance, after } if after.is_zero() => format!("{} is restarted", name(instance)),
-        Note::Restarting { instance, after } => format!("{} is restarted in {}", name(instance), span(*after)),
+        Note::Restarting { instance, after, .. } if after.is_zero() => format!("{} is restarted", name(instance)),
+        Note::Restarting { instance, after, .. } => format!("{} is restarted in {}", name(instance), span(*after)),
         Note::GaveUp { worker, burst, interval } => {
             let worker = worker_name(plan, *worker);
             format!("worker {worker} is given up: {burst} failed starts within {}", span(*interval))
@@ -391,7 +411,7 @@ mod tests {
         let ran = Duration::from_secs(90);
         let notes = [
             (
-                Note::SpawnFailed { instance: web, error: enoent },
+                Note::SpawnFailed { instance: web, error: enoent, again: false },
                 "web.0 cannot be started: changing directory to /srv: No such file or directory",
             ),
             (

@@ -59,8 +59,8 @@ impl Shell {
             }
             Action::Tell { proc, reason, next } => self.tell(proc, reason, next),
             Action::Kill { proc, signal, target } => self.kill(proc, signal, target, round),
-            // No file can ask for a probe yet; one that is not there is not answered by yes.
-            Action::Ask { proc, question, .. } => self.facts.push(Event::Answered { proc, question, yes: false }),
+            Action::Ask { proc, question, timeout } => self.ask(proc, question, timeout),
+            Action::Unask { proc } => self.unask(proc),
             Action::CheckMembers { proc } => _ = round.asked.insert(proc),
             Action::Forget { proc } => self.forget(proc),
             Action::Pause { source } => self.sources.pause(source, true),
@@ -144,14 +144,20 @@ impl Shell {
                 registry.register(&mut SourceFd(&pipe.as_raw_fd()), Topic::Ready(id).token(), Interest::READABLE)
             }
             None => Ok(()),
+        }?;
+        match &proc.notify {
+            Some(mailbox) => {
+                registry.register(&mut SourceFd(&mailbox.as_raw_fd()), Topic::Notify(id).token(), Interest::READABLE)
+            }
+            None => Ok(()),
         }
     }
 
     /// The kernel gives a number away only when no session bears it any more: a dead leader whose number a new child
     /// has, has left nobody behind.
-    fn bury_namesake(&mut self, pid: Pid) {
-        let namesake = self.table.iter().find(|(_, proc)| proc.pid == pid).map(|(id, _)| id);
-        namesake.into_iter().for_each(|id| self.gone(id, true));
+    pub(super) fn bury_namesake(&mut self, pid: Pid) {
+        self.probes.bury(pid);
+        self.table.namesake(pid).into_iter().for_each(|id| self.gone(id, true));
     }
 
     fn tell(&mut self, id: ProcId, reason: StopReason, next: Duration) {
@@ -167,6 +173,7 @@ impl Shell {
         let reaped = matches!(proc.life, Life::Dead { .. });
         let result = match target {
             Target::Unborn | Target::Leader if reaped => Ok(()),
+            Target::Leader if signal != Signal::KILL && stands_in(proc, signal) => Ok(()),
             Target::Unborn | Target::Leader => {
                 members::signal_child(proc.pid, proc.pidfd.as_ref().map(AsFd::as_fd), signal)
             }
@@ -174,7 +181,7 @@ impl Shell {
                 members::signal_beside(&self.beside(proc.pid, proc.place), signal)
             }
             Target::Members => {
-                let known = |pid| self.table.is_leader(pid) || self.inherited.children.contains(&pid);
+                let known = |pid| self.is_known(pid);
                 let all = round.members.get_or_insert_with(|| members::living(&self.table.sessions(), &known));
                 let mut own: Vec<Member> = all.iter().copied().filter(|member| member.session == proc.pid).collect();
                 let group = proc.group.as_ref();
@@ -194,6 +201,9 @@ impl Shell {
 
     fn forget(&mut self, id: ProcId) {
         self.hear(id, Hearing::All);
+        self.hear_datagrams(id, Hearing::All);
+        self.unask(id);
+        self.probes.forget(id);
         if let Some(proc) = self.table.remove(id)
             && let What::Source(source) = proc.what
         {
@@ -214,7 +224,8 @@ impl Shell {
 
     /// Writes every item pipe that has something, as far as it takes it.
     pub(super) fn write_items(&mut self) {
-        for id in self.items_due.take() {
+        let due = self.items_due.take();
+        for &id in &due {
             let Some(proc) = self.table.get_mut(id) else { continue };
             let Some(items) = &mut proc.items else { continue };
             let (written, standing) = items.flush();
@@ -233,5 +244,11 @@ impl Shell {
                 self.facts.push(Event::Wrote { proc: id, frames: written.frames, progress: written.progress });
             }
         }
+        self.items_due.keep(due);
     }
+}
+
+/// Whether the member that the worker named as its main one got the signal in its leader's place.
+fn stands_in(proc: &Proc, signal: Signal) -> bool {
+    proc.main.as_ref().is_some_and(|main| members::signal_pinned(main.as_fd(), signal).unwrap_or(false))
 }

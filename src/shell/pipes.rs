@@ -1,6 +1,6 @@
 //! Our ends of a worker's pipes: items out with frame boundaries, replies in.
 
-use crate::model::{Payload, Reply, Token};
+use crate::model::{Payload, Reply, Token, Window};
 use crate::sys::fds;
 use crate::wire::worker::{self, Garbled, ReplyReader};
 use std::collections::VecDeque;
@@ -45,7 +45,7 @@ pub struct Frames {
     /// Start and end of the frames that are not written to their end.
     open: VecDeque<(u64, u64)>,
     /// Start of the frames that no verdict was read for.
-    unanswered: VecDeque<(Token, u64)>,
+    unanswered: Window<u64>,
 }
 
 impl Frames {
@@ -53,7 +53,7 @@ impl Frames {
         let start = self.queued();
         worker::encode_item(token, payload, &mut self.bytes);
         self.open.push_back((start, self.queued()));
-        self.unanswered.push_back((token, start));
+        self.unanswered.push(token, start);
     }
 
     pub fn pending(&self) -> &[u8] {
@@ -90,23 +90,18 @@ impl Frames {
         let end = begun.map_or(written, |&(_, end)| end);
         self.bytes.truncate(self.cursor + usize::try_from(end - written).unwrap_or(0));
         self.open.retain(|&(start, _)| start < end);
-        self.unanswered.retain(|&(_, start)| start < end);
+        self.unanswered.cut(|&start| start < end);
     }
 
     /// A verdict was read for this token.
     pub fn settle(&mut self, token: Token) {
-        // Nearly always the oldest.
-        if self.unanswered.front().is_some_and(|&(held, _)| held == token) {
-            self.unanswered.pop_front();
-        } else if let Some(at) = self.unanswered.iter().position(|&(held, _)| held == token) {
-            self.unanswered.remove(at);
-        }
+        let _it_may_have_been_cut = self.unanswered.take(token);
     }
 
     /// Whether at least a byte of the oldest unanswered frame was read, given how many bytes lie unread in the pipe.
     pub fn in_hand(&self, unread: usize) -> bool {
         let read = self.written.saturating_sub(unread as u64);
-        self.unanswered.front().is_some_and(|&(_, start)| start < read)
+        self.unanswered.oldest().is_some_and(|(_, &start)| start < read)
     }
 
     fn queued(&self) -> u64 {
@@ -314,7 +309,7 @@ mod tests {
         let mut frames = three();
         frames.advance(7);
         frames.cut();
-        assert_eq!(frames.unanswered, [(token(1), 0), (token(2), 6)]);
+        assert_eq!(frames.unanswered.drain().collect::<Vec<_>>(), [0, 6]);
     }
 
     #[test]

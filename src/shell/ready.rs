@@ -1,8 +1,8 @@
 //! Workers that say that they are ready: a line feed on a descriptor of their own.
 
 use super::turn::Shell;
-use crate::machine::{Event, Notice};
-use crate::model::ProcId;
+use crate::machine::Event;
+use crate::model::{Notice, ProcId};
 use crate::sys::fds;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

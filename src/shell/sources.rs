@@ -146,17 +146,18 @@ impl Sources {
         }
     }
 
-    /// Reads one chunk from each source that may be read and has something.
-    pub fn gather(&mut self, glut: Glut, scratch: &mut [u8], events: &mut Vec<Event>) {
-        for source in self.0.iter_mut().filter(|source| source.may_read(glut)) {
+    /// Reads one chunk from each source that may be read and has something. `glut` is asked only where there is one that could
+    /// be: mostly the queue is full and none is.
+    pub fn gather(&mut self, glut: impl Fn() -> Glut, scratch: &mut [u8], events: &mut Vec<Event>) {
+        for source in self.0.iter_mut().filter(|source| source.may_read(&glut)) {
             let chunk = if source.short_items { SHORT_CHUNK } else { scratch.len() };
             source.read(scratch.get_mut(..chunk).unwrap_or_default(), events);
         }
     }
 
     /// Something can be read and nothing forbids it: come back without waiting.
-    pub fn wants_turn(&self, glut: Glut) -> bool {
-        self.0.iter().any(|source| source.may_read(glut))
+    pub fn wants_turn(&self, glut: impl Fn() -> Glut) -> bool {
+        self.0.iter().any(|source| source.may_read(&glut))
     }
 
     /// The source is paused, it is not at its end, and nobody told it to stop.
@@ -226,14 +227,15 @@ impl Sources {
 }
 
 impl Source {
-    fn may_read(&self, glut: Glut) -> bool {
+    fn may_read(&self, glut: impl Fn() -> Glut) -> bool {
         let ready = match &self.inlet {
             Inlet::Stdin { ready, .. } => *ready,
             Inlet::Stdout { ready, born, .. } => *ready && *born,
             Inlet::Idle => false,
         };
-        let held_up = if self.has_file { glut.disk } else { glut.stderr };
-        ready && !held_up && !self.paused && !self.ended
+        // What the disk does not take goes to stderr.
+        let held_up = |glut: Glut| glut.stderr || (self.has_file && glut.disk);
+        ready && !self.paused && !self.ended && !held_up(glut())
     }
 
     /// One read and what it gave, in one event where nothing odd was among it.

@@ -1,5 +1,6 @@
 //! The incarnations that the shell knows: what they are to the kernel, and our ends of their pipes.
 
+use super::notify::Mailbox;
 use super::pipes::{ItemPipe, ReplyPipe};
 use crate::model::plan::Place;
 use crate::model::{InstanceId, ProcId, SourceId, SpawnError, WorkerId};
@@ -25,6 +26,10 @@ pub struct Proc {
     pub exit: Option<OwnedFd>,
     /// Read end of the readiness pipe, until it said so or its writers closed it.
     pub ready: Option<OwnedFd>,
+    /// What it tells of itself comes here, if it does.
+    pub notify: Option<Mailbox>,
+    /// The member that it named to get its signals: `MAINPID` of sd_notify(3).
+    pub main: Option<OwnedFd>,
     /// The item pipe was blocked once and is registered with `poll` since.
     pub items_registered: bool,
     /// All that came of it is in here, sessions of their own or not.
@@ -59,6 +64,8 @@ pub struct Table {
     procs: BTreeMap<ProcId, Proc>,
     /// Of those that are not reaped.
     by_pid: HashMap<Pid, ProcId>,
+    /// Of those that are: the number still names what may be left of their session.
+    reaped: HashMap<Pid, ProcId>,
 }
 
 impl Table {
@@ -78,15 +85,24 @@ impl Table {
     /// Drops our ends of its pipes.
     pub fn remove(&mut self, id: ProcId) -> Option<Proc> {
         let proc = self.procs.remove(&id)?;
-        if self.by_pid.get(&proc.pid) == Some(&id) {
-            self.by_pid.remove(&proc.pid);
+        for names in [&mut self.by_pid, &mut self.reaped] {
+            if names.get(&proc.pid) == Some(&id) {
+                names.remove(&proc.pid);
+            }
         }
         Some(proc)
     }
 
     /// The incarnation whose leader has this number; from now on the number means nothing any more.
     pub fn reaped(&mut self, pid: Pid) -> Option<ProcId> {
-        self.by_pid.remove(&pid)
+        let id = self.by_pid.remove(&pid)?;
+        self.reaped.insert(pid, id);
+        Some(id)
+    }
+
+    /// The incarnation whose reaped leader had this number.
+    pub fn namesake(&self, pid: Pid) -> Option<ProcId> {
+        self.reaped.get(&pid).copied()
     }
 
     pub fn is_leader(&self, pid: Pid) -> bool {
@@ -136,6 +152,14 @@ impl Due {
     pub fn take(&mut self) -> Vec<ProcId> {
         std::mem::take(&mut self.0)
     }
+
+    /// Keeps the room of a list that was taken, if nobody is due again.
+    pub fn keep(&mut self, mut taken: Vec<ProcId>) {
+        if self.0.is_empty() {
+            taken.clear();
+            self.0 = taken;
+        }
+    }
 }
 
 /// What a readiness is about.
@@ -152,14 +176,19 @@ pub enum Topic {
     Words(ProcId),
     /// The readiness pipe.
     Ready(ProcId),
+    /// The notification socket.
+    Notify(ProcId),
+    /// The connection by which it is asked.
+    Answer(ProcId),
 }
 
 const FIRST_PROC: usize = 3;
+const KINDS: usize = 6;
 
 impl Topic {
     /// Incarnations are never numbered twice, so a late readiness of an old one finds nothing.
     pub fn token(self) -> Token {
-        let of = |id: ProcId, kind: usize| Token(FIRST_PROC + id.0 as usize * 4 + kind);
+        let of = |id: ProcId, kind: usize| Token(FIRST_PROC + id.0 as usize * KINDS + kind);
         match self {
             Topic::Signals => Token(0),
             Topic::News => Token(1),
@@ -168,6 +197,8 @@ impl Topic {
             Topic::Items(id) => of(id, 1),
             Topic::Words(id) => of(id, 2),
             Topic::Ready(id) => of(id, 3),
+            Topic::Notify(id) => of(id, 4),
+            Topic::Answer(id) => of(id, 5),
         }
     }
 
@@ -175,12 +206,14 @@ impl Topic {
         let Some(number) = token.0.checked_sub(FIRST_PROC) else {
             return [Topic::Signals, Topic::News].get(token.0).copied().unwrap_or(Topic::Stdin);
         };
-        let id = ProcId((number / 4) as u64);
-        match number % 4 {
+        let id = ProcId((number / KINDS) as u64);
+        match number % KINDS {
             0 => Topic::Birth(id),
             1 => Topic::Items(id),
             2 => Topic::Words(id),
-            _ => Topic::Ready(id),
+            3 => Topic::Ready(id),
+            4 => Topic::Notify(id),
+            _ => Topic::Answer(id),
         }
     }
 }
@@ -200,8 +233,8 @@ mod tests {
     #[test]
     fn every_topic_reads_back_from_its_token() {
         let procs = [ProcId(0), ProcId(1), ProcId(1_000_000_007)];
-        let of_procs =
-            procs.into_iter().flat_map(|id| [Topic::Birth(id), Topic::Items(id), Topic::Words(id), Topic::Ready(id)]);
+        let kinds = [Topic::Birth, Topic::Items, Topic::Words, Topic::Ready, Topic::Notify, Topic::Answer];
+        let of_procs = procs.into_iter().flat_map(|id| kinds.map(|kind| kind(id)));
         for topic in [Topic::Signals, Topic::News, Topic::Stdin].into_iter().chain(of_procs) {
             assert_eq!(Topic::of(topic.token()), topic);
         }

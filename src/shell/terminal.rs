@@ -91,7 +91,7 @@ impl Shell {
 
     /// Living members of a program that has no session of its own.
     pub(super) fn beside(&self, pid: Pid, place: Place) -> Vec<Member> {
-        let others = |other| other != pid && (self.table.is_leader(other) || self.inherited.children.contains(&other));
+        let others = |other| other != pid && self.is_known(other);
         members::beside(pid, place == Place::Terminal, &others)
     }
 

@@ -3,8 +3,9 @@
 use super::disk::Disk;
 use super::launch::Launcher;
 use super::meaning::Meanings;
-use super::messages::messages;
+use super::messages::{messages, voice};
 use super::pipes::{BUDGET, Hearing, Standing};
+use super::probes::Probes;
 use super::results::Sinks;
 use super::sources::{Glut, Sources};
 use super::table::{Due, Life, Table, Topic, What};
@@ -17,7 +18,7 @@ use crate::sys::oom::OomKills;
 use crate::sys::reap::{self, Reaped};
 use crate::sys::signals::Signals;
 use crate::sys::spawn::{Birth, birth};
-use crate::sys::{clock, members, permit, terminal};
+use crate::sys::{Pid, clock, members, permit, terminal};
 use log::warn;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Waker};
@@ -66,6 +67,12 @@ pub struct Shell {
     pub(super) items_due: Due,
     /// Readiness pipes that somebody wrote to.
     pub(super) ready_due: Due,
+    /// Notification sockets that somebody wrote to, and connections that came to something.
+    pub(super) notices_due: Due,
+    pub(super) answers_due: Due,
+    pub(super) probes: Probes,
+    /// The time of this turn.
+    pub(super) now: Time,
     /// Somebody died or a source ended: the dead may be gone.
     pub(super) look_due: bool,
     pub(super) outcome: Option<Box<Report>>,
@@ -86,8 +93,8 @@ impl Shell {
         permit()?;
         let mut signals = Signals::new(&inherited)?;
         poll.registry().register(signals.source(), Topic::Signals.token(), Interest::READABLE)?;
-        if init.is_some() {
-            let rest = signals.hear_the_rest()?.as_raw_fd();
+        if let Some(init) = &init {
+            let rest = signals.hear_the_rest(Meanings::worth_a_look(&plan, init))?.as_raw_fd();
             poll.registry().register(&mut SourceFd(&rest), Topic::Signals.token(), Interest::READABLE)?;
         }
         let mut sources = Sources::new(&plan);
@@ -116,6 +123,10 @@ impl Shell {
             words_due: Due::default(),
             items_due: Due::default(),
             ready_due: Due::default(),
+            notices_due: Due::default(),
+            answers_due: Due::default(),
+            probes: Probes::default(),
+            now: clock::now(),
             look_due: false,
             outcome: None,
             plan,
@@ -129,20 +140,27 @@ impl Shell {
 
     /// Turns until the machine says `Quit`.
     pub fn turns(&mut self) -> Report {
+        messages().gather();
         self.facts.push(Event::Began);
-        self.converse(clock::now());
+        self.converse();
         loop {
+            messages().hand_over();
             if let Some(mut report) = self.outcome.take() {
                 report.orphans_reaped += self.reap_the_last();
                 self.leave_the_terminal();
                 return *report;
             }
             let signalled = self.wait();
-            let now = clock::now();
+            self.now = clock::now();
             self.gather(signalled);
-            self.converse(now);
-            let suspend = std::mem::take(&mut self.suspend);
-            self.suspend_with(suspend);
+            self.converse();
+            match std::mem::take(&mut self.suspend) {
+                Suspend::Never => {}
+                suspend => {
+                    messages().hand_over();
+                    self.suspend_with(suspend);
+                }
+            }
         }
     }
 
@@ -157,7 +175,8 @@ impl Shell {
             Some(Duration::ZERO)
         } else {
             let now = clock::now();
-            self.machine.deadline().map(|deadline| deadline.since(now))
+            let deadlines = [self.machine.deadline(), self.probes.deadline()];
+            deadlines.into_iter().flatten().min().map(|deadline| deadline.since(now))
         };
         let stranded = self.sinks.are_stranded() || self.disk.is_stranded() || messages().are_stranded();
         let timeout =
@@ -178,14 +197,21 @@ impl Shell {
                     self.births_due.insert(id);
                     self.ready_due.insert(id);
                 }
+                Topic::Notify(id) => {
+                    self.births_due.insert(id);
+                    self.notices_due.insert(id);
+                }
+                Topic::Answer(id) => self.answers_due.insert(id),
                 Topic::Items(id) => self.items_due.insert(id),
                 Topic::Words(id) => {
+                    let Some(proc) = self.table.get(id) else { continue };
                     // Who speaks was born, even where the news of it did not fit into this poll.
-                    self.births_due.insert(id);
-                    match self.table.get(id).map(|proc| proc.what) {
-                        Some(What::Source(source)) => self.sources.stdout_ready(source, id),
-                        Some(What::Worker(_)) => self.words_due.insert(id),
-                        None => {}
+                    if let Life::Unborn { .. } = proc.life {
+                        self.births_due.insert(id);
+                    }
+                    match proc.what {
+                        What::Source(source) => self.sources.stdout_ready(source, id),
+                        What::Worker(_) => self.words_due.insert(id),
                     }
                 }
             }
@@ -194,7 +220,7 @@ impl Shell {
     }
 
     fn busy(&mut self) -> bool {
-        let wants_turn = self.sources.wants_turn(self.glut());
+        let wants_turn = self.sources.wants_turn(|| glut(&self.disk, &self.waker));
         let Shell { table, sinks, words_due, .. } = self;
         let mut audible = words_due.iter().filter_map(|id| table.get(id)).map(|proc| proc.what);
         self.reap_due
@@ -203,13 +229,9 @@ impl Shell {
             || !self.births_due.is_empty()
             || !self.items_due.is_empty()
             || !self.ready_due.is_empty()
+            || !self.notices_due.is_empty()
             || audible.any(|what| !is_choked(sinks, what))
             || wants_turn
-    }
-
-    /// Where so many dead letters and leftovers wait that no item is read that may become one more.
-    fn glut(&self) -> Glut {
-        Glut { disk: self.disk.is_choked(&self.waker), stderr: messages().is_choked(&self.waker) }
     }
 
     /// Finds out all that happened, in the order in which it is told.
@@ -225,8 +247,10 @@ impl Shell {
         self.hear_readiness();
         self.write_items();
         self.hear_words(&dead);
+        self.hear_notifications(&dead);
+        self.hear_answers();
         let told = self.facts.len();
-        let glut = self.glut();
+        let glut = || glut(&self.disk, &self.waker);
         self.sources.gather(glut, &mut self.scratch, &mut self.facts);
         let over = |fact: &Event| matches!(fact, Event::SourceEnded { .. });
         self.look_due |= self.facts.iter().skip(told).any(over);
@@ -238,7 +262,8 @@ impl Shell {
     }
 
     /// Tells the facts, performs the orders, tells what came of them, until nothing does.
-    fn converse(&mut self, now: Time) {
+    fn converse(&mut self) {
+        let now = self.now;
         let (mut told, mut actions) = (std::mem::take(&mut self.told), std::mem::take(&mut self.actions));
         for _ in 0..ROUNDS_A_TURN {
             std::mem::swap(&mut told, &mut self.facts);
@@ -246,7 +271,9 @@ impl Shell {
                 self.machine.handle(now, fact, &mut actions);
             }
             self.machine.handle(now, Event::Tick, &mut actions);
-            self.perform(&mut actions);
+            if !actions.is_empty() {
+                self.perform(&mut actions);
+            }
             if self.facts.is_empty() || self.outcome.is_some() {
                 break;
             }
@@ -263,8 +290,9 @@ impl Shell {
         self.reap_due |= !children.is_empty();
         let suspend = others.iter().map(|&signal| self.meanings.suspends(signal));
         self.suspend = suspend.fold(Suspend::Never, |one, other| if one == Suspend::Never { other } else { one });
+        let of_the_kernel = self.signals.of_the_kernel();
         let signalled = |signal| {
-            let (signal, meaning) = self.meanings.of(signal);
+            let (signal, meaning) = self.meanings.of(signal, of_the_kernel.contains(signal));
             Event::Signalled { signal, meaning }
         };
         others.into_iter().map(signalled).collect()
@@ -274,6 +302,7 @@ impl Shell {
         let mut dead = Vec::new();
         while self.reap_due && dead.len() < REAPED_A_TURN {
             match reap::reap_one() {
+                Some(reaped) if self.asker_died(&reaped) => {}
                 Some(reaped) => dead.push((self.table.reaped(reaped.pid), reaped)),
                 None => self.reap_due = false,
             }
@@ -304,6 +333,7 @@ impl Shell {
             }
             if let Life::Running = proc.life {
                 self.facts.push(Event::Spawned { proc: id });
+                self.launcher.arrived();
                 if let What::Source(source) = proc.what {
                     self.sources.born(source);
                 }
@@ -313,7 +343,8 @@ impl Shell {
 
     /// Reads reply pipes within the budget, those of the dead to the end.
     fn hear_words(&mut self, dead: &[(Option<ProcId>, Reaped)]) {
-        for id in self.words_due.take() {
+        let due = self.words_due.take();
+        for &id in &due {
             if let Some(What::Worker(worker)) = self.table.get(id).map(|proc| proc.what) {
                 let more = self.sinks.choked(worker) || self.hear(id, Hearing::Some) == Standing::More;
                 if more {
@@ -321,6 +352,7 @@ impl Shell {
                 }
             }
         }
+        self.words_due.keep(due);
         dead.iter().filter_map(|&(id, _)| id).for_each(|id| _ = self.hear(id, Hearing::All));
     }
 
@@ -353,7 +385,7 @@ impl Shell {
         for &(id, reaped) in dead {
             let Some((id, proc)) = id.and_then(|id| Some((id, self.table.get_mut(id)?))) else {
                 if self.warn_reaping {
-                    warn!("reaped process {}, an orphan ({})", reaped.pid, reaped.status);
+                    warn!("{}", voice().reaped(reaped.pid, &reaped.status.to_string()));
                 }
                 // Its number may be a descendant's from now on.
                 self.inherited.children.retain(|&before| before != reaped.pid);
@@ -386,12 +418,14 @@ impl Shell {
                 self.sources.killed(source);
             }
             self.facts.push(Event::Exited { proc: id, status, in_hand, usage });
+            self.unask(id);
         }
     }
 
     /// Looks for the members of all the dead at once. `asked`: who is answered whatever was said before.
     pub(super) fn look(&mut self, asked: &BTreeSet<ProcId>) {
         self.look_due = false;
+        self.look_for_askers();
         let is_dead = |life: &Life| matches!(life, Life::Dead { .. });
         let dead = self.table.iter().filter(|(_, proc)| is_dead(&proc.life));
         let dead: Vec<_> = dead.map(|(id, proc)| (id, proc.pid, proc.place)).collect();
@@ -400,8 +434,7 @@ impl Shell {
         }
         let apart = dead.iter().filter(|&&(.., place)| place == Place::Session);
         let sessions: Vec<_> = apart.map(|&(_, pid, _)| pid).collect();
-        let known = |pid| self.table.is_leader(pid) || self.inherited.children.contains(&pid);
-        let living = members::living(&sessions, &known);
+        let living = members::living(&sessions, &|pid| self.is_known(pid));
         for (id, pid, place) in dead {
             let count = match place {
                 Place::Session => {
@@ -410,15 +443,27 @@ impl Shell {
                 }
                 Place::Terminal | Place::Beside => self.beside(pid, place).len(),
             };
-            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            let held = self.probes.held(id);
+            let is_asked = asked.contains(&id);
+            let silent = matches!(self.table.get(id).map(|proc| &proc.life), Some(Life::Dead { told: None }));
+            if count == 0 && held > 0 && silent && !is_asked {
+                // Its probe was killed a moment ago, and that it is gone is told soon.
+                continue;
+            }
+            let count = u32::try_from(count + held).unwrap_or(u32::MAX);
             if count == 0 {
-                self.gone(id, asked.contains(&id));
+                self.gone(id, is_asked);
             } else if let Some(Life::Dead { told }) = self.table.get_mut(id).map(|proc| &mut proc.life)
-                && (told.replace(count) != Some(count) || asked.contains(&id))
+                && (told.replace(count) != Some(count) || is_asked)
             {
                 self.facts.push(Event::MembersLeft { proc: id, count });
             }
         }
+    }
+
+    /// Not a descendant's that came to us as an orphan: the child of this number was forked by us, or was there before us.
+    pub(super) fn is_known(&self, pid: Pid) -> bool {
+        self.table.is_leader(pid) || self.probes.is_leader(pid) || self.inherited.children.contains(&pid)
     }
 
     /// Members by the kernel's own book, those in sessions of their own among them. A book that cannot be read is not empty.
@@ -431,6 +476,7 @@ impl Shell {
     /// held back by a full queue: its bytes wait in the pipe as they would if it lived, unless somebody asks.
     pub(super) fn gone(&mut self, id: ProcId, asked: bool) {
         self.hear(id, Hearing::All);
+        self.hear_datagrams(id, Hearing::All);
         let Some(proc) = self.table.get(id) else { return };
         let in_peace = matches!(proc.life, Life::Dead { told: None }) && !asked;
         if let What::Source(source) = proc.what {
@@ -440,8 +486,14 @@ impl Shell {
             self.sources.drain(source, &mut self.scratch, &mut self.facts);
         }
         self.table.remove(id);
+        self.probes.forget(id);
         self.facts.push(Event::MembersGone { proc: id });
     }
+}
+
+/// Where so many dead letters and leftovers wait that no item is read that may become one more.
+fn glut(disk: &Disk, waker: &Arc<Waker>) -> Glut {
+    Glut { disk: disk.is_choked(waker), stderr: messages().is_choked(waker) }
 }
 
 /// Whether replies of this worker must wait for results to be written. A source has none.

@@ -1,6 +1,7 @@
 //! What a forked child does until it becomes another program. Only system calls on what was prepared before the fork: the
 //! child has one thread of a process that may have had several, so a lock or the allocator may be held for ever.
 
+use super::numbered::Numbered;
 use super::secret::{self, Slot};
 use super::spawn::MAX_DESCRIPTORS;
 use super::{identity, raw};
@@ -24,7 +25,10 @@ pub struct Child<'a> {
     pub env: Vec<*const c_char>,
     /// What the last pointers of `env` point to.
     pub secrets: Vec<Slot<'a>>,
+    pub numbered: Option<Numbered>,
     pub candidates: &'a [CString],
+    /// Where it starts, 10 or higher, before it goes anywhere else.
+    pub home: Option<RawFd>,
     pub directory: Option<&'a CStr>,
     pub ignore: SignalSet,
     pub block: SignalSet,
@@ -68,6 +72,7 @@ fn prepare(child: &mut Child) -> Result<(), (Stage, io::Error)> {
     dispositions(child).map_err(at(Stage::Signals))?;
     // With our own rights still: the program need not be able to read them again.
     secret::fill(&mut child.secrets)?;
+    child.numbered.iter_mut().for_each(Numbered::fill);
     identity::take_on(&child.who)?;
     directory(child).map_err(at(Stage::Directory))?;
     identity::die_with_parent(&child.who).map_err(at(Stage::ParentDeath))
@@ -166,6 +171,10 @@ fn dispositions(child: &Child) -> io::Result<()> {
 }
 
 fn directory(child: &Child) -> io::Result<()> {
+    if let Some(home) = child.home {
+        // SAFETY: takes an integer.
+        raw::check(unsafe { libc::fchdir(home) })?;
+    }
     match child.directory {
         // SAFETY: a CStr is null-terminated and lives as long as the plan.
         Some(path) => raw::check(unsafe { libc::chdir(path.as_ptr()) }).map(drop),

@@ -23,7 +23,7 @@ pub fn pipe() -> io::Result<Pipe> {
 }
 
 /// The same open file under a number of 10 or higher.
-fn lift(fd: OwnedFd) -> io::Result<OwnedFd> {
+pub(super) fn lift(fd: OwnedFd) -> io::Result<OwnedFd> {
     if fd.as_raw_fd() >= LOWEST { Ok(fd) } else { duplicate(fd.as_fd()) }
 }
 
@@ -171,6 +171,18 @@ fn file_type(fd: BorrowedFd) -> io::Result<libc::mode_t> {
 fn is_terminal(fd: BorrowedFd) -> bool {
     // SAFETY: isatty takes an integer.
     unsafe { libc::isatty(fd.as_raw_fd()) == 1 }
+}
+
+/// So many bytes a pipe that [has room](has_room) takes without a wait (POSIX: PIPE_BUF).
+pub const ALWAYS_ROOM: usize = libc::PIPE_BUF;
+
+/// Whether a write of up to [`ALWAYS_ROOM`] bytes does not block now. Somebody else who writes there may be faster.
+pub fn has_room(fd: BorrowedFd) -> bool {
+    let mut asked = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one live pollfd, and no time to wait.
+    let told = call(|| unsafe { libc::poll(&raw mut asked, 1, 0) });
+    // A reader that is gone is told by the write, at once.
+    told.is_ok_and(|ready| ready == 1)
 }
 
 /// Asks epoll itself: it refuses what is always ready (EPERM).

@@ -52,6 +52,12 @@ impl Own {
     }
 }
 
+/// Our effective user.
+pub fn own_user() -> u32 {
+    // SAFETY: geteuid has no preconditions and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
 /// The soft and the hard limit of this process; `u64::MAX` for no limit.
 pub fn limits_of(resource: Resource) -> Option<(u64, u64)> {
     own_limit(resource).ok().map(|limit| (limit.rlim_cur, limit.rlim_max))

@@ -2,7 +2,7 @@ use super::fds::{self, Pipe};
 use super::raw::{self, Disposition, call};
 use super::{Pid, proc};
 use crate::model::{Signal, SignalSet};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// What exeunt found when it was started.
 #[derive(Clone, Debug)]
@@ -55,6 +55,28 @@ pub fn die_with(parent: Pid, signal: Signal) {
     let _refused = call(|| unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal.number() as libc::c_ulong) });
     if parent_pid() != parent {
         let _told = raw::kill(raw::own_pid(), signal.number());
+    }
+}
+
+/// The working directory that we were started in and left: we stand in nobody's, so that it can be unmounted.
+#[derive(Debug)]
+pub struct Home(OwnedFd);
+
+impl Home {
+    /// `/` is our working directory from now on. `None`, and nothing is changed, where there would be no way back.
+    pub fn leave() -> Option<Home> {
+        let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
+        // SAFETY: the path is a C string; no mode is needed without O_CREAT.
+        let fd = call(|| unsafe { libc::open(c".".as_ptr(), flags) }).ok()?;
+        // SAFETY: the kernel just made this descriptor for us.
+        let home = Home(unsafe { OwnedFd::from_raw_fd(fd) });
+        std::env::set_current_dir("/").is_ok().then_some(home)
+    }
+}
+
+impl AsFd for Home {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Pid, init, proc, raw};
 use crate::model::Signal;
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A living (not zombie) process of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +95,27 @@ pub fn signal_child(pid: Pid, pidfd: Option<BorrowedFd>, signal: Signal) -> io::
         Some(told) => told,
         None => raw::kill(pid, signal.number()),
     })
+}
+
+/// Whether this process, which may be a zombie, is in that session; `None` where it is gone already.
+pub fn is_in_session(pid: Pid, session: Pid) -> Option<bool> {
+    match session_of(pid) {
+        Ok(found) => Some(found == session),
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => None,
+        Err(_) => Some(false),
+    }
+}
+
+/// A descriptor that stands for this process, whatever becomes of its number, if it is in that session and the kernel has such descriptors.
+pub fn pin(pid: Pid, session: Pid) -> Option<OwnedFd> {
+    let pidfd = raw::pidfd_open(pid).ok()?;
+    // Checked after it was opened: from now on the number cannot become another's without the descriptor being a dead one's.
+    (is_in_session(pid, session) == Some(true)).then_some(pidfd)
+}
+
+/// Signals who was pinned. False where it is gone.
+pub fn signal_pinned(pidfd: BorrowedFd, signal: Signal) -> io::Result<bool> {
+    sent(raw::pidfd_send_signal(pidfd, signal.number(), 0))
 }
 
 /// Signals every group of these members once, each only after a member of it is proven alive and in its session.

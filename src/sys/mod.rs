@@ -3,8 +3,10 @@
 pub mod aside;
 pub mod cgroup;
 pub mod clock;
+pub mod executable;
 pub mod fds;
 pub mod identity;
+pub mod inbox;
 pub mod init;
 pub mod members;
 pub mod memory;
@@ -21,6 +23,7 @@ mod child;
 mod dirents;
 #[cfg(feature = "faults")]
 mod faults;
+mod numbered;
 mod proc;
 mod raw;
 mod stat;

@@ -3,18 +3,24 @@ use super::{fds, raw};
 use crate::model::{Signal, SignalSet};
 use signal_hook_mio::v1_0::Signals as SelfPipe;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The self-pipe of signal-hook-mio: every signal that can be caught, but TSTP, TTIN, TTOU and those that mean a fault of our own.
 pub struct Signals {
-    pipe: SelfPipe,
+    /// Never dropped: it would take back what it registered, each signal by itself and at the cost of all, just before the
+    /// process ends; and the handlers have to stand until then.
+    pipe: ManuallyDrop<SelfPipe>,
     rest: Option<Rest>,
 }
 
 /// The others, by signalfd(2): those that mean a fault of our own, or something of our terminal or our pipes, when the kernel
 /// sends them, and that are somebody's word like all others when somebody sends them. They stay blocked: a true fault
 /// ends us in spite of that.
-struct Rest(OwnedFd);
+struct Rest {
+    fd: OwnedFd,
+    of_the_kernel: SignalSet,
+}
 
 impl Signals {
     /// Catches the signals, those that were inherited as ignored too, and then unblocks everything: as PID 1
@@ -29,50 +35,60 @@ impl Signals {
             }
         }
         raw::set_mask(SignalSet::EMPTY.bits());
-        Ok(Signals { pipe, rest: None })
+        Ok(Signals { pipe: ManuallyDrop::new(pipe), rest: None })
     }
 
-    /// Hears of those signals too that [`new`](Signals::new) leaves alone. Answers the descriptor to be watched for it.
-    /// Errors are those of signalfd(2).
-    pub fn hear_the_rest(&mut self) -> io::Result<BorrowedFd<'_>> {
-        let rest = Rest(raw::signalfd(rest().collect::<SignalSet>().bits())?);
-        raw::set_mask(rest.set().bits());
-        Ok(self.rest.insert(rest).0.as_fd())
+    /// Hears of those signals too that [`new`](Signals::new) leaves alone, and of `more` in this way: of these it is known whether they
+    /// are [the kernel's](Signals::of_the_kernel). Blocked as they are, TTIN and TTOU are to the terminal what ignored ones are: it
+    /// lets us write, and sends none. Answers the descriptor to be watched. Errors are those of signalfd(2).
+    pub fn hear_the_rest(&mut self, more: SignalSet) -> io::Result<BorrowedFd<'_>> {
+        let set: SignalSet = rest().chain(more.iter()).collect();
+        let fd = raw::signalfd(set.bits())?;
+        raw::set_mask(set.bits());
+        Ok(self.rest.insert(Rest { fd, of_the_kernel: SignalSet::EMPTY }).fd.as_fd())
+    }
+
+    /// Those of the last [`pending`](Signals::pending) that nobody sent: Ctrl+C and its like, which the terminal has told the whole
+    /// foreground group.
+    pub fn of_the_kernel(&self) -> SignalSet {
+        self.rest.as_ref().map_or(SignalSet::EMPTY, |rest| rest.of_the_kernel)
     }
 
     /// Signals that came since the last call, each at most once, in ascending order. CHLD is among them.
     pub fn pending(&mut self) -> Vec<Signal> {
         let mut signals: Vec<Signal> = self.pipe.pending().filter_map(Signal::new).collect();
-        signals.extend(self.rest.iter().flat_map(Rest::pending));
+        signals.extend(self.rest.iter_mut().flat_map(Rest::pending));
         signals.sort_unstable();
         signals
     }
 
     /// For registering with mio.
     pub fn source(&mut self) -> &mut dyn mio::event::Source {
-        &mut self.pipe
+        &mut *self.pipe
     }
 }
 
 impl Rest {
-    fn set(&self) -> SignalSet {
-        rest().collect()
-    }
-
     /// Those that somebody else sent: what comes from our own writes (PIPE, XFSZ) is nobody's word.
-    fn pending(&self) -> Vec<Signal> {
-        /// The kernel's `struct signalfd_siginfo`, and in it the number of the signal and of its sender.
+    fn pending(&mut self) -> Vec<Signal> {
+        /// The kernel's `struct signalfd_siginfo`, and in it the number of the signal, how it came, and its sender.
         const RECORD: usize = 128;
         const NUMBER: usize = 0;
+        const CODE: usize = 8;
         const SENDER: usize = 12;
+        self.of_the_kernel = SignalSet::EMPTY;
         let mut records = [0u8; RECORD * 16];
         let mut signals = SignalSet::EMPTY;
-        while let Ok(length @ 1..) = fds::read(self.0.as_fd(), &mut records) {
+        while let Ok(length @ 1..) = fds::read(self.fd.as_fd(), &mut records) {
             let field = |record: &[u8], at: usize| record.get(at..at + 4)?.try_into().ok().map(i32::from_ne_bytes);
             for record in records.chunks_exact(RECORD).take(length / RECORD) {
                 let signal = field(record, NUMBER).and_then(Signal::new);
                 let foreign = field(record, SENDER) != Some(raw::own_pid());
-                signal.filter(|_| foreign).into_iter().for_each(|signal| signals.insert(signal));
+                let Some(signal) = signal.filter(|_| foreign) else { continue };
+                signals.insert(signal);
+                if field(record, CODE) == Some(libc::SI_KERNEL) {
+                    self.of_the_kernel.insert(signal);
+                }
             }
         }
         signals.iter().collect()

@@ -1,4 +1,5 @@
 use super::child::{Child, REPORT_BYTES};
+use super::numbered::Numbered;
 use super::raw::errno_of;
 use super::secret::{FileVariable, Slot};
 use super::{Pid, child, fds, identity, raw};
@@ -8,6 +9,7 @@ use std::ffi::{CStr, CString, c_char};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
+use std::rc::Rc;
 
 /// The most descriptors a child is given: 0 to 9, for ours are 10 and higher.
 pub const MAX_DESCRIPTORS: usize = 10;
@@ -18,9 +20,11 @@ const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
 pub struct Launch<'a> {
     pub argv: &'a [CString],
     /// `NAME=VALUE`.
-    pub env: &'a [CString],
+    pub env: &'a [Rc<CStr>],
     /// Come after those of `env`; the child reads their values.
     pub secrets: &'a [FileVariable],
+    /// A variable that tells the child its own number; not in `env`.
+    pub numbered: Option<&'a CStr>,
     /// Paths to try in order, as execvp does (ENOENT and ENOTDIR go on, EACCES goes on and is remembered).
     pub candidates: &'a [CString],
     pub directory: Option<&'a CStr>,
@@ -35,13 +39,16 @@ pub struct Launch<'a> {
     /// The control group that the child is born into, if the kernel lets us: see [`Born::grouped`].
     pub group: Option<BorrowedFd<'a>>,
     /// For a program that we only stand in front of.
-    pub passage: Option<Passage>,
+    pub passage: Option<Passage<'a>>,
 }
 
 /// What a program finds that shall find all as if we were not there: descriptors that are not given in its place stay as they
 /// are, and a script without `#!` is run by /bin/sh, as execvp(3) has it.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Passage;
+pub struct Passage<'a> {
+    /// Where it starts, if that is not our working directory any more.
+    pub home: Option<BorrowedFd<'a>>,
+}
 
 /// A forked child of which it is not known yet whether its exec succeeds.
 #[derive(Debug)]
@@ -153,12 +160,15 @@ impl<'a> Prepared<'a> {
                 *number = out_of_the_way(*descriptor, &mut copies)?;
             }
         }
+        let home = launch.passage.and_then(|passage| passage.home);
+        let home = home.map(|home| out_of_the_way(home, &mut copies)).transpose()?;
         let error = fds::pipe()?;
         fds::set_nonblocking(error.read.as_fd())?;
         let secrets = launch.secrets.iter().map(Slot::new).collect::<io::Result<Vec<_>>>()?;
         let mut env = pointers(launch.env);
         let end = env.pop();
-        env.extend(secrets.iter().map(Slot::pointer).chain(end));
+        let numbered = launch.numbered.map(Numbered::new);
+        env.extend(secrets.iter().map(Slot::pointer).chain(numbered.as_ref().map(Numbered::pointer)).chain(end));
         let child = Child {
             argv: pointers(launch.argv),
             place: launch.place,
@@ -167,7 +177,9 @@ impl<'a> Prepared<'a> {
             passes: launch.passage.is_some(),
             env,
             secrets,
+            numbered,
             candidates: launch.candidates,
+            home,
             directory: launch.directory,
             ignore: launch.ignore,
             block: launch.block,
@@ -193,8 +205,8 @@ fn out_of_the_way(descriptor: BorrowedFd, copies: &mut Vec<OwnedFd>) -> io::Resu
 }
 
 /// The null-terminated array that execve(2) wants. Borrowed strings outlive it by the lifetime of `Prepared`.
-fn pointers(strings: &[CString]) -> Vec<*const c_char> {
-    strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+fn pointers(strings: &[impl AsRef<CStr>]) -> Vec<*const c_char> {
+    strings.iter().map(|string| string.as_ref().as_ptr()).chain([ptr::null()]).collect()
 }
 
 /// What /bin/sh is given to run a script without `#!`.

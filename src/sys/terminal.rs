@@ -77,7 +77,7 @@ pub fn suspend_self() {
 fn suspend(whom: Pid, signal: i32) {
     // The kernel refuses neither ourselves nor our group, of which we are a part.
     let _told = raw::kill(whom, signal);
-    let before = raw::set_mask(SignalSet::EMPTY.bits());
+    let before = raw::set_mask(SignalSet::FULL.bits());
     let mut open = SignalSet::from_bits(before);
     open.remove(Signal::TSTP);
     raw::set_mask(open.bits());

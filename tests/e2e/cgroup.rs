@@ -3,18 +3,25 @@
 use crate::support::{Controller, Need, Run, Sandbox, children, has, send, state, until};
 use nix::sys::signal::Signal;
 
+/// A run that can make control groups. It wants `Need::ControlGroups`.
+pub fn start(sandbox: &Sandbox) -> Run<'_> {
+    let launcher = launcher(sandbox);
+    let launcher: Vec<&str> = launcher.iter().map(String::as_str).collect();
+    sandbox.launch().report_json().under(&launcher).start()
+}
+
 /// Runs what follows with a cgroup v2 tree mounted at the place that is its first argument.
 const MOUNTED: &str = "mount -t cgroup2 none \"$0\" && exec \"$@\"";
 
 fn sandbox(keys: &str, script: &str) -> Sandbox {
     let sandbox = Sandbox::new(&format!("[worker.w]\ncommand = [\"sh\", \"w.sh\"]\n{keys}\n"));
     sandbox.file("w.sh", script);
-    std::fs::create_dir(sandbox.path("tree")).unwrap();
     sandbox
 }
 
 /// A mount namespace whose only sight of the tree that is surely writable is the sandbox's own.
 fn launcher(sandbox: &Sandbox) -> Vec<String> {
+    std::fs::create_dir_all(sandbox.path("tree")).unwrap();
     let tree = sandbox.path("tree").to_str().unwrap().to_owned();
     let hide = "umount -a -t cgroup2 2>/dev/null; ";
     ["unshare", "--mount", "sh", "-c", &format!("{hide}{MOUNTED}"), &tree].map(str::to_owned).to_vec()
@@ -22,12 +29,6 @@ fn launcher(sandbox: &Sandbox) -> Vec<String> {
 
 fn pid(text: &str) -> i32 {
     text.trim().parse().unwrap()
-}
-
-fn start(sandbox: &Sandbox) -> Run<'_> {
-    let launcher = launcher(sandbox);
-    let launcher: Vec<&str> = launcher.iter().map(String::as_str).collect();
-    sandbox.launch().under(&launcher).start()
 }
 
 #[test]
@@ -163,4 +164,21 @@ fn f38_a_worker_that_somebody_kills_is_not_said_to_be_out_of_memory() {
     let outcome = sandbox.launch().finish();
     outcome.expect_code(1);
     assert!(!outcome.stderr.contains("out of memory"), "{outcome}");
+}
+
+#[test]
+fn f9_who_escaped_from_a_probe_is_removed() {
+    if !has(Need::ControlGroups) {
+        return;
+    }
+    let probe = "setsid sh -c 'echo $$$$ >escaped; : >there; exec sleep 1239' & until [ -e there ]; do :; done";
+    let ready = format!("ready = {{ command = [\"sh\", \"-c\", \"{probe}\"] }}\nstop = [\"TERM 5s\"]");
+    let sandbox = sandbox(&ready, "exec sleep 1000\n");
+    let run = start(&sandbox);
+    run.wait_for_line("exeunt: w.0 is ready after");
+    let escaped = pid(&sandbox.read("escaped"));
+    until("who escaped to be gone", || state(escaped).is_none().then_some(()));
+    run.signal(Signal::SIGTERM);
+    let outcome = run.finish();
+    outcome.expect_code(0);
 }

@@ -44,7 +44,9 @@ fn f90_a_fork_that_fails_is_tried_again_and_the_others_live() {
         let outcome = run.finish();
         outcome.expect_code(0);
         let said = format!("b.0 cannot be started: forking: {words}");
-        assert_eq!(outcome.stderr.matches(&said).count(), 7, "{outcome}");
+        assert_eq!(outcome.stderr.matches(&said).count(), 1, "it is said once\n{outcome}");
+        assert_eq!(outcome.stderr.matches("b.0 is restarted").count(), 1, "{outcome}");
+        assert_eq!(sandbox.read("strace.out").matches("(INJECTED)").count(), 7, "{outcome}");
         assert_eq!(outcome.stderr.matches("a up").count(), 1, "the neighbour was let be\n{outcome}");
         assert_eq!(sorted(sandbox.lines("bye")), ["a bye", "b bye"], "{outcome}");
     }
@@ -57,7 +59,7 @@ fn f59_f90_a_stop_while_a_fork_is_tried_again_for_ever_ends() {
     }
     let sandbox = two_services();
     let rule = "inject=clone,fork,vfork:error=EAGAIN:when=3+";
-    let run = sandbox.launch().under(&injecting(rule, &[])).start();
+    let run = sandbox.launch().under(&injecting(rule, &[])).env("EXEUNT_LOG", "debug").start();
     run.wait_for_line("a up");
     run.wait_for_words("b.0 cannot be started: forking", 20);
     stop(&run);
@@ -92,7 +94,7 @@ fn f91_workers_beyond_the_process_limit_start_when_it_is_raised() {
         "shift; exec ./exeunt \"$@\"",
         "sh",
     ];
-    let run = sandbox.launch().under(&launcher).start();
+    let run = sandbox.launch().under(&launcher).env("EXEUNT_LOG", "debug").start();
     run.wait_for_words("cannot be started: forking: Resource temporarily unavailable", 10);
     let target = format!("--pid={}", run.pid());
     assert!(runs(&["setpriv", &ids[0], &ids[1], "--clear-groups", "prlimit", &target, "--nproc=500:1000"]));
@@ -154,7 +156,8 @@ fn f92_workers_for_whom_no_descriptor_is_left_start_when_the_limit_is_raised() {
         "w.sh",
         "echo \"up $$\" >&2; while IFS= read -r line <&3; do echo \"ok ${line%% *} ${line#* }\" >&4; done\n",
     );
-    let mut run = sandbox.launch().under(&["prlimit", "--nofile=44:1000"]).stdin_pipe().start();
+    let launch = sandbox.launch().under(&["prlimit", "--nofile=44:1000"]).env("EXEUNT_LOG", "debug");
+    let mut run = launch.stdin_pipe().start();
     run.wait_for_words("cannot be started: preparing the start: Too many open files", 10);
     let first = run.wait_for_line("up ");
     // One that runs dies in the middle of the shortage: it is reaped.
@@ -220,7 +223,8 @@ fn f94_pipes_that_cannot_be_had_are_asked_for_again() {
         let outcome = sandbox.launch().under(&injecting(&rule, &[])).stdin_items(&numbered(3)).finish();
         outcome.expect_code(0);
         assert_eq!(outcome.results(), numbered(3), "{outcome}");
-        assert_eq!(outcome.stderr.matches("cannot be started: preparing the start").count(), 9, "{outcome}");
+        assert_eq!(outcome.stderr.matches("cannot be started: preparing the start").count(), 1, "{outcome}");
+        assert_eq!(sandbox.read("strace.out").matches("(INJECTED)").count(), 9, "{outcome}");
     }
 }
 
@@ -310,7 +314,8 @@ fn f24_f59_an_exec_that_fails_for_want_of_something_is_tried_again() {
         sandbox.program("prog", "#!/bin/sh\necho ran >>ran\n");
         let rule = format!("inject=execve:error={error}");
         // Every child is followed, and only the exec of this path is meddled with.
-        let run = sandbox.launch().under(&injecting(&rule, &["-f", "-P", "./prog"])).start();
+        let launch = sandbox.launch().under(&injecting(&rule, &["-f", "-P", "./prog"]));
+        let run = launch.env("EXEUNT_LOG", "debug").start();
         run.wait_for_words(&format!("w.0 cannot be started: executing ./prog: {words}"), 12);
         stop(&run);
         let outcome = run.finish();

@@ -90,7 +90,7 @@ fn f24_a_program_that_is_being_written_is_started_when_it_is_closed() {
     sandbox.executable("prog");
     sandbox.config(&sandbox.read("exeunt.toml").replace("[\"./prog\"]", "[\"./prog\", \"1000\"]"));
     let writer = File::options().append(true).open(sandbox.path("prog")).unwrap();
-    let run = sandbox.launch().arguments(&["run", "--log-level", "info"]).start();
+    let run = sandbox.launch().arguments(&["run", "--log-level", "debug"]).start();
     run.wait_for_words("executing ./prog: Text file busy", 12);
     drop(writer);
     run.wait_for_words("w.0 started", 1);

@@ -1,6 +1,6 @@
 //! L8: what has nothing to do does nothing.
 
-use crate::support::{Sandbox, context_switches, pool};
+use crate::support::{Need, Sandbox, context_switches, has, pool};
 use nix::sys::signal::Signal;
 use std::time::Duration;
 
@@ -40,6 +40,20 @@ fn f31_a_queue_that_waits_costs_no_wake_up() {
     run.wait_for_line("holding");
     assert_a_quiet_span(run.pid());
     gate.open();
+    run.signal(Signal::SIGTERM);
+    run.finish().expect_code(0);
+}
+
+#[test]
+fn f31_a_worker_that_may_notify_costs_no_wake_up() {
+    if !has(Need::SystemdNotify) {
+        return;
+    }
+    let config = "[worker.w]\nreplicas = 5\ncommand = [\"sh\", \"-c\", \"systemd-notify --ready; exec sleep 1000\"]\nready = { notify = true }\n";
+    let sandbox = Sandbox::new(config);
+    let run = sandbox.launch().start();
+    run.wait_for_words("is ready after", 5);
+    assert_a_quiet_span(run.pid());
     run.signal(Signal::SIGTERM);
     run.finish().expect_code(0);
 }

@@ -17,7 +17,7 @@ fn sh(sandbox: &Sandbox, options: &[&str], script: &str) -> Outcome {
 }
 
 /// Writes each signal that it hears down, and ends with 0 on the last real-time signal.
-const LISTENER: &str = r#"
+pub const LISTENER: &str = r#"
 import os, signal, sys
 from worker import say
 def heard(number, _):
@@ -50,6 +50,37 @@ fn exit_codes_can_be_taken_as_0() {
     sh(&sandbox, &["-e", "143", "-e", "7"], "kill -TERM $$").expect_code(0);
     sh(&sandbox, &["-e", "143"], "exit 7").expect_code(7);
     init(&sandbox, &["-e", "256", "--", "true"]).finish().expect_code(2);
+}
+
+/// Whatever stands behind the program is its own, `--` or not; what stands before it is ours, and must be known to us.
+#[test]
+fn options_end_at_the_program_or_at_two_dashes() {
+    let sandbox = Sandbox::new("");
+    let shows = ["sh", "-c", "echo \"$@\"; exit 3", "sh", "-v", "--", "--stop", "-e3"];
+    for options in [&[][..], &["--"], &["-g"], &["-gwe7"], &["-gw", "-e7", "--"], &["-e", "7", "-r15:3", "--"]] {
+        let words: Vec<&str> = options.iter().chain(&shows).copied().collect();
+        let outcome = init(&sandbox, &words).finish();
+        outcome.expect_code(3);
+        assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("-v -- --stop -e3\n", ""), "{options:?}");
+    }
+    init(&sandbox, &["-e3", "sh", "-c", "exit 3"]).finish().expect_code(0);
+    init(&sandbox, &["--", "-x"]).finish().expect_code(127);
+    for (words, says) in [
+        (&["--foo", "true"][..], "unexpected argument '--foo'"),
+        (&["-x", "true"], "unexpected argument '-x'"),
+        (&["-gx", "true"], "unexpected argument '-x'"),
+        (&[], "<PROGRAM>"),
+        (&["-g"], "<PROGRAM>"),
+        (&["-e", "300", "true"], "300"),
+        (&["-p", "NOPE", "true"], "it is no signal"),
+        (&["-r", "TERM", "true"], "write FROM:TO"),
+        (&["--stop", "nope 3s", "true"], "unknown signal \"nope\""),
+        (&["-g", "-c", "true"], "--single-child"),
+    ] {
+        let outcome = init(&sandbox, words).finish();
+        outcome.expect_code(2);
+        assert!(outcome.stderr.contains(says) && outcome.stdout.is_empty(), "{words:?}: {outcome}");
+    }
 }
 
 #[test]
@@ -159,8 +190,11 @@ fn signals_can_be_rewritten_and_dropped() {
 #[test]
 fn a_signal_that_comes_at_once_is_not_lost() {
     let sandbox = Sandbox::new("");
-    for _ in 0..20 {
-        let run = init(&sandbox, &["--", "sleep", "1000"]).start();
+    for round in 0..40 {
+        // Passed on, or the beginning of a stop: the program ends by it, whether or not it ran already.
+        let words: &[&str] = if round % 2 == 0 { &[] } else { &["--stop", "TERM 20s"] };
+        let words: Vec<&str> = words.iter().chain(&["--", "sleep", "1000"]).copied().collect();
+        let run = init(&sandbox, &words).start();
         // Caught as soon as it can be; before that it is kept blocked.
         until("signals are held or heard", || {
             let status = std::fs::read_to_string(format!("/proc/{}/status", run.pid())).ok()?;

@@ -117,12 +117,91 @@ fn ctrl_z_and_fg_work_under_a_shell() {
     run.finish().expect_code(0);
 }
 
+/// In our own group the program hears the terminal's TSTP by itself. We stop with it, or the shell would wait for ever.
+#[test]
+fn ctrl_z_and_fg_work_under_a_shell_for_a_single_child_too() {
+    if !has(Need::Python) {
+        return;
+    }
+    let link = "dumb-init";
+    for by_name in [false, true] {
+        let sandbox = sandbox("");
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_exeunt"), sandbox.path(link)).unwrap();
+        let mut run = shell(&sandbox);
+        let line = match by_name {
+            true => format!("./{link} -c {}", program()[1..].join(" ")),
+            false => command("-c"),
+        };
+        run.type_keys(format!("{line}\n").as_bytes());
+        run.wait_for_line_with("up True False True");
+        for word in ["one", "two"] {
+            run.type_keys(b"\x1a");
+            run.wait_for_line_with("Stopped");
+            // Until then it could still read what is meant for the shell.
+            until("the program to stop", || (state(program_of(&run)?) == Some('T')).then_some(()));
+            run.type_keys(format!("echo shell-{word} >&2\n").as_bytes());
+            run.wait_for_line_with(&format!("shell-{word}"));
+            run.type_keys(b"fg\n");
+            until("the program in the foreground", || in_foreground(&run));
+            run.type_keys(format!("{word}\n").as_bytes());
+            run.wait_for_line_with(&format!("read {word}"));
+        }
+        run.type_keys(b"quit\n");
+        run.wait_for_line_with("read quit");
+        run.type_keys(b"echo code=$? >&2; exit 0\n");
+        run.wait_for_line_with("code=5");
+        run.finish().expect_code(0);
+    }
+}
+
+/// The terminal tells the whole group, of which it is a part. What somebody sends to exeunt is passed on as ever.
+#[test]
+fn f53_a_single_child_hears_ctrl_c_once() {
+    if !has(Need::Python) {
+        return;
+    }
+    let sandbox = sandbox("");
+    for name in ["init", "dumb-init"] {
+        let words: Vec<&str> = ["-c"].iter().chain(&program()).copied().collect();
+        let launch = match name {
+            "init" => sandbox.launch().init(&words),
+            _ => sandbox.launch().called(name).arguments(&words),
+        };
+        let mut run = launch.reading_terminal().start();
+        run.wait_for_line("up True");
+        for round in 1..=3 {
+            run.type_keys(b"\x03");
+            run.wait_for_lines("interrupted", 2 * round - 1);
+            run.type_keys(b"word\n");
+            run.wait_for_lines("read word", round);
+            // One that still waits would be one with the next, to the kernel.
+            until("exeunt to have read its own", || (!is_pending(run.pid(), 2)).then_some(()));
+            run.signal(Signal::SIGINT);
+            run.wait_for_lines("interrupted", 2 * round);
+        }
+        run.type_keys(b"quit\n");
+        let outcome = run.finish();
+        outcome.expect_code(5);
+        assert_eq!(outcome.stderr.matches("interrupted").count(), 6, "{outcome}");
+    }
+}
+
+fn is_pending(pid: i32, number: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let bits = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).map(str::trim).unwrap();
+    u64::from_str_radix(bits, 16).unwrap() & 1 << (number - 1) != 0
+}
+
 /// Nobody of the shell's children is stopped any more, and the shell itself is not in the foreground.
 fn in_foreground(run: &Run) -> Option<()> {
-    let below = crate::support::children(run.pid());
-    let exeunt = *below.first()?;
-    let program = *crate::support::children(exeunt).first()?;
-    (state(exeunt)? != 'T' && state(program)? != 'T').then_some(())
+    let exeunt = *crate::support::children(run.pid()).first()?;
+    (state(exeunt)? != 'T' && state(program_of(run)?)? != 'T').then_some(())
+}
+
+/// The only child of the shell's only child.
+fn program_of(run: &Run) -> Option<i32> {
+    let exeunt = *crate::support::children(run.pid()).first()?;
+    crate::support::children(exeunt).first().copied()
 }
 
 #[test]

@@ -3,10 +3,12 @@
 //! those of `languages` are the examples.
 #![cfg(feature = "os")]
 
+mod anywhere;
 mod boot;
 mod cgroup;
 mod child_state;
 mod ctrl_c;
+mod daemons;
 mod exit_codes;
 mod faults_clock;
 mod faults_files;
@@ -21,6 +23,7 @@ mod identity;
 mod idle;
 mod init;
 mod init_names;
+mod init_originals;
 mod init_terminal;
 mod killed;
 mod languages;
@@ -30,10 +33,14 @@ mod members;
 mod misbehaviour;
 mod order;
 mod pid_one;
+mod probes;
 mod queue;
+mod ready_notify;
 mod report;
+mod scratch;
 mod stdout;
 mod stop;
 mod storm;
 mod support;
 mod surroundings;
+mod watchdog;

@@ -102,6 +102,7 @@ requires = ["migrate"]
     let outcome = sandbox.launch().start().finish();
     outcome.expect_code(1);
     assert!(!sandbox.exists("order"), "{outcome}");
+    assert!(outcome.stderr.contains("stopped because no worker is left to run"), "no work was done: {outcome}");
 }
 
 /// The required one is killed: the other is stopped by its ladder, and both come back in order.

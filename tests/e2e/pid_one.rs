@@ -46,6 +46,26 @@ fn pid_1_works_its_items_off_and_its_exit_code_says_so() {
     assert_eq!(outcome.results(), ["exeunt"; 5], "it was PID 1\n{outcome}");
 }
 
+/// Senders are known by their numbers in its namespace, and a probe by the one that is its parent there.
+#[test]
+fn pid_1_hears_notifications_and_asks() {
+    if !has(Need::PidNamespace) || !has(Need::SystemdNotify) || !has(Need::Python) {
+        return;
+    }
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let config = format!(
+        "[worker.told]\ncommand = [\"sh\", \"-c\", \"systemd-notify --ready; exec sleep 1000\"]\nready = {{ notify = true }}\n\
+         [worker.web]\ncommand = [\"@PYTHON@\", \"serve.py\", \"{port}\"]\nready = {{ http = \"http://127.0.0.1:{port}/\" }}\n\
+         [worker.asked]\ncommand = [\"sleep\", \"1000\"]\nready = {{ command = [\"true\"] }}\n"
+    );
+    let sandbox = Sandbox::new(&config);
+    sandbox.file("serve.py", include_str!("workers/serve.py"));
+    let run = sandbox.launch().under(&NAMESPACE).start();
+    ["told", "web", "asked"].iter().for_each(|name| _ = run.wait_for_line(&format!("exeunt: {name}.0 is ready after")));
+    signal_pid_one(&run, Signal::SIGTERM);
+    run.finish().expect_code(0);
+}
+
 /// PID 1 gets every orphan of its namespace, and none stays a zombie while it runs.
 #[test]
 fn f1_f100_pid_1_reaps_orphans() {

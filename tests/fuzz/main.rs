@@ -24,6 +24,16 @@ fn f70_source_frames() {
 }
 
 #[test]
+fn notification_datagrams() {
+    harness::run("datagrams", targets::datagrams::target, &[]);
+}
+
+#[test]
+fn answers_to_probes() {
+    harness::run("answers", targets::answers::target, &[]);
+}
+
+#[test]
 fn events_that_keep_the_contract() {
     harness::run("events", targets::events::target, &[]);
 }

@@ -33,6 +33,12 @@ stop = ["event 500ms", "TERM 500ms"]
 [worker.plain]
 command = ["sleep", "1000"]
 after = ["w"]
+ready = { command = ["true"] }
+stop = ["TERM 500ms"]
+[worker.silent]
+command = ["sleep", "1000"]
+ready = { notify = true }
+start-timeout = "off"
 stop = ["TERM 500ms"]
 "#;
 

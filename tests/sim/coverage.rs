@@ -2,8 +2,8 @@
 //! for signals and ticks the state of every instance, and for every event the phase of the run.
 
 use crate::never::{NEVER, RARE};
-use exeunt::machine::{Event, Machine, Meaning, SourceEnd};
-use exeunt::model::{ProcId, Reply, Stage, Verdict};
+use exeunt::machine::{Event, Machine, Meaning, Question, SourceEnd};
+use exeunt::model::{Notice, ProcId, Reply, Stage, Verdict};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -16,12 +16,13 @@ pub struct Coverage {
     stages: BTreeMap<Stage, u64>,
 }
 
-const STATES: [&str; 12] = [
+const STATES: [&str; 13] = [
     "waiting",
     "due",
     "delayed",
     "starting",
     "aborting",
+    "getting ready",
     "up",
     "leaving",
     "remains",
@@ -33,9 +34,16 @@ const STATES: [&str; 12] = [
 const PHASES: [&str; 4] = ["running", "stopping", "sweeping", "over"];
 
 /// Events about one incarnation.
-const OF_ONE: [&str; 16] = [
-    "notified",
-    "answered",
+const OF_ONE: [&str; 23] = [
+    "says ready",
+    "says alive",
+    "triggers",
+    "extends",
+    "says status",
+    "ready: yes",
+    "ready: no",
+    "health: yes",
+    "health: no",
     "spawned",
     "spawn failed",
     "wrote",
@@ -204,8 +212,19 @@ fn name(event: &Event) -> &'static str {
         Event::Replied { reply: Reply::Touch(_), .. } => "touch",
         Event::Replied { reply: Reply::Prefetch(_), .. } => "prefetch",
         Event::Garbled { .. } => "garbled",
-        Event::Notified { .. } => "notified",
-        Event::Answered { .. } => "answered",
+        Event::Notified { notice, .. } => match notice {
+            Notice::Ready => "says ready",
+            Notice::Watchdog => "says alive",
+            Notice::Trigger => "triggers",
+            Notice::Extend(_) => "extends",
+            Notice::Status(_) | Notice::Stopping => "says status",
+        },
+        Event::Answered { question, yes, .. } => match (question, yes) {
+            (Question::Ready, true) => "ready: yes",
+            (Question::Ready, false) => "ready: no",
+            (Question::Health, true) => "health: yes",
+            (Question::Health, false) => "health: no",
+        },
         Event::Exited { in_hand: false, .. } => "exited",
         Event::Exited { in_hand: true, .. } => "exited, item in hand",
         Event::MembersLeft { .. } => "members left",

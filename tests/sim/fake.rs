@@ -1,17 +1,17 @@
 //! The fake world: everything outside the machine. This file has its state and its agenda; what processes do is in
-//! `kernel`, what workers do with items in `worker`, where items come from in `source`, where results go in `writer`.
+//! `kernel`, what workers do with items in `worker`, what services say in `service`, where items come from in `source`, where results go in `writer`.
 
 use crate::dice::Dice;
 use crate::generate::Mood;
-use crate::manner::{Answer, Manner, Temper};
+use crate::manner::{Answer, Manner, Offspring, Temper};
 use crate::pids::Pids;
 use crate::source::FakeSource;
 use crate::writer::FakeWriter;
-use exeunt::machine::{Event, Meaning};
+use exeunt::machine::{Event, Meaning, Question};
 use exeunt::model::plan::Plan;
 use exeunt::model::process::Usage;
 use exeunt::model::{
-    ExitStatus, InstanceId, ProcId, Reply, Signal, SourceId, SpawnError, Stage, Time, Token, Verdict, WorkerId,
+    ExitStatus, InstanceId, Notice, ProcId, Reply, Signal, SourceId, SpawnError, Stage, Time, Token, Verdict, WorkerId,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -47,7 +47,11 @@ pub enum Happening {
     Answer(ProcId),
     /// A wish to leave comes true.
     Dies(ProcId, ExitStatus),
-    Forks(ProcId, Temper, bool),
+    Forks(ProcId, Offspring),
+    /// A service speaks of itself, gives a sign of life, or is heard to answer.
+    Says(ProcId, Notice),
+    Pings(ProcId),
+    Answers(ProcId, Question, bool),
     MemberDies(ProcId, usize),
     /// A member of a session whose leader is dead answers for it.
     Afterword(ProcId),
@@ -93,6 +97,10 @@ pub struct Session {
     /// Got KILL and is still in the kernel's hands, perhaps for ever: runs no more code.
     pub hung: bool,
     pub event_seen: bool,
+    /// Its probe was called off.
+    pub unasked: bool,
+    /// When its exec succeeded.
+    pub since: Option<Time>,
     pub leaving: bool,
     pub items: Option<Items>,
 }
@@ -236,7 +244,7 @@ impl Fake {
         let settle = |verdict| Event::Replied { proc, reply: Reply::Settle { token, verdict } };
         let error = SpawnError { stage: Stage::Exec, errno: 2 };
         let exited = |in_hand| Event::Exited { proc, status: ExitStatus::Exited(1), in_hand, usage: Usage::default() };
-        Some(match self.dice.below(14) {
+        Some(match self.dice.below(24) {
             0 => Event::Spawned { proc },
             1 => Event::SpawnFailed { proc, error },
             2 => Event::Wrote { proc, frames: 1, progress: true },
@@ -250,6 +258,16 @@ impl Fake {
             10 => exited(false),
             11 => exited(true),
             12 => Event::MembersLeft { proc, count: 1 },
+            13 => Event::Notified { proc, notice: Notice::Ready },
+            14 => Event::Notified { proc, notice: Notice::Watchdog },
+            15 => Event::Notified { proc, notice: Notice::Trigger },
+            16 => Event::Notified { proc, notice: Notice::Extend(Duration::from_secs(5)) },
+            17 => Event::Notified { proc, notice: Notice::Stopping },
+            18 => Event::Answered { proc, question: Question::Ready, yes: true },
+            19 => Event::Answered { proc, question: Question::Health, yes: false },
+            20 => Event::Answered { proc, question: Question::Ready, yes: false },
+            21 => Event::Answered { proc, question: Question::Health, yes: true },
+            22 => Event::Notified { proc, notice: Notice::Status("late".into()) },
             _ => Event::MembersGone { proc },
         })
     }
@@ -276,7 +294,10 @@ impl Fake {
             Happening::Pump(proc) => self.pump(proc),
             Happening::Answer(proc) => self.answers(proc),
             Happening::Dies(proc, status) => self.dies(proc, status),
-            Happening::Forks(proc, temper, escapes) => self.forks(proc, temper, escapes),
+            Happening::Forks(proc, child) => self.forks(proc, child),
+            Happening::Says(proc, notice) => self.says(proc, notice),
+            Happening::Pings(proc) => self.pings(proc),
+            Happening::Answers(proc, question, yes) => self.answers_probe(proc, question, yes),
             Happening::MemberDies(proc, at) => self.member_dies(proc, at),
             Happening::Afterword(proc) => self.afterword(proc),
             Happening::StrangerDies(at) => self.stranger_dies(at),

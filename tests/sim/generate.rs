@@ -1,5 +1,7 @@
 //! A plan from a seed: small sizes and short times, so that every limit is met.
 
+mod services;
+
 use crate::dice::Dice;
 use exeunt::model::plan::{
     Backoff, Consumer, ControlGroups, End, Feed, KillMode, OnFull, OnGiveUp, Plan, Program, QueuePlan, Restart,
@@ -46,16 +48,20 @@ pub const HEALED: Duration = Duration::from_secs(20);
 pub const RECOVERED: Duration = Duration::from_secs(60);
 
 pub fn plan(dice: &mut Dice, mood: Mood) -> Plan {
+    if dice.percent(6) {
+        return services::init(dice);
+    }
     let queues: Vec<QueuePlan> = (0..dice.between(1, 2)).map(|i| queue(dice, mood, i)).collect();
     let sources = sources(dice, mood, &queues);
-    let workers = workers(dice, mood, &queues);
+    let mut workers = workers(dice, mood, &queues);
+    services::dress(dice, mood, &mut workers);
     let instances = Plan::roles(&sources, &workers);
     let ends = mood.finite() || dice.percent(50);
     Plan {
         name: "sim".into(),
         stop_budget: dice.percent(50).then(|| dice.millis(0, 9000)),
         end: if ends { End::Work } else { End::Idle },
-        exit_code_from: None,
+        exit_code_from: dice.percent(15).then(|| WorkerId(u32::try_from(dice.below(workers.len() as u64)).unwrap())),
         cgroup: ControlGroups::Off,
         init: None,
         queues,

@@ -2,11 +2,12 @@
 
 use crate::fake::{Fake, Happening, Items, Leader, Process, Session, Told};
 use crate::generate::{FORWARDED, Mood};
-use crate::manner::{self, BirthFate, Reaction, Temper};
+use crate::manner::{self, BirthFate, Manner, Offspring, Reaction, Temper};
+use crate::voice;
 use exeunt::machine::Event;
-use exeunt::model::plan::Role;
+use exeunt::model::plan::{Kind, Role};
 use exeunt::model::process::Usage;
-use exeunt::model::{ExitStatus, InstanceId, ProcId, Signal, SpawnError, Target};
+use exeunt::model::{ExitStatus, InstanceId, Notice, ProcId, Signal, SpawnError, Target, WorkerId};
 use std::time::Duration;
 
 impl Fake {
@@ -15,7 +16,7 @@ impl Fake {
         let ends = !consumes;
         let manner = match self.plan.role(instance) {
             Role::Source(_) => manner::draw(&mut self.dice, self.mood, false),
-            Role::Worker { .. } => manner::draw(&mut self.dice, self.mood, ends),
+            Role::Worker { worker, .. } => self.manner_of(worker, ends),
         };
         match manner.birth {
             BirthFate::Executes { after } => self.after(after, Happening::Executes(proc)),
@@ -37,10 +38,31 @@ impl Fake {
             pending: Vec::new(),
             hung: false,
             event_seen: false,
+            unasked: false,
+            since: None,
             leaving: false,
             items: consumes.then(Items::default),
         };
         self.sessions.insert(proc, session);
+    }
+
+    fn manner_of(&mut self, worker: WorkerId, ends: bool) -> Manner {
+        let plan = self.plan.clone();
+        let (dice, mood, worker) = (&mut self.dice, self.mood, plan.worker(worker));
+        let mut manner = manner::draw(dice, mood, ends);
+        if plan.init.is_some() {
+            // Nobody listens to what it might say of itself.
+            if mood.faulty() && dice.percent(40) {
+                manner.birth = manner::shortage();
+            }
+            manner::with_an_end(dice, mood, 9000, &mut manner, &[0, 2, 3]);
+            return manner;
+        }
+        manner.voice = voice::draw(dice, mood, worker);
+        if worker.kind == Kind::Oneshot {
+            manner::with_an_end(dice, mood, 1500, &mut manner, &[0]);
+        }
+        manner
     }
 
     pub fn executes(&mut self, proc: ProcId) {
@@ -53,14 +75,15 @@ impl Fake {
         let instance = session.instance;
         self.facts.births.push(Event::Spawned { proc });
         if manner.babbles && self.plan.consumer(instance).is_some() {
-            self.garbles(proc);
+            self.babbles(proc);
         }
         if let Some((life, status)) = manner.life {
             self.after(life, Happening::Dies(proc, status));
         }
         for child in manner.offspring {
-            self.after(child.after, Happening::Forks(proc, child.temper, child.escapes));
+            self.after(child.after, Happening::Forks(proc, child));
         }
+        self.begins_to_speak(proc);
         if let Role::Source(source) = self.plan.role(instance) {
             self.after(Duration::ZERO, Happening::Produces(source));
         }
@@ -107,13 +130,26 @@ impl Fake {
     }
 
     /// A child that is killed before its exec closes the error pipe without a word: a birth, and in the same moment a death.
+    /// Or it has told its failed step already.
     fn kill_unborn(&mut self, proc: ProcId, signal: Signal) {
+        let told = self.dice.percent(50);
         let Some(session) = self.sessions.get_mut(&proc) else { return };
         if session.leader == Leader::Unborn && session.manner.unkillable {
             session.hung = true;
+        } else if let (Leader::Unborn, BirthFate::Fails { error, .. }, true) =
+            (session.leader, session.manner.birth, told)
+        {
+            self.birth_fails(proc, error);
         } else if session.leader == Leader::Unborn {
             session.leader = Leader::Alive;
             self.facts.births.push(Event::Spawned { proc });
+            // It may have come further than was heard.
+            if self.mood.faulty() && self.dice.percent(20) {
+                let time = Duration::from_secs(3);
+                let notices =
+                    [Notice::Ready, Notice::Watchdog, Notice::Trigger, Notice::Stopping, Notice::Extend(time)];
+                self.facts.words.extend(notices.map(|notice| Event::Notified { proc, notice }));
+            }
             self.dies(proc, ExitStatus::Signalled { signal, core: false });
         } else {
             self.signal_leader(proc, signal);
@@ -156,6 +192,7 @@ impl Fake {
             Reaction::Ignore => {}
             Reaction::AtOnce => {
                 let status = ExitStatus::Signalled { signal, core: false };
+                self.says_farewell(proc);
                 self.after(cleanup, Happening::Dies(proc, status));
             }
             Reaction::FinishItem => {
@@ -187,6 +224,7 @@ impl Fake {
         }
         session.leaving = true;
         let (cleanup, status) = (session.manner.cleanup, session.manner.status);
+        self.says_farewell(proc);
         self.after(cleanup, Happening::Dies(proc, status));
     }
 
@@ -205,16 +243,21 @@ impl Fake {
         self.session_changed(proc);
     }
 
-    pub fn forks(&mut self, proc: ProcId, temper: Temper, escapes: bool) {
+    pub fn forks(&mut self, proc: ProcId, child: Offspring) {
         let Some(session) = self.sessions.get_mut(&proc) else { return };
         if session.leader != Leader::Alive || session.hung {
             return;
         }
-        let child = Process { temper, alive: true, doomed: false };
-        if escapes {
-            self.strangers.push(child);
+        let process = Process { temper: child.temper, alive: true, doomed: false };
+        let end = if child.escapes {
+            self.strangers.push(process);
+            Happening::StrangerDies(self.strangers.len() - 1)
         } else {
-            session.members.push(child);
+            session.members.push(process);
+            Happening::MemberDies(proc, session.members.len() - 1)
+        };
+        if let Some(life) = child.life {
+            self.after(life, end);
         }
     }
 
@@ -234,11 +277,10 @@ impl Fake {
             Some(member) if member.alive => member.alive = false,
             Some(_) | None => return,
         }
-        let unseen = known && self.mood.faulty() && self.dice.percent(30);
+        let unseen = known && self.mood.faulty() && self.dice.percent(50) && self.strangers_alive() > 0;
         // The child of a living stranger is reaped by that one, and nobody tells us.
         if orphan && !unseen {
-            self.facts.others.push(Event::OrphanReaped);
-            self.facts.looks.push(proc);
+            self.orphan_reaped();
         }
         self.session_changed(proc);
         if self.sessions.get(&proc).is_some_and(|session| session.reaped && !session.anybody()) {
@@ -249,6 +291,9 @@ impl Fake {
     /// Strangers are all who live outside the sessions that the shell knows: those who made themselves one of their own, and
     /// those whose session was forgotten.
     pub fn sweep(&mut self, signal: Signal) {
+        if signal == FORWARDED {
+            return self.count_strangers();
+        }
         for at in 0..self.strangers.len() {
             if let Some(at_once) = fate(&mut self.strangers[at], signal) {
                 let delay = if at_once { Duration::ZERO } else { self.dice.millis(0, 400) };
@@ -278,8 +323,15 @@ impl Fake {
 
     pub fn stranger_dies(&mut self, at: usize) {
         if std::mem::replace(&mut self.strangers[at].alive, false) {
-            self.facts.others.push(Event::OrphanReaped);
+            self.orphan_reaped();
         }
+    }
+
+    /// Whose it was cannot be known: all sessions without a leader are looked into.
+    fn orphan_reaped(&mut self) {
+        self.facts.others.push(Event::OrphanReaped);
+        let left = self.sessions.iter().filter(|(_, session)| session.told == Told::Exited);
+        self.facts.looks.extend(left.map(|(&proc, _)| proc));
     }
 
     /// Whoever lives dies now, the unkillable too, and whoever is born from now on is obedient.

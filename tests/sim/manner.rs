@@ -2,6 +2,7 @@
 
 use crate::dice::Dice;
 use crate::generate::Mood;
+use crate::voice::Voice;
 use exeunt::model::{ExitStatus, Signal, SpawnError, Stage};
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ pub struct Manner {
     pub status: ExitStatus,
     /// Gives back what it holds unread when it leaves.
     pub releases: bool,
+    pub voice: Voice,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +65,8 @@ pub struct Offspring {
     pub temper: Temper,
     /// Into a session of its own.
     pub escapes: bool,
+    /// Ends by itself so long after its birth.
+    pub life: Option<Duration>,
 }
 
 /// What a process that is no leader does with a signal.
@@ -143,6 +147,17 @@ fn obedient(dice: &mut Dice) -> Manner {
         cleanup: dice.millis(0, 50),
         status: ExitStatus::Exited(0),
         releases: dice.percent(30),
+        voice: Voice::default(),
+    }
+}
+
+/// The life of a program that is there to end: mostly with one of these codes, sometimes otherwise, sometimes never.
+pub fn with_an_end(dice: &mut Dice, mood: Mood, longest: u64, manner: &mut Manner, codes: &[u8]) {
+    let well = (dice.millis(0, longest), ExitStatus::Exited(dice.pick(codes)));
+    if !mood.faulty() || dice.percent(60) {
+        manner.life = Some(well);
+    } else if dice.percent(60) {
+        manner.life = Some((dice.millis(0, longest), status(dice)));
     }
 }
 
@@ -175,6 +190,11 @@ fn birth(dice: &mut Dice) -> BirthFate {
     }
 }
 
+/// The machine has no room for one more process just now.
+pub fn shortage() -> BirthFate {
+    BirthFate::NoFork { error: SpawnError { stage: Stage::Fork, errno: 11 } }
+}
+
 fn spoil(dice: &mut Dice, faults: u64, manner: &mut Manner) {
     let reactions = [Reaction::FinishItem, Reaction::AtOnce, Reaction::Ignore];
     if dice.percent(faults) {
@@ -202,7 +222,9 @@ fn spoil(dice: &mut Dice, faults: u64, manner: &mut Manner) {
                 50..97 => Temper::IgnoresAllButKill,
                 _ => Temper::Unkillable,
             };
-            manner.offspring.push(Offspring { after: dice.millis(0, 3000), temper, escapes: dice.percent(30) });
+            let (after, escapes) = (dice.millis(0, 3000), dice.percent(30));
+            let life = dice.percent(20).then(|| dice.millis(0, 20_000));
+            manner.offspring.push(Offspring { after, temper, escapes, life });
         }
     }
 }

@@ -7,7 +7,7 @@ pub const RARE: &str = "rarely: ";
 const NOBODY: &str = "no incarnation exists: an event about an old one finds the state `stale`";
 const ORDER: &str = "its members are looked for only after its leader's death was told";
 const ONCE: &str = "a birth and a death are told once";
-const DUMB: &str = "it never was given an item, nor runs it code that could say a word";
+const DUMB: &str = "it runs no code that could say a word";
 const BORN_FIRST: &str = "its birth is told before its death, and aborting is left by the way of both";
 const NO_STATE: &str = "it is no instance that could hear what all hear";
 const READ: &str = "strangers are swept when every source has ended";
@@ -15,22 +15,35 @@ const READ_AFTER_ALL: &str =
     "rarely: a source that KILL did not remove is forgotten, and what is in its pipe is read then";
 const LOOKED: &str = "its members are looked for in the moment of its death, and nothing is written between";
 const KILLED: &str = "rarely: somebody must read or speak on after KILL";
+const HASTY: &str = "rarely: it must speak in the moment in which it is killed before its exec was heard of";
 const SHORT: &str = "rarely: nearly always it takes no time";
 const UNTOLD: &str = "only a source that we stopped reading ends like this, and that is done in a stop";
 const SWEPT: &str = "strangers are counted after the sweep was ordered";
 const FIRST: &str = "it is the first event of all";
-const NO_PROBES: &str = "the plans of the simulation know no readiness, health or watchdog yet: unit tests do";
+const UNASKED: &str = "it is asked when it runs, whether it is ready until it is, and for its health from then on";
+const NOTHING_GIVEN: &str = "items are given to those that are ready";
+const HEIRS: &str = "rarely: somebody must speak in the stead of the leader, or an answer be on its way when that dies";
 const DEAF: &str = "nothing is told after the turn in which the run ended";
 
 pub const NEVER: &[(&str, &str, &str)] = &[
-    ("*", "notified|answered", NO_PROBES),
+    ("waiting|due|delayed|resting", "says ready|says alive|triggers|extends|says status", NOBODY),
+    ("waiting|due|delayed|resting", "ready: yes|ready: no|health: yes|health: no", NOBODY),
+    ("starting", "says ready|says alive|triggers|extends|says status", DUMB),
+    ("starting|aborting", "ready: yes|ready: no|health: yes|health: no", UNASKED),
+    ("getting ready", "health: yes|health: no", UNASKED),
+    ("up", "ready: yes|ready: no", UNASKED),
+    ("getting ready", "wrote|exited, item in hand", NOTHING_GIVEN),
+    ("remains", "ready: yes|ready: no|health: yes|health: no", LOOKED),
+    ("remains|remains, told|remains, killed", "says ready|says alive|triggers|extends|says status", HEIRS),
+    ("remains, told|remains, killed", "ready: yes|ready: no|health: yes|health: no", HEIRS),
     ("waiting|due|delayed|resting", "spawned|spawn failed|wrote|ok|retry|fail|release|touch|prefetch|garbled", NOBODY),
     ("waiting|due|delayed|resting", "exited|exited, item in hand|members left|members gone", NOBODY),
-    ("starting|aborting", "wrote|ok|retry|fail|release|touch|prefetch|exited, item in hand", DUMB),
-    ("starting", "garbled", DUMB),
+    ("starting|aborting", "wrote|exited, item in hand", NOTHING_GIVEN),
+    ("aborting", "ok|retry|fail|release|touch|prefetch", HASTY),
+    ("starting", "ok|retry|fail|release|touch|prefetch|garbled", DUMB),
     ("starting", "exited", BORN_FIRST),
-    ("starting|aborting|up|leaving", "members left|members gone", ORDER),
-    ("up|leaving|remains|remains, told|remains, killed", "spawned|spawn failed", ONCE),
+    ("starting|aborting|getting ready|up|leaving", "members left|members gone", ORDER),
+    ("getting ready|up|leaving|remains|remains, told|remains, killed", "spawned|spawn failed", ONCE),
     ("remains|remains, told|remains, killed", "exited|exited, item in hand", ONCE),
     ("stale", "stop|interrupt|forward|results closed|tick", NO_STATE),
     ("running", "source torn|source abandoned", UNTOLD),

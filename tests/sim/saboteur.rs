@@ -3,9 +3,9 @@
 
 use crate::fake::Fake;
 use crate::generate::FORWARDED;
-use exeunt::machine::{Action, Actions, Event, Note};
-use exeunt::model::plan::{Consumer, Plan, QueuePlan, Restart, WorkerPlan};
-use exeunt::model::{InstanceId, ProcId, Reply, Signal, Target, Time};
+use exeunt::machine::{Action, Actions, Event, Meaning, Note};
+use exeunt::model::plan::{Consumer, End, Kind, Plan, QueuePlan, Ready, Restart, WorkerPlan};
+use exeunt::model::{InstanceId, Notice, ProcId, Reply, Signal, Target, Time};
 use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,12 @@ pub enum Sabotage {
     IgnoresNonsense,
     KeepsLatenessToItself,
     LiesInItsCode,
+    SparesStarts,
+    KeepsAsking,
     TakesBirthsForGranted,
+    IgnoresSignsOfLife,
+    IgnoresPleas,
+    IgnoresStops,
     /// These run another plan than the laws know.
     ClimbsEarly,
     StopsAllLevels,
@@ -71,6 +76,21 @@ pub enum Sabotage {
     IgnoresTheOrder,
     RetriesInHaste,
     OverfillsQueues,
+    TrustsTheUnready,
+    BelievesTooEarly,
+    IgnoresRequirements,
+    RunsOutOfPatience,
+    WaitsForTheLate,
+    LosesFaithEarly,
+    LosesFaithLate,
+    AsksInHaste,
+    ForgetsTheSilent,
+    RepeatsOneshots,
+    ConfusesTheEnd,
+    ForgetsWhoseCode,
+    TakesNothingForZero,
+    PushesWhoIsLeft,
+    WaitsForTheUnkillable,
 }
 
 use Sabotage::*;
@@ -135,6 +155,28 @@ pub const ALL: &[(Sabotage, &str)] = &[
     (IgnoresTheOrder, "after"),
     (RetriesInHaste, "order"),
     (OverfillsQueues, "L5"),
+    (TrustsTheUnready, "ready"),
+    (BelievesTooEarly, "ready"),
+    (IgnoresRequirements, "requires"),
+    (RunsOutOfPatience, "start"),
+    (WaitsForTheLate, "start"),
+    (IgnoresPleas, "start"),
+    (IgnoresPleas, "L2"),
+    (LosesFaithEarly, "health"),
+    (LosesFaithLate, "health"),
+    (AsksInHaste, "probe"),
+    (KeepsAsking, "probe"),
+    (ForgetsTheSilent, "watchdog"),
+    (IgnoresSignsOfLife, "watchdog"),
+    (RepeatsOneshots, "L5"),
+    (ConfusesTheEnd, "end"),
+    (ForgetsWhoseCode, "code"),
+    (TakesNothingForZero, "code"),
+    (PushesWhoIsLeft, "wait"),
+    (IgnoresStops, "stop"),
+    (SparesStarts, "stop"),
+    (LosesAnItem, "drain"),
+    (WaitsForTheUnkillable, "L9"),
 ];
 
 impl Sabotage {
@@ -207,6 +249,9 @@ impl Sabotage {
                     }
                 }
             }
+            WaitsForTheUnkillable => actions.retain(|action| !matches!(action, Action::Forget { .. })),
+            KeepsAsking => actions.retain(|action| !matches!(action, Action::Unask { .. })),
+            SparesStarts => actions.retain(|action| !matches!(action, Action::Kill { target: Target::Unborn, .. })),
             KeepsLatenessToItself => actions.retain(|action| !matches!(action, Action::Note(Note::Late { .. }))),
             // These spoil something else than orders, or other orders.
             _ => {}
@@ -225,7 +270,10 @@ impl Sabotage {
             (IgnoresTouches, Event::Replied { reply: Reply::Touch(_), .. })
             | (IgnoresWrites, Event::Wrote { .. })
             | (IgnoresNonsense, Event::Garbled { .. })
-            | (TakesBirthsForGranted, Event::Spawned { .. }) => None,
+            | (TakesBirthsForGranted, Event::Spawned { .. })
+            | (IgnoresSignsOfLife, Event::Notified { notice: Notice::Watchdog, .. })
+            | (IgnoresPleas, Event::Notified { notice: Notice::Extend(_), .. })
+            | (IgnoresStops, Event::Signalled { meaning: Meaning::Stop | Meaning::Interrupt, .. }) => None,
             (_, event) => Some(event),
         }
     }
@@ -247,7 +295,7 @@ impl Sabotage {
 
     /// The plan that the machine gets.
     pub fn plan(self, plan: &mut Plan) {
-        let Plan { queues, workers, stop_budget, .. } = plan;
+        let Plan { queues, workers, stop_budget, init, .. } = plan;
         let consumers = |workers: &mut Vec<WorkerPlan>, spoil: fn(&mut Consumer)| {
             workers.iter_mut().filter_map(|worker| worker.consumer.as_mut()).for_each(spoil);
         };
@@ -264,10 +312,14 @@ impl Sabotage {
             }
             NeverRenews => consumers(workers, |consumer| consumer.max_items = None),
             OverrunsTheBudget => *stop_budget = stop_budget.map(|budget| budget * 2),
-            GivesUpEarly | NeverGivesUp | RestartsInHaste | RestartsAtLeisure | LeavesTheDown | IgnoresTheOrder => {
+            ConfusesTheEnd => plan.end = if plan.end == End::Work { End::Idle } else { End::Work },
+            ForgetsWhoseCode => plan.exit_code_from = None,
+            TakesNothingForZero => init.iter_mut().for_each(|init| init.as_zero.clear()),
+            PushesWhoIsLeft => init.iter_mut().for_each(|init| init.wait_all = false),
+            _ => {
                 workers.iter_mut().for_each(|worker| self.worker(worker));
+                queues.iter_mut().for_each(|queue| self.queue(queue));
             }
-            _ => queues.iter_mut().for_each(|queue| self.queue(queue)),
         }
     }
 
@@ -279,6 +331,20 @@ impl Sabotage {
             RestartsAtLeisure => worker.restart_delay.max *= 3,
             LeavesTheDown => worker.restart = Restart::Never,
             IgnoresTheOrder => worker.after.clear(),
+            TrustsTheUnready => worker.ready = None,
+            BelievesTooEarly => {
+                if let Some(Ready::Delay(delay)) = &mut worker.ready {
+                    *delay /= 2;
+                }
+            }
+            IgnoresRequirements => worker.requires.clear(),
+            RunsOutOfPatience => worker.start_timeout.iter_mut().for_each(|time| *time /= 2),
+            WaitsForTheLate => worker.start_timeout = None,
+            LosesFaithEarly => worker.health.iter_mut().for_each(|health| health.failures = 1),
+            LosesFaithLate => worker.health.iter_mut().for_each(|health| health.failures += 1),
+            AsksInHaste => worker.health.iter_mut().for_each(|health| health.interval /= 2),
+            ForgetsTheSilent => worker.watchdog = None,
+            RepeatsOneshots => worker.kind = Kind::Service,
             _ => {}
         }
     }

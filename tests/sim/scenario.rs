@@ -3,11 +3,12 @@
 
 use crate::told::order;
 use exeunt::config::{Context, Files, compile};
-use exeunt::machine::{Action, Actions, Event, Machine, Meaning, SourceEnd};
-use exeunt::model::plan::{Plan, Role};
+use exeunt::machine::{Action, Actions, Event, Machine, Meaning, Question, SourceEnd};
+use exeunt::model::plan::{Init, Plan, Role};
 use exeunt::model::process::Usage;
 use exeunt::model::{
-    ExitStatus, InstanceId, Payload, ProcId, Reply, Signal, SourceId, SpawnError, Stage, Time, Token, Verdict, WorkerId,
+    ExitStatus, InstanceId, Notice, Payload, ProcId, Reply, Signal, SourceId, SpawnError, Stage, Time, Token, Verdict,
+    WorkerId,
 };
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -84,7 +85,14 @@ impl Theatre {
         let environment = |_: &str| Err(std::env::VarError::NotPresent);
         let context =
             Context { directory: Path::new("/"), stem: "scenario", environment: &environment, files: Files::NONE };
-        let plan = Rc::new(compile(toml.as_bytes(), &context).unwrap_or_else(|problems| panic!("{problems:?}")).plan);
+        let (options, toml) = toml.strip_prefix("init").map_or((None, toml), |rest| {
+            let (options, toml) = rest.split_once('\n').unwrap_or((rest, ""));
+            (Some(options), toml)
+        });
+        let mut plan = compile(toml.as_bytes(), &context).unwrap_or_else(|problems| panic!("{problems:?}")).plan;
+        // As `exeunt init` does it: the first worker is what the run is about.
+        plan.init = options.map(|options| Init { as_zero: vec![], wait_all: options == " --wait-all" });
+        let plan = Rc::new(plan);
         let machine = Machine::new(plan.clone(), 1);
         Theatre { plan, machine, now: Time::ZERO, procs: BTreeMap::new(), names: BTreeMap::new() }
     }
@@ -141,6 +149,9 @@ impl Theatre {
         match *words {
             ["begin"] => vec![Event::Began],
             ["signal", "INT"] => vec![Event::Signalled { signal: Signal::INT, meaning: Meaning::Interrupt }],
+            ["forward", name] => {
+                vec![Event::Signalled { signal: Signal::parse(name).expect(name), meaning: Meaning::Forward }]
+            }
             ["signal", name] => {
                 vec![Event::Signalled { signal: Signal::parse(name).expect(name), meaning: Meaning::Stop }]
             }
@@ -185,6 +196,14 @@ impl Theatre {
                 let end = SourceEnd::Failed { errno: errno.parse().expect(errno) };
                 vec![Event::SourceEnded { source: self.source(source), end }]
             }
+            ["notifies", name, ref words @ ..] => {
+                vec![Event::Notified { proc: self.proc(name), notice: notice(words) }]
+            }
+            ["answers", name, question, yes] => {
+                let question = if question == "ready" { Question::Ready } else { Question::Health };
+                vec![Event::Answered { proc: self.proc(name), question, yes: yes == "yes" }]
+            }
+            ["orphan"] => vec![Event::OrphanReaped],
             ["strangers", count] => vec![Event::Strangers { count: count.parse().expect(count) }],
             ["says", name, verb, token, ref rest @ ..] => vec![self.says(name, verb, token, &rest.join(" "))],
             _ => panic!("no such command: {}", words.join(" ")),
@@ -223,6 +242,19 @@ impl Theatre {
             Role::Worker { .. } | Role::Source(_) => None,
         };
         self.plan.instances.iter().find_map(named).expect(name)
+    }
+}
+
+/// What a worker tells of itself, in few words.
+fn notice(words: &[&str]) -> Notice {
+    match *words {
+        ["ready"] => Notice::Ready,
+        ["stopping"] => Notice::Stopping,
+        ["alive"] => Notice::Watchdog,
+        ["trigger"] => Notice::Trigger,
+        ["extend", span] => Notice::Extend(duration(span)),
+        ["status", ref words @ ..] => Notice::Status(words.join(" ")),
+        _ => panic!("no such notice: {words:?}"),
     }
 }
 

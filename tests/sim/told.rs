@@ -16,6 +16,7 @@ pub fn order(action: &Action, plan: &Plan, names: &BTreeMap<ProcId, String>) -> 
         Action::Kill { proc, signal, target } => {
             format!("kill {} {signal} {}", name(proc), format!("{target:?}").to_lowercase())
         }
+        Action::Unask { proc } => format!("unask {}", name(proc)),
         Action::Ask { proc, question, .. } => format!("ask {} {question:?}", name(proc)),
         Action::CheckMembers { proc } => format!("check-members {}", name(proc)),
         Action::Forget { proc } => format!("forget {}", name(proc)),
@@ -40,7 +41,7 @@ pub fn order(action: &Action, plan: &Plan, names: &BTreeMap<ProcId, String>) -> 
         Action::Note(Note::Left { instance, status, took }) => {
             format!("note {} left, {status}, took {took:?}", plan.instance_name(*instance))
         }
-        Action::Note(Note::Restarting { instance, after }) => {
+        Action::Note(Note::Restarting { instance, after, .. }) => {
             format!("note {} restarts after {after:?}", plan.instance_name(*instance))
         }
         Action::Note(note) => format!("note {note:?}"),

@@ -212,6 +212,25 @@ impl Fake {
         }
     }
 
+    /// Its first words, before it can have been given anything.
+    pub fn babbles(&mut self, proc: ProcId) {
+        let token = Token { seq: 100_000, delivery: 1 };
+        let settle = |verdict| Reply::Settle { token, verdict };
+        let words = [
+            settle(Verdict::Ok(None)),
+            settle(Verdict::Retry(None)),
+            settle(Verdict::Fail(None)),
+            settle(Verdict::Release),
+            Reply::Touch(token),
+            Reply::Prefetch(2),
+        ];
+        let which = usize::try_from(self.dice.below(2 * words.len() as u64)).unwrap();
+        match words.into_iter().nth(which) {
+            Some(reply) => self.say(proc, reply),
+            None => self.garbles(proc),
+        }
+    }
+
     pub fn garbles(&mut self, proc: ProcId) {
         if let Some(items) = self.items(proc)
             && !std::mem::replace(&mut items.garbled, true)

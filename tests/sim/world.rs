@@ -271,8 +271,9 @@ impl World {
             Action::WriteResult { worker, .. } => fake.write_result(worker),
             Action::Sweep { signal } => fake.sweep(signal),
             Action::CountStrangers => fake.count_strangers(),
-            // The plans of the simulation have no probes.
-            Action::Ask { .. } | Action::Bury(_) | Action::HandBack { .. } | Action::Note(_) => {}
+            Action::Ask { proc, question, timeout } => fake.ask(proc, question, timeout),
+            Action::Unask { proc } => fake.unask(proc),
+            Action::Bury(_) | Action::HandBack { .. } | Action::Note(_) => {}
             Action::Quit(report) => self.quit = Some(*report),
         }
     }

@@ -2,6 +2,7 @@
 //! the next, `--` as an end.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 
 /// What a command line knows.
@@ -18,6 +19,20 @@ pub enum Wrong {
     NoValue(String),
     /// A value for an option that has none.
     SuperfluousValue(String),
+}
+
+/// In the words of glibc's getopt(3).
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_letter = |what: &str| what.chars().count() == 1;
+        match self {
+            Wrong::Unknown(letter) if is_letter(letter) => write!(f, "invalid option -- '{letter}'"),
+            Wrong::Unknown(word) => write!(f, "unrecognized option '{word}'"),
+            Wrong::NoValue(letter) if is_letter(letter) => write!(f, "option requires an argument -- '{letter}'"),
+            Wrong::NoValue(name) => write!(f, "option '--{name}' requires an argument"),
+            Wrong::SuperfluousValue(name) => write!(f, "option '--{name}' doesn't allow an argument"),
+        }
+    }
 }
 
 /// Letters with their values, in order.
@@ -135,5 +150,10 @@ mod tests {
         assert_eq!(read("--v x"), Err(Wrong::Unknown("--v".into())), "two begin so");
         assert_eq!(read("--nope"), Err(Wrong::Unknown("--nope".into())));
         assert_eq!(read("--single=1"), Err(Wrong::SuperfluousValue("single".into())));
+        assert_eq!(read("-x").unwrap_err().to_string(), "invalid option -- 'x'");
+        assert_eq!(read("--nope").unwrap_err().to_string(), "unrecognized option '--nope'");
+        assert_eq!(read("-p").unwrap_err().to_string(), "option requires an argument -- 'p'");
+        assert_eq!(read("--value").unwrap_err().to_string(), "option '--value' requires an argument");
+        assert_eq!(read("--single=1").unwrap_err().to_string(), "option '--single' doesn't allow an argument");
     }
 }

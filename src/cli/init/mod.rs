@@ -11,7 +11,7 @@ use crate::model::plan::{
     WorkerPlan,
 };
 use crate::model::{Identity, Signal, SignalSet, WorkerId};
-use crate::shell::{self, InitOptions, ReportFormat, RunOptions, Suspend};
+use crate::shell::{self, InitOptions, ReportFormat, RunOptions, Suspend, Voice};
 use crate::sys::init::{Inherited, die_with, first_steps, parent_pid};
 use log::LevelFilter;
 use std::ffi::{OsStr, OsString};
@@ -45,6 +45,7 @@ pub struct Request {
     pub suspend: Suspend,
     /// Dispositions and mask that we found are the program's too.
     pub keeps_signals: bool,
+    pub voice: Voice,
 }
 
 /// How reading a foreign command line ends without a program to run: words for stdout or stderr, and our exit code.
@@ -75,6 +76,7 @@ pub fn init(arguments: Arguments, log_level: Option<LogLevel>) -> u8 {
         wait_all: arguments.wait_all,
         suspend: Suspend::Ourselves,
         keeps_signals: true,
+        voice: Voice::Exeunt,
     })
 }
 
@@ -117,6 +119,7 @@ fn run(request: Request) -> u8 {
             stops: request.stop.is_some(),
             warn_reaping: request.warn_reaping,
             suspend: request.suspend,
+            voice: request.voice,
         }),
     };
     shell::run(plan, options, inherited)

@@ -1,8 +1,9 @@
 //! The command line of tini (0.19): `tini [OPTIONS] PROGRAM -- [ARGS]`, also under the name docker-init.
 
-use super::getopt::{Options, Wrong};
+use super::getopt::Options;
 use super::{Farewell, Request};
 use crate::model::Signal;
+use crate::shell::Voice;
 use std::ffi::{OsStr, OsString};
 
 const OPTIONS: Options = Options { letters: "hvwgle:p:s", names: &[] };
@@ -31,16 +32,12 @@ pub fn read(words: &[OsString], environment: &dyn Fn(&str) -> Option<OsString>) 
     if words == ["--version"] {
         return Err(Farewell { out: VERSION.to_owned(), err: String::new(), code: 0 });
     }
-    let (given, rest) = OPTIONS.read(words).map_err(|wrong| {
-        usage(&match wrong {
-            Wrong::Unknown(what) => format!("tini: unknown option -- {}", what.trim_start_matches('-')),
-            Wrong::NoValue(what) | Wrong::SuperfluousValue(what) => format!("tini: option {what} needs a value"),
-        })
-    })?;
+    let (given, rest) = OPTIONS.read(words).map_err(|wrong| usage(&format!("tini: {wrong}")))?;
     let mut request = Request {
         verbosity: environment("TINI_VERBOSITY").map_or(1, |text| verbosity(&text)),
         group: environment("TINI_KILL_PROCESS_GROUP").is_some(),
         keeps_signals: true,
+        voice: Voice::Tini,
         ..Request::default()
     };
     for (letter, value) in given {

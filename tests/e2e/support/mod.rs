@@ -8,11 +8,12 @@ mod processes;
 mod pty;
 mod run;
 mod sandbox;
+mod seccomp;
 
 pub use controller::Controller;
 pub use lines::Lines;
 pub use outcome::Outcome;
-pub use processes::{children, context_switches, marked, send, send_number, state};
+pub use processes::{Known, children, context_switches, descendants, marked, send, send_number, state};
 pub use run::{Launch, Run};
 pub use sandbox::Sandbox;
 
@@ -59,6 +60,10 @@ pub fn has(what: Need) -> bool {
         Need::TimeNamespace => (runs(&["unshare", "--time", "--fork", "true"]), "unshare --time is not allowed here"),
         Need::Node => (runs(&["node", "--version"]), "node is not there"),
         Need::CCompiler => (runs(&["cc", "--version"]), "cc is not there"),
+        Need::StaticBinary => (
+            std::env::var_os("EXEUNT_STATIC").is_some(),
+            "EXEUNT_STATIC does not name what examples/scratch/build.sh built",
+        ),
         Need::ControlGroups => (control_groups(), "a cgroup v2 tree cannot be mounted and written here"),
         Need::MemoryGroup => (
             limited_group("memory", "memory.limit_in_bytes", "memory.max"),
@@ -72,12 +77,20 @@ pub fn has(what: Need) -> bool {
             (limited_group("pids", "pids.max", "pids.max"), "the processes of a control group cannot be limited here")
         }
         Need::RustCompiler => (runs(&["rustc", "--version"]), "rustc is not there"),
+        Need::SystemdNotify => (runs(&["systemd-notify", "--version"]), "systemd-notify is not there"),
+        Need::Redis => (runs(&["redis-server", "--version"]), "redis-server is not there"),
+        Need::Haproxy => (runs(&["haproxy", "-v"]), "haproxy is not there"),
     };
     if !found {
-        assert!(std::env::var_os("CI").is_none(), "nothing is skipped in CI, but {reason}");
-        println!("SKIP: {reason}");
+        skip(reason);
     }
     found
+}
+
+/// Says why a test passes without having tested anything; with `CI` set that is a failure.
+pub fn skip(reason: &str) {
+    assert!(std::env::var_os("CI").is_none(), "nothing is skipped in CI, but {reason}");
+    println!("SKIP: {reason}");
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +103,10 @@ pub enum Need {
     Node,
     CCompiler,
     RustCompiler,
+    StaticBinary,
+    SystemdNotify,
+    Redis,
+    Haproxy,
     ControlGroups,
     MemoryGroup,
     ProcessorGroup,

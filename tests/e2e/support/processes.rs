@@ -3,6 +3,7 @@
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
+use std::path::Path;
 
 /// A process that bears a test's mark in its environment.
 #[derive(Debug)]
@@ -19,6 +20,47 @@ pub fn marked(mark: &str) -> Vec<Process> {
         environ.split(|&byte| byte == 0).any(|entry| entry == mark.as_bytes())
     };
     pids().filter(bears).map(|pid| Process { pid, command: command(pid) }).collect()
+}
+
+/// Every living process whose working directory is this one or below it: daemons that write a title over their arguments
+/// write over their environment too, and bear no mark any more.
+pub fn within(directory: &Path) -> Vec<Process> {
+    let inside = |pid: &i32| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(directory));
+    pids().filter(inside).map(|pid| Process { pid, command: command(pid) }).collect()
+}
+
+/// A process that cannot be taken for a later one with its number.
+#[derive(Clone, Debug)]
+pub struct Known {
+    pub pid: i32,
+    /// In clock ticks since the boot.
+    started: String,
+    /// For the message of a failing test.
+    #[allow(dead_code, reason = "read by Debug alone")]
+    command: String,
+}
+
+impl Known {
+    pub fn of(pid: i32) -> Option<Known> {
+        Some(Known { pid, started: field(pid, 19)?, command: command(pid) })
+    }
+
+    /// A zombie does not.
+    pub fn lives(&self) -> bool {
+        let same = field(self.pid, 19).as_deref() == Some(&self.started);
+        same && !matches!(state(self.pid), None | Some('Z' | 'X'))
+    }
+}
+
+/// Children, their children and so on.
+pub fn descendants(ancestor: i32) -> Vec<Known> {
+    let mut found: Vec<Known> = children(ancestor).into_iter().filter_map(Known::of).collect();
+    let mut at = 0;
+    while let Some(parent) = found.get(at).map(|known| known.pid) {
+        found.extend(children(parent).into_iter().filter_map(Known::of));
+        at += 1;
+    }
+    found
 }
 
 /// Direct children, dead ones that nobody reaped included.

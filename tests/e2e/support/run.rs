@@ -4,6 +4,7 @@ use super::lines::{Lines, Silence};
 use super::outcome::{Outcome, tail};
 use super::pty::Terminal;
 use super::sandbox::Sandbox;
+use super::seccomp::{NEW_CALLS, refuse};
 use super::{PATIENCE, children, send, until};
 use nix::sys::signal::Signal;
 use std::ffi::OsString;
@@ -22,6 +23,8 @@ pub struct Launch<'a> {
     input: Input,
     terminal: bool,
     unread: bool,
+    /// What every system call of [`NEW_CALLS`] answers.
+    refused: Option<i32>,
     /// Another name of the program, or another program.
     program: Option<OsString>,
 }
@@ -46,6 +49,7 @@ impl<'a> Launch<'a> {
             input: Input::Null,
             terminal: false,
             unread: false,
+            refused: None,
             program: None,
         }
     }
@@ -73,6 +77,12 @@ impl<'a> Launch<'a> {
     /// Something else in the place of exeunt.
     pub fn program(mut self, name: &str) -> Self {
         self.program = Some(name.into());
+        self
+    }
+
+    /// In a sandbox that answers newer system calls with this errno.
+    pub fn refusing_new_calls(mut self, errno: i32) -> Self {
+        self.refused = Some(errno);
         self
     }
 
@@ -145,6 +155,7 @@ impl<'a> Launch<'a> {
             Input::File(name) => File::open(self.sandbox.path(name)).expect("the file of stdin is there").into(),
         });
         terminal.iter().for_each(|terminal| terminal.control(&mut command));
+        self.refused.iter().for_each(|&errno| refuse(&mut command, errno, &NEW_CALLS));
         let mut child = command.spawn().expect("the program starts");
         let mut stdin = child.stdin.take();
         if let Input::Text(text) = self.input {

@@ -1,7 +1,8 @@
 //! A directory, a file and a mark of its own for each test.
 
+use super::processes::{Process, marked, within};
 use super::run::Launch;
-use super::{marked, send, until};
+use super::{send, until};
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use std::fs::Permissions;
@@ -27,6 +28,7 @@ impl Sandbox {
         let sandbox = Sandbox { directory, id };
         sandbox.config(config);
         sandbox.file("worker.py", include_str!("../workers/worker.py"));
+        sandbox.file("notify.py", include_str!("../workers/notify.py"));
         sandbox
     }
 
@@ -116,13 +118,20 @@ impl Sandbox {
     }
 
     pub fn assert_nobody_left(&self) {
-        let left = marked(&self.mark());
+        let left = self.alive();
         assert!(left.is_empty(), "left behind: {left:#?}");
     }
 
     /// Until everybody has gone of their own accord.
     pub fn wait_until_empty(&self) {
-        until("everybody to leave", || marked(&self.mark()).is_empty().then_some(()));
+        until("everybody to leave", || self.alive().is_empty().then_some(()));
+    }
+
+    /// Whoever bears the mark, or works in the directory.
+    fn alive(&self) -> Vec<Process> {
+        let mut alive = marked(&self.mark());
+        alive.extend(within(self.directory()));
+        alive
     }
 }
 
@@ -130,7 +139,7 @@ impl Drop for Sandbox {
     fn drop(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            let left = marked(&self.mark());
+            let left = self.alive();
             if left.is_empty() || Instant::now() > deadline {
                 return;
             }

@@ -140,7 +140,7 @@ impl World {
                     proc.told = true;
                 }
             }
-            Action::Ask { .. } => panic!("no plan here has a probe"),
+            Action::Ask { .. } | Action::Unask { .. } => panic!("no plan here has a probe"),
             Action::Forget { proc } => {
                 // What a source said is read all the same.
                 self.stdout_ends(proc);

@@ -1,7 +1,9 @@
 //! The targets. Nothing here knows how inputs are made.
 
+pub mod answers;
 pub mod anything;
 pub mod config;
+pub mod datagrams;
 pub mod events;
 pub mod frames;
 pub mod plans;

@@ -1,7 +1,7 @@
 //! L1, and why incarnations come and go: nobody is stopped without a cause, and what follows from an end is right.
 
 use super::ends::Blame;
-use super::restart::Departure;
+use super::restart::{Departure, Unfit};
 use super::{Laws, Phase, Verdict, hold};
 use exeunt::machine::{Action, Event, Machine, Note};
 use exeunt::model::plan::KillMode;
@@ -20,7 +20,7 @@ impl Laws {
         let right = match reason {
             StopReason::Shutdown | StopReason::Drained => self.stop.is_some(),
             StopReason::Timeout => record.timed_out.is_some(),
-            StopReason::Restart => self.nonsense == Some(proc),
+            StopReason::Restart => self.nonsense == Some(proc) || record.unfit.is_some(),
             StopReason::MaxItems => self.is_used_up(proc),
             StopReason::Scale | StopReason::Requested => false,
         };
@@ -55,7 +55,9 @@ impl Laws {
         self.nonsense = match *event {
             Event::Garbled { proc, .. } => known(proc),
             Event::Replied { proc, reply: Reply::Settle { token, .. } | Reply::Touch(token) } => {
-                known(proc).filter(|&proc| !self.reference.had(proc, token))
+                // Who was killed before its exec was heard of is not listened to any more.
+                let heard = self.records.get(&proc).is_some_and(|record| !record.aborted);
+                known(proc).filter(|&proc| heard && !self.reference.had(proc, token))
             }
             _ => None,
         };
@@ -82,6 +84,12 @@ impl Laws {
         self.restarts.runs(record.instance);
     }
 
+    /// Why an incarnation may be asked to leave: it was told in the same breath.
+    pub(super) fn is_unfit(&mut self, instance: InstanceId, unfit: Unfit) {
+        let open = self.records.values_mut().filter(|record| record.instance == instance && record.cause.is_none());
+        open.for_each(|record| record.unfit = Some(unfit));
+    }
+
     /// Members that the kill mode leaves alone are not waited for.
     pub(super) fn leaves_them(&mut self, now: Time, proc: ProcId) {
         let Some(record) = self.records.get(&proc).filter(|record| record.phase == Phase::Exited) else { return };
@@ -94,20 +102,21 @@ impl Laws {
     pub(super) fn departs(&mut self, now: Time, proc: ProcId) {
         let Some(record) = self.records.get(&proc) else { return };
         let Some(death) = record.death else { return };
-        let (instance, cause) = (record.instance, record.cause);
+        let (instance, cause, unfit) = (record.instance, record.cause, record.unfit);
         let oldest = self.reference.oldest(proc);
         let blame = match cause {
             Some(StopReason::Timeout) if oldest.is_some() && oldest == record.timed_out => Blame::Attempt,
-            None | Some(StopReason::Restart) if oldest.is_some() && death.in_hand => Blame::Crash,
+            None | Some(StopReason::Restart) if unfit.is_none() && oldest.is_some() && death.in_hand => Blame::Crash,
             _ => Blame::Nothing,
         };
         let ran = record.since.map_or(Duration::ZERO, |since| death.at.since(since));
         // A start that was killed was asked to leave.
         let aborted = record.killed && record.since.is_none();
-        let cause = cause.or(aborted.then_some(StopReason::Shutdown));
+        let why = if unfit.is_some() { StopReason::Restart } else { StopReason::Shutdown };
+        let cause = cause.or(aborted.then_some(why));
         let first = self.reference.returns(now, proc, blame);
         let counts = blame != Blame::Crash || first;
-        self.restarts.departs(now, instance, Departure { cause, status: death.status, ran, counts });
+        self.restarts.departs(now, instance, Departure { cause, status: death.status, ran, counts, unfit });
     }
 
     /// L9: no item waits while an instance has room for it.
@@ -117,7 +126,9 @@ impl Laws {
         }
         for (&proc, record) in self.open().filter(|(_, record)| record.phase == Phase::Alive && record.cause.is_none())
         {
-            let Some(consumer) = self.plan.consumer(record.instance) else { continue };
+            let Some(consumer) = self.plan.consumer(record.instance).filter(|_| self.services.serves(proc)) else {
+                continue;
+            };
             let room = self.reference.held(proc) < record.window as usize;
             let more = consumer.max_items.is_none_or(|most| self.reference.granted(proc) < most);
             if room && more {

@@ -344,6 +344,12 @@ impl Reference {
         hold("starvation", starving.is_none(), || format!("{starving:?} waits, and an instance has room"))
     }
 
+    /// Somebody must take an item of this queue yet.
+    pub fn waits(&self, queue: usize) -> bool {
+        let id = QueueId(u32::try_from(queue).unwrap());
+        self.unfinished(id).any(|(_, item)| item.state == State::Waiting)
+    }
+
     pub fn is_empty(&self, queue: usize) -> bool {
         let id = QueueId(u32::try_from(queue).unwrap());
         self.unfinished(id).next().is_none()

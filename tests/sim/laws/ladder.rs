@@ -1,5 +1,6 @@
 //! L2 and L10: how an incarnation is asked to leave, and who may be signalled.
 
+use super::restart::Unfit;
 use super::{Laws, Phase, Record, Verdict, hold};
 use crate::generate::FORWARDED;
 use exeunt::machine::Action;
@@ -28,13 +29,16 @@ impl Laws {
         };
         hold("L10", allowed, || format!("{signal} for {target:?} of {proc}, which is {phase:?}"))?;
         let cause = self.record(proc)?.cause;
-        let wanted =
-            if target == Target::Unborn { self.stop.is_some() } else { phase == Phase::Exited || cause.is_some() };
+        let wanted = match target {
+            Target::Unborn => self.stop.is_some() || self.start_is_ended(proc, instance),
+            Target::Leader | Target::Members => phase == Phase::Exited || cause.is_some(),
+        };
         // What is passed on is no wish of ours; L2 looks at it.
         hold("L1", wanted || signal == FORWARDED, || format!("{proc} gets {signal}, and nobody wants it to leave"))?;
         if target == Target::Unborn {
             let record = self.record(proc)?;
             (record.killed, record.aborted, record.last) = (true, true, now);
+            self.services.leaves(now, proc);
             return Ok(());
         }
         if signal == Signal::CONT {
@@ -48,6 +52,7 @@ impl Laws {
             self.cont = Some((proc, target));
         }
         if phase == Phase::Exited {
+            self.nobody_is_pushed(proc)?;
             return self.cleans_up(now, proc, signal);
         }
         let ladder = &self.program(instance).ladder;
@@ -57,16 +62,37 @@ impl Laws {
         self.climbs(now, proc, step)
     }
 
+    /// A start takes too long, or what it requires has fallen.
+    fn start_is_ended(&mut self, proc: ProcId, instance: InstanceId) -> bool {
+        let lacks = self.services.lacks(instance).is_some();
+        let Some(record) = self.records.get_mut(&proc) else { return false };
+        if lacks {
+            record.unfit.get_or_insert(Unfit::Falls);
+        }
+        record.unfit.is_some()
+    }
+
+    /// What it asked for: the next rung comes so much later at least. After KILL there is none.
+    pub(super) fn extends(&mut self, now: Time, proc: ProcId, time: Duration) {
+        let stopping = self.stop.is_some();
+        let Some(record) = self.records.get_mut(&proc) else { return };
+        if record.phase == Phase::Alive && record.asked.is_some() && !record.killed {
+            record.extended = record.extended.max(now + time);
+            self.extended += if stopping { time } else { Duration::ZERO };
+        }
+    }
+
     /// L2: rungs in order, each once, none before the wait of the one before is over, and KILL last. Only the deadline of
     /// the stop may skip rungs, and only an INT of a person may take one early.
     fn climbs(&mut self, now: Time, proc: ProcId, step: Option<Step>) -> Verdict {
         let skips = self.past_deadline(now);
         let hurried = self.interrupt.is_some();
         let record = self.record(proc)?;
-        let (climbed, last, killed, instance) = (record.climbed, record.last, record.killed, record.instance);
+        let (climbed, killed, instance) = (record.climbed, record.killed, record.instance);
+        let (last, extended) = (record.last, record.extended);
         let ladder = self.program(instance).ladder.clone();
         hold("L2", !killed, || format!("{step:?} for {proc} after KILL"))?;
-        let due = climbed.checked_sub(1).map_or(Time::ZERO, |before| last + ladder[before].wait);
+        let due = climbed.checked_sub(1).map_or(Time::ZERO, |before| (last + ladder[before].wait).max(extended));
         hold("L2", now >= due || hurried || (skips && step.is_none()), || {
             format!("{step:?} for {proc} at {now}, due at {due}")
         })?;
@@ -77,7 +103,7 @@ impl Laws {
         let record = self.record(proc)?;
         record.asked.get_or_insert(now);
         record.climbed += 1;
-        record.last = now;
+        (record.last, record.extended) = (now, Time::ZERO);
         record.killed = step.is_none();
         Ok(())
     }
@@ -155,11 +181,18 @@ impl Laws {
         hold("L5", most.is_none_or(|most| granted < most), || format!("{proc} gets more than {most:?} items"))
     }
 
+    /// L9: what KILL does not remove in its time is waited for no longer, whatever is said.
+    pub(super) fn the_unkillable_are_left(&self, now: Time) -> Verdict {
+        let waits = |record: &Record| record.killed && record.phase != Phase::Exited && now > record.last + UNKILLABLE;
+        let waited_for = self.open().find(|(_, record)| waits(record)).map(|(proc, _)| proc);
+        hold("L9", waited_for.is_none(), || format!("{waited_for:?} was killed long ago, and is waited for"))
+    }
+
     /// L2: no rung is overlooked: who was asked to leave and has not is on the rung whose wait is not over.
     pub(super) fn rungs_are_taken(&self, now: Time) -> Verdict {
         for (proc, record) in self.open().filter(|(_, record)| record.phase == Phase::Alive && !record.killed) {
             let Some(before) = record.climbed.checked_sub(1) else { continue };
-            let due = record.last + self.program(record.instance).ladder[before].wait;
+            let due = (record.last + self.program(record.instance).ladder[before].wait).max(record.extended);
             // A rung without a wait, taken in the last round of a turn, is followed in the next turn.
             hold("L2", now <= due, || format!("the rung after {before} of {proc} was due at {due}"))?;
         }
@@ -198,6 +231,9 @@ impl Laws {
         Ok(())
     }
 }
+
+/// What KILL does not remove in this time is in the kernel's hands.
+const UNKILLABLE: Duration = Duration::from_secs(5);
 
 /// The earliest moment at which survivors may be killed.
 fn survivors_killed(program: &Program, since: Time, asked: Option<Time>) -> Time {

@@ -3,7 +3,7 @@
 use super::STARTS_AT_ONCE;
 use super::{Laws, Phase, Record, Verdict, hold};
 use crate::fake::{Fake, Leader, Session};
-use crate::generate::{HEALED, Mood, RECOVERED, SECOND};
+use crate::generate::{FORWARDED, HEALED, Mood, RECOVERED, SECOND};
 use crate::manner::Temper;
 use exeunt::machine::Report;
 use exeunt::model::plan::{Feed, KillMode};
@@ -24,7 +24,7 @@ impl Laws {
         hold("L5", self.unborn() < STARTS_AT_ONCE, || format!("{} starts are under way", self.unborn() + 1))?;
         let open = |id| self.open().any(|(_, record)| record.instance == id);
         if self.stop.is_none() {
-            self.restarts.spawns(instance, &open)?;
+            self.restarts.spawns(now, instance, &open, &self.services)?;
         }
         let window = self.plan.consumer(instance).map_or(0, |consumer| consumer.prefetch);
         let record = Record {
@@ -43,7 +43,9 @@ impl Laws {
             since: None,
             death: None,
             aborted: false,
-            kept: false,
+            kept: std::mem::take(&mut self.kept),
+            unfit: None,
+            extended: Time::ZERO,
             owed: 0,
         };
         self.records.insert(proc, record);
@@ -72,7 +74,9 @@ impl Laws {
     /// L9: past the deadline strangers, too, get nothing but KILL.
     pub(super) fn sweeps(&mut self, now: Time, signal: Signal) -> Verdict {
         let late = self.past_deadline(now) && signal != Signal::KILL;
-        hold("L9", !late, || format!("strangers get {signal} past the deadline"))
+        hold("L9", !late, || format!("strangers get {signal} past the deadline"))?;
+        let passed_on = signal == FORWARDED;
+        hold("wait", passed_on == self.waits_for_all(), || format!("strangers get {signal}, and are waited for"))
     }
 
     /// L9: a stop is over the instant that everybody has left and everything was said.
@@ -91,7 +95,8 @@ impl Laws {
 
     /// L9: a stop ends: within its budget, or within what the ladders need, and a bound for what KILL does not remove.
     pub(super) fn ends_in_time(&mut self, now: Time) -> Verdict {
-        let Some(stop) = self.stop else { return Ok(()) };
+        let Some(stop) = self.stop.filter(|_| !self.waits_for_all()) else { return Ok(()) };
+        let began = self.told_to_stop.unwrap_or(stop.began).max(stop.began);
         let levels = self.plan.stop_levels();
         let ladder = |level: &Vec<InstanceId>| level.iter().map(|&id| self.program(id).ladder_time()).max();
         let ladders: Duration = levels.iter().filter_map(ladder).sum();
@@ -103,10 +108,10 @@ impl Laws {
         let longest = match self.plan.stop_budget {
             Some(budget) => budget,
             None if drains => return Ok(()),
-            None => ladders,
+            None => ladders + self.extended,
         };
         let most = longest + each * u32::try_from(levels.len()).unwrap() + STRANGERS + self.late;
-        hold("L9", now <= stop.began + most, || format!("the stop of {} is not over after {most:?}", stop.began))
+        hold("L9", now <= began + most, || format!("the stop of {began} is not over after {most:?}"))
     }
 
     /// L3: at the end nobody is left, but for those whom KILL does not remove, and these are reported.
@@ -144,30 +149,28 @@ impl Laws {
             return Ok(());
         }
         let open = |id| self.open().any(|(_, record)| record.instance == id);
-        self.restarts.all_are_up(now, &open)?;
-        let recovered = self.mood == Mood::Recovering && now > self.began + HEALED + RECOVERED + self.late;
-        if recovered { self.restarts.nobody_waits(&open) } else { Ok(()) }
+        self.restarts.all_are_up(now, &open, &self.services)?;
+        let (healed, most) = (self.began + HEALED, RECOVERED + self.late);
+        let recovers = self.mood == Mood::Recovering;
+        if recovers { self.restarts.nobody_waits(now, healed, most, &open, &self.services) } else { Ok(()) }
     }
 
-    /// A finite source and obedient workers: the run ends by itself, with everything done.
-    pub(super) fn calm_runs_do_everything(&mut self, report: &Report) -> Verdict {
-        let done = report.queues.iter().all(|queue| queue.done == queue.accepted);
-        hold("L9", self.mood != Mood::Calm || (done && report.exit_code == 0), || {
-            format!("a calm run ends with code {} and {:?}", report.exit_code, report.queues)
-        })
-    }
-
-    /// Exit codes: 70 before 1 before 75 before 65 before 0, and none without its cause.
-    pub(super) fn code_is_right(&mut self, report: &Report) -> Verdict {
-        let back = report.queues.iter().any(|queue| queue.handed_back > 0);
-        let dead = report.queues.iter().any(|queue| queue.dead > 0);
-        let right = match report.exit_code {
-            0 => !back && !dead,
-            65 => !back,
-            1 | 75 => true,
-            _ => false,
-        };
-        hold("code", right, || format!("{} with {:?}", report.exit_code, report.queues))
+    /// L9: a drain is not waited for when nobody is there, or comes, who works it off.
+    pub(super) fn drains_are_worked_off(&self) -> Verdict {
+        if self.stop.is_none() {
+            return Ok(());
+        }
+        let open = |id| self.open().any(|(_, record)| record.instance == id);
+        for (at, queue) in (0..).zip(&self.plan.queues).filter(|(_, queue)| queue.drain_on_stop) {
+            let ids = (0u32..).map(InstanceId).take(self.plan.instances.len());
+            let consumes =
+                |id: &InstanceId| self.plan.consumer(*id).is_some_and(|consumer| consumer.queue.index() == at);
+            let mut consumers = ids.filter(consumes);
+            let worked_off =
+                !self.reference.waits(at) || consumers.any(|id| self.restarts.comes(id, &open, &self.services));
+            hold("drain", worked_off, || format!("{} is drained, and nobody is there to do it", queue.name))?;
+        }
+        Ok(())
     }
 }
 

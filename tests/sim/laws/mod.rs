@@ -4,12 +4,14 @@
 mod cause;
 mod clocks;
 mod ends;
+mod finish;
 mod forward;
 mod items;
 mod ladder;
 mod leave;
 mod places;
 mod restart;
+mod service;
 
 use crate::coverage::about;
 use crate::fake::Fake;
@@ -17,9 +19,10 @@ use crate::generate::{Mood, SECOND};
 use clocks::Clocks;
 use exeunt::machine::{Action, Event, Meaning, Note, Report};
 use exeunt::model::plan::{Plan, Program};
-use exeunt::model::{ExitStatus, InstanceId, ProcId, Reply, StopReason, Target, Time, Token};
+use exeunt::model::{ExitStatus, InstanceId, Notice, ProcId, Reply, SpawnError, StopReason, Target, Time, Token};
 use items::Reference;
-use restart::Restarts;
+use restart::{Restarts, Unfit};
+use service::Services;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
@@ -63,6 +66,17 @@ pub struct Laws {
     reference: Reference,
     restarts: Restarts,
     clocks: Clocks,
+    services: Services,
+    /// Of each instance, how its last incarnation ended.
+    statuses: BTreeMap<InstanceId, ExitStatus>,
+    /// Why a start of an init's program came to nothing.
+    start_error: Option<SpawnError>,
+    /// A person or the platform said stop.
+    told_to_stop: Option<Time>,
+    /// All the time that was asked for in a stop.
+    extended: Duration,
+    /// A signal that is to be passed on waits for the program of an init.
+    kept: bool,
     began: Time,
     /// An incarnation said something that is no reply, or named a token that it never had.
     nonsense: Option<ProcId>,
@@ -109,6 +123,10 @@ struct Record {
     kept: bool,
     /// Signals that are to be passed on to it now.
     owed: u32,
+    /// Why it was found unfit to stay.
+    unfit: Option<Unfit>,
+    /// The next rung does not come before.
+    extended: Time,
 }
 
 #[derive(Clone, Copy)]
@@ -138,6 +156,12 @@ impl Laws {
             reference: Reference::new(plan.clone()),
             restarts: Restarts::new(plan.clone()),
             clocks: Clocks::new(plan.clone()),
+            services: Services::new(plan.clone()),
+            statuses: BTreeMap::new(),
+            start_error: None,
+            told_to_stop: None,
+            extended: Duration::ZERO,
+            kept: false,
             began: Time::ZERO,
             nonsense: None,
             inert: false,
@@ -163,8 +187,11 @@ impl Laws {
     pub fn clock(&mut self, now: Time, deadline: Option<Time>) {
         let Some(by) = self.clocks.look(now, deadline) else { return };
         self.restarts.shift(by);
-        for record in self.records.values_mut().filter(|record| !record.killed) {
+        self.services.shift(by);
+        let moves = |record: &&mut Record| !record.killed || record.phase != Phase::Exited;
+        for record in self.records.values_mut().filter(moves) {
             record.last = record.last + by;
+            record.extended = record.extended + by;
         }
     }
 
@@ -173,6 +200,12 @@ impl Laws {
         let over = |proc: ProcId| self.used.contains(&proc) && !self.records.contains_key(&proc);
         self.inert = self.quit || about(event).is_some_and(over);
         self.hear_of_items(now, event);
+        if !self.inert {
+            self.services.hear(now, event);
+        }
+        if let Event::Signalled { meaning: Meaning::Stop | Meaning::Interrupt, .. } = event {
+            self.told_to_stop.get_or_insert(now);
+        }
         match event {
             Event::Began => self.began = now,
             Event::Signalled { meaning: Meaning::Forward, signal } => self.owes(*signal),
@@ -182,11 +215,7 @@ impl Laws {
                 self.runs(now, *proc);
             }
             Event::SpawnFailed { proc, error } => {
-                let record = self.records.get(proc).filter(|record| !record.killed);
-                record
-                    .map(|record| record.instance)
-                    .into_iter()
-                    .for_each(|id| self.restarts.start_fails(now, id, *error));
+                self.start_fails(now, *proc, *error);
                 self.enter(*proc, Phase::Over);
             }
             Event::MembersGone { proc } => {
@@ -197,8 +226,12 @@ impl Laws {
             Event::Exited { proc, status, in_hand, .. } => {
                 self.enter(*proc, Phase::Exited);
                 let death = Death { at: now, status: *status, in_hand: *in_hand };
-                self.records.entry(*proc).and_modify(|record| record.death = Some(death));
+                if let Some(record) = self.records.get_mut(proc) {
+                    record.death = Some(death);
+                    self.statuses.insert(record.instance, *status);
+                }
             }
+            Event::Notified { proc, notice: Notice::Extend(time) } => self.extends(now, *proc, *time),
             Event::Replied { proc, reply: Reply::Prefetch(window) } => {
                 self.records.entry(*proc).and_modify(|record| record.window = *window);
             }
@@ -214,10 +247,13 @@ impl Laws {
         hold("L10", !self.inert || orders == 0, || format!("{event:?} comes too late and is obeyed: {actions:?}"))?;
         let starts = actions.iter().filter(|action| matches!(action, Action::Spawn { .. })).count();
         let crowded = self.unborn() + starts >= STARTS_AT_ONCE;
-        self.restarts.handled(now, actions, self.stop.is_some(), crowded)?;
+        let states = (self.stop.is_some(), crowded);
+        let open = |id| self.records.values().any(|record| record.instance == id);
+        self.restarts.handled(now, actions, states, &open, &mut self.services)?;
         for action in actions {
             self.cont_follows(action)?;
             self.ordered(now, action)?;
+            self.services.ordered(now, action)?;
             let record = proc_of(action).and_then(|proc| self.records.get(&proc));
             self.reference.ordered(now, action, record.map(|record| record.window), self.stop.is_some())?;
         }
@@ -225,6 +261,9 @@ impl Laws {
         self.clocks.handled(now, event, actions)?;
         self.nonsense_is_answered(actions)?;
         self.used_up_are_replaced(event)?;
+        self.services.handled(now, event, self.stop.is_some())?;
+        self.stops_when_told(event)?;
+        self.starts_are_abandoned(actions)?;
         self.all_is_passed_on()?;
         self.reference.handled(event)
     }
@@ -241,6 +280,7 @@ impl Laws {
             Action::Sweep { signal } => self.sweeps(now, *signal),
             Action::Note(note) => self.notes(now, note),
             Action::Ask { .. }
+            | Action::Unask { .. }
             | Action::Pause { .. }
             | Action::Resume { .. }
             | Action::Abandon { .. }
@@ -257,9 +297,22 @@ impl Laws {
     }
 
     fn notes(&mut self, now: Time, note: &Note) -> Verdict {
+        self.services.notes(now, note)?;
         match note {
+            Note::NotReady { instance, .. }
+            | Note::Unhealthy { instance, .. }
+            | Note::WatchdogExpired { instance }
+            | Note::FoundItselfUnwell { instance } => {
+                self.is_unfit(*instance, Unfit::Unwell);
+                Ok(())
+            }
+            Note::Falls { instance, .. } => {
+                self.is_unfit(*instance, Unfit::Falls);
+                Ok(())
+            }
             Note::Bug(what) => Err(Broken::new("L6", format!("the machine reports a bug: {what}"))),
-            Note::Stopping { .. } => {
+            Note::Stopping { cause, .. } => {
+                self.ends_when_done(cause)?;
                 hold("L9", self.stop.is_none(), || "a second stop".into())?;
                 let deadline = self.plan.stop_budget.map(|budget| now + budget);
                 self.stop = Some(Stop { began: now, deadline });
@@ -272,6 +325,7 @@ impl Laws {
             }
             Note::Climbed { instance, reason, .. } => {
                 self.has_a_cause(*instance, *reason)?;
+                self.services.is_asked(now, *instance)?;
                 self.levels_in_order(now, *instance, *reason)
             }
             Note::Unkillable { instance } => {
@@ -292,9 +346,12 @@ impl Laws {
         self.nobody_starves(now)?;
         self.all_are_up(now)?;
         self.rungs_are_taken(now)?;
+        self.the_unkillable_are_left(now)?;
         self.every_child_is_reaped(fake)?;
         hold("L10", fake.strays.is_empty(), || fake.strays.join("; "))?;
         self.heals(now)?;
+        self.drains_are_worked_off()?;
+        self.does_not_go_on(fake)?;
         self.ends_at_once(now, fake)?;
         self.ends_in_time(now)
     }
@@ -305,6 +362,33 @@ impl Laws {
         self.reference.adds_up(report)?;
         self.code_is_right(report)?;
         self.calm_runs_do_everything(report)
+    }
+
+    /// "stop": who says stop is heard at any moment, whatever starts, waits or is put off.
+    fn stops_when_told(&self, event: &Event) -> Verdict {
+        let told = matches!(event, Event::Signalled { meaning: Meaning::Stop | Meaning::Interrupt, .. });
+        hold("stop", !told || self.stop.is_some(), || format!("{event:?}, and no stop begins"))
+    }
+
+    /// "stop": a start that is under way when the stop begins is ended at once, unless it is to work off a queue.
+    fn starts_are_abandoned(&self, actions: &[Action]) -> Verdict {
+        let begins = actions.iter().any(|action| matches!(action, Action::Note(Note::Stopping { .. })));
+        let drains = |id| self.plan.consumer(id).is_some_and(|consumer| self.plan.queue(consumer.queue).drain_on_stop);
+        let spared = |record: &Record| record.phase == Phase::Unborn && !record.killed && !drains(record.instance);
+        let left = self.open().find(|(_, record)| begins && spared(record)).map(|(proc, _)| proc);
+        hold("stop", left.is_none(), || format!("{left:?} was being started when the stop began, and is let to"))
+    }
+
+    fn start_fails(&mut self, now: Time, proc: ProcId, error: SpawnError) {
+        let Some(record) = self.records.get(&proc) else { return };
+        let (instance, kept) = (record.instance, record.kept);
+        if !record.killed {
+            self.kept |= kept && self.plan.init.is_some();
+            self.start_error = Some(error);
+            self.restarts.start_fails(now, instance, error);
+        } else if let Some(unfit) = record.unfit {
+            self.restarts.is_ended(now, instance, unfit);
+        }
     }
 
     fn hear_of_items(&mut self, now: Time, event: &Event) {

@@ -1,9 +1,10 @@
 //! L5 and L9 for starts: what counts against the start limit and what does not, how long a restart is put off, and that
 //! everything which is wanted is up as soon as its delay is over.
 
+use super::service::Services;
 use super::{Verdict, hold};
 use exeunt::machine::{Action, Note};
-use exeunt::model::plan::{Backoff, Plan, Restart, Role};
+use exeunt::model::plan::{Backoff, Kind, Plan, Restart, Role};
 use exeunt::model::{ExitStatus, InstanceId, SpawnError, Stage, StopReason, Time, WorkerId};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -15,6 +16,9 @@ pub struct Restarts {
     slots: Vec<Slot>,
     /// What must follow from the event that is being handled.
     expected: Option<(InstanceId, Next)>,
+    /// A worker ended badly and is not started again: seen, or perhaps, in a stop.
+    failed: bool,
+    pub may_have_failed: bool,
 }
 
 #[derive(Default)]
@@ -28,9 +32,6 @@ struct Crew {
 struct Slot {
     /// Restarts that were put off since the last success.
     in_row: u32,
-    /// It ran, or never will.
-    begun: bool,
-    started: bool,
     rests: bool,
     due: Option<Time>,
 }
@@ -39,6 +40,9 @@ struct Slot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     Rests,
+    /// So does a oneshot that ended well.
+    Completes,
+    /// As soon as all that it waits for is there.
     AtOnce,
     /// The so manieth delay in a row, from 0, which is none.
     Later(u32),
@@ -54,6 +58,17 @@ pub struct Departure {
     pub ran: Duration,
     /// It had no item in hand, or one that is blamed for the first time.
     pub counts: bool,
+    /// Why it was found unfit to stay, if it was.
+    pub unfit: Option<Unfit>,
+}
+
+/// Why an incarnation is asked to leave, where it is neither the stop of all nor its items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// Not ready in time, not healthy, or silent.
+    Unwell,
+    /// What it requires is not ready.
+    Falls,
 }
 
 /// A source's start is tried again like this when the machine is short of something.
@@ -66,12 +81,13 @@ impl Restarts {
             crews: plan.workers.iter().map(|_| Crew::default()).collect(),
             slots: plan.instances.iter().map(|_| Slot::default()).collect(),
             expected: None,
+            failed: false,
+            may_have_failed: false,
             plan,
         }
     }
 
     pub fn runs(&mut self, id: InstanceId) {
-        self.slots[id.index()].begun = true;
         if let Some(worker) = self.worker(id) {
             self.crews[worker.index()].ever_ran = true;
         }
@@ -96,10 +112,30 @@ impl Restarts {
             Some(worker) if self.crews[worker.index()].gave_up => Next::Rests,
             Some(_) if shortage => self.later(id),
             Some(worker) if hopeless && !self.crews[worker.index()].ever_ran => Next::GivesUp,
+            Some(_) if self.plan.init.is_some() => Next::GivesUp,
             Some(worker) if self.reaches_the_limit(worker, now) => Next::GivesUp,
             Some(_) => self.later(id),
         };
         self.expected = Some((id, next));
+    }
+
+    /// A start that was ended since it took too long, or what it requires is not there, came to nothing.
+    pub fn is_ended(&mut self, now: Time, id: InstanceId, unfit: Unfit) {
+        let Some(worker) = self.worker(id) else { return };
+        self.expected = Some((id, self.after_unfit(now, id, worker, unfit)));
+    }
+
+    fn after_unfit(&mut self, now: Time, id: InstanceId, worker: WorkerId, unfit: Unfit) -> Next {
+        match unfit {
+            _ if self.crews[worker.index()].gave_up => Next::Rests,
+            Unfit::Falls => Next::AtOnce,
+            Unfit::Unwell if self.plan.worker(worker).restart == Restart::Never => {
+                self.may_have_failed = true;
+                Next::Rests
+            }
+            Unfit::Unwell if self.reaches_the_limit(worker, now) => Next::GivesUp,
+            Unfit::Unwell => self.later(id),
+        }
     }
 
     pub fn departs(&mut self, now: Time, id: InstanceId, how: Departure) {
@@ -116,16 +152,34 @@ impl Restarts {
             Restart::OnFailure => !plan.program.is_success(how.status),
             Restart::Never => false,
         };
+        let well = plan.program.is_success(how.status);
         let next = match how.cause {
             Some(StopReason::Shutdown | StopReason::Drained) => Next::Rests,
             _ if self.crews[worker.index()].gave_up => Next::Rests,
             Some(StopReason::Timeout | StopReason::MaxItems) => Next::AtOnce,
-            None if !wanted => Next::Rests,
-            Some(_) if plan.restart == Restart::Never => Next::Rests,
+            None if plan.kind == Kind::Oneshot && well => Next::Completes,
+            None if !wanted => {
+                self.may_have_failed |= !well;
+                Next::Rests
+            }
+            Some(_) if how.unfit.is_some_and(|unfit| unfit == Unfit::Falls) => Next::AtOnce,
+            Some(_) if plan.restart == Restart::Never => {
+                self.may_have_failed = true;
+                Next::Rests
+            }
             _ if how.counts && self.reaches_the_limit(worker, now) => Next::GivesUp,
             _ => self.later(id),
         };
         self.expected = Some((id, next));
+    }
+
+    /// A worker was given up, or ended badly and is not started again.
+    pub fn has_failed(&self) -> bool {
+        self.failed || self.gives_up()
+    }
+
+    pub fn gives_up(&self) -> bool {
+        self.crews.iter().any(|crew| crew.gave_up)
     }
 
     /// Nobody waits for it any more.
@@ -149,20 +203,26 @@ impl Restarts {
 
     fn rests(&mut self, id: InstanceId) {
         let slot = &mut self.slots[id.index()];
-        (slot.begun, slot.rests, slot.due) = (true, true, None);
+        (slot.rests, slot.due) = (true, None);
     }
 
     /// L5: after each end of an incarnation, exactly this: rest, a new start at once, one after the right delay, or the end
     /// of the whole worker. In a stop nothing of it is looked at: L3 forbids starts there.
-    pub fn handled(&mut self, now: Time, actions: &[Action], stopping: bool, crowded: bool) -> Verdict {
+    pub fn handled(
+        &mut self,
+        now: Time,
+        actions: &[Action],
+        (stopping, crowded): (bool, bool),
+        open: &dyn Fn(InstanceId) -> bool,
+        services: &mut Services,
+    ) -> Verdict {
         let expected = self.expected.take();
         for action in actions {
             match action {
                 Action::Spawn { instance, .. } => {
-                    let slot = &mut self.slots[instance.index()];
-                    (slot.started, slot.due) = (true, None);
+                    self.slots[instance.index()].due = None;
                 }
-                Action::Note(Note::Restarting { instance, after }) => {
+                Action::Note(Note::Restarting { instance, after, .. }) => {
                     self.slots[instance.index()].due = Some(now + *after);
                 }
                 _ => {}
@@ -177,27 +237,37 @@ impl Restarts {
             })
         };
         let gave_up = (0u32..).map(WorkerId).take(self.crews.len()).find(|&worker| gives_up(worker));
+        self.failed |= gave_up.is_some();
         let expects_it = expected.filter(|(_, next)| *next == Next::GivesUp).and_then(|(id, _)| self.worker(id));
         hold("L5", stopping || gave_up == expects_it, || {
             format!("{gave_up:?} is given up, by its failures {expects_it:?} should be")
         })?;
         if let (false, Some((id, next))) = (stopping, expected) {
-            self.follows(id, next, actions, crowded)?;
+            self.failed |= std::mem::take(&mut self.may_have_failed);
+            self.follows(id, next, actions, crowded, open, services)?;
         }
         Ok(())
     }
 
-    fn follows(&mut self, id: InstanceId, next: Next, actions: &[Action], crowded: bool) -> Verdict {
-        let started =
-            actions.iter().any(|action| matches!(action, Action::Spawn { instance, .. } if *instance == id)) || crowded;
+    fn follows(
+        &mut self,
+        id: InstanceId,
+        next: Next,
+        actions: &[Action],
+        crowded: bool,
+        open: &dyn Fn(InstanceId) -> bool,
+        services: &mut Services,
+    ) -> Verdict {
+        let started = actions.iter().any(|action| matches!(action, Action::Spawn { instance, .. } if *instance == id));
+        let at_once = crowded || started == self.may_run(id, open, services);
         let put_off = actions.iter().find_map(|action| match action {
-            Action::Note(Note::Restarting { instance, after }) if *instance == id => Some(*after),
+            Action::Note(Note::Restarting { instance, after, .. }) if *instance == id => Some(*after),
             _ => None,
         });
         let right = match next {
-            Next::Rests | Next::GivesUp => !started || crowded,
-            Next::AtOnce => started && put_off.is_none(),
-            Next::Later(0) => started && put_off == Some(Duration::ZERO),
+            Next::Rests | Next::Completes | Next::GivesUp => !started,
+            Next::AtOnce => at_once && put_off.is_none(),
+            Next::Later(0) => at_once && put_off == Some(Duration::ZERO),
             Next::Later(_) => put_off.is_some(),
         };
         hold("L5", right, || format!("{id:?}: {next:?} is due, started {started}, put off by {put_off:?}"))?;
@@ -210,6 +280,10 @@ impl Restarts {
         }
         match next {
             Next::Rests => self.rests(id),
+            Next::Completes => {
+                services.completes(id);
+                self.rests(id);
+            }
             Next::GivesUp => {
                 if let Some(worker) = self.worker(id) {
                     self.crews[worker.index()].gave_up = true;
@@ -221,40 +295,73 @@ impl Restarts {
         Ok(())
     }
 
-    /// Where an instance whose worker is given up has no incarnation, it never will have one.
-    fn is_wanted(&self, id: InstanceId, open: &dyn Fn(InstanceId) -> bool) -> bool {
-        let gave_up = self.worker(id).is_some_and(|worker| self.crews[worker.index()].gave_up);
-        !self.slots[id.index()].rests && (!gave_up || open(id))
+    /// Where an instance whose worker is given up has no incarnation, it never will have one; nor where what it requires will
+    /// never be ready again.
+    pub fn is_wanted(&self, id: InstanceId, open: &dyn Fn(InstanceId) -> bool, services: &Services) -> bool {
+        let Some(worker) = self.worker(id) else { return !self.slots[id.index()].rests };
+        let lost = || self.plan.worker(worker).requires.iter().any(|&other| self.is_lost(other, open, services));
+        !self.slots[id.index()].rests && (open(id) || (!self.crews[worker.index()].gave_up && !lost()))
     }
 
-    /// L2's cousin: nobody is started before those it is after have begun.
-    pub fn spawns(&self, id: InstanceId, open: &dyn Fn(InstanceId) -> bool) -> Verdict {
+    fn is_lost(&self, worker: WorkerId, open: &dyn Fn(InstanceId) -> bool, services: &Services) -> bool {
+        let mut replicas = self.ids().filter(|&id| self.worker(id) == Some(worker));
+        !services.is_ready(worker) && !replicas.any(|id| open(id) || self.is_wanted(id, open, services))
+    }
+
+    /// L2's cousins: nobody is started before those it is after have begun, before its delay is over, or at rest.
+    pub fn spawns(&self, now: Time, id: InstanceId, open: &dyn Fn(InstanceId) -> bool, services: &Services) -> Verdict {
         let gave_up = self.worker(id).is_some_and(|worker| self.crews[worker.index()].gave_up);
         hold("L5", !gave_up, || format!("{id:?} is started though its worker was given up"))?;
-        hold("after", self.may_begin(id, open), || format!("{id:?} is started before those it is after"))
+        let slot = &self.slots[id.index()];
+        hold("L5", !slot.rests, || format!("{id:?} is started and was at rest"))?;
+        hold("L5", slot.due.is_none_or(|due| due <= now), || format!("{id:?} is started before {:?}", slot.due))?;
+        hold("after", self.may_begin(id, open, services), || format!("{id:?} is started before those it is after"))
     }
 
-    fn may_begin(&self, id: InstanceId, open: &dyn Fn(InstanceId) -> bool) -> bool {
+    fn may_begin(&self, id: InstanceId, open: &dyn Fn(InstanceId) -> bool, services: &Services) -> bool {
         let Some(worker) = self.worker(id) else { return true };
         let after = &self.plan.worker(worker).after;
         let mut others = self.ids().filter(|&other| self.worker(other).is_some_and(|worker| after.contains(&worker)));
-        others.all(|other| self.slots[other.index()].begun || !self.is_wanted(other, open))
+        others.all(|other| services.begun(other) || !self.is_wanted(other, open, services))
     }
 
-    /// L9: everything that is wanted is up once its delay is over and those it is after have begun.
-    pub fn all_are_up(&self, now: Time, open: &dyn Fn(InstanceId) -> bool) -> Verdict {
-        for id in self.ids().filter(|&id| !open(id) && self.is_wanted(id, open)) {
+    fn may_run(&self, id: InstanceId, open: &dyn Fn(InstanceId) -> bool, services: &Services) -> bool {
+        self.may_begin(id, open, services) && services.lacks(id).is_none()
+    }
+
+    /// L9: everything that is wanted is up once its delay is over, those it is after have begun, and those it requires are ready.
+    pub fn all_are_up(&self, now: Time, open: &dyn Fn(InstanceId) -> bool, services: &Services) -> Verdict {
+        for id in self.ids().filter(|&id| !open(id) && self.is_wanted(id, open, services)) {
             let slot = &self.slots[id.index()];
-            let waits = slot.due.is_some_and(|due| due > now) || (!slot.started && !self.may_begin(id, open));
+            let waits = slot.due.is_some_and(|due| due > now) || !self.may_run(id, open, services);
             hold("up", waits, || format!("{id:?} is wanted up and not started, due {:?}", slot.due))?;
         }
         Ok(())
     }
 
-    /// Liveness: once faults have stopped, and the longest back-off is over, nobody waits.
-    pub fn nobody_waits(&self, open: &dyn Fn(InstanceId) -> bool) -> Verdict {
-        let waits = self.ids().find(|&id| !open(id) && self.is_wanted(id, open));
-        hold("up", waits.is_none(), || format!("{waits:?} is not up, long after the last fault"))
+    /// Liveness: once faults have stopped, and the longest back-off is over, everything wanted is ready.
+    pub fn nobody_waits(
+        &self,
+        now: Time,
+        since: Time,
+        most: Duration,
+        open: &dyn Fn(InstanceId) -> bool,
+        services: &Services,
+    ) -> Verdict {
+        let waits = services.lingers(now, since, most, &|id| self.is_wanted(id, open, services));
+        hold("up", waits.is_none(), || format!("{waits:?} is not ready, long after the last fault"))
+    }
+
+    /// In a drain: it is there to work, or comes to do so. Nobody else is started in a stop.
+    pub fn comes(&self, id: InstanceId, open: &dyn Fn(InstanceId) -> bool, services: &Services) -> bool {
+        let drains = self.plan.consumer(id).is_some_and(|consumer| self.plan.queue(consumer.queue).drain_on_stop);
+        let comes = |worker: &WorkerId| {
+            let mut replicas = self.ids().filter(|&id| self.worker(id) == Some(*worker));
+            services.is_ready(*worker) || replicas.any(|id| self.comes(id, open, services))
+        };
+        let requires = self.worker(id).map(|worker| &self.plan.worker(worker).requires);
+        let wanted = drains && self.is_wanted(id, open, services);
+        open(id) || (wanted && requires.is_some_and(|requires| requires.iter().all(comes)))
     }
 
     /// A late turn moves what it finds.

@@ -1,0 +1,2 @@
+create table plays (title text primary key);
+insert into plays values ('The Winter''s Tale'), ('Cymbeline');

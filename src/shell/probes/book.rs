@@ -1,0 +1,260 @@
+//! Which questions are under way, and which of those that asked are not gone yet.
+
+use crate::machine::Question;
+use crate::model::{ProcId, Time, WorkerId};
+use crate::sys::Pid;
+use crate::sys::cgroup::Group;
+use mio::net::TcpStream;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+/// What was killed is waited for so long; then it is left to itself.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Later than this after a deadline we were stopped or starved, and so perhaps was who is asked.
+const LATE: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Default)]
+pub struct Probes {
+    /// At most one for each incarnation.
+    asked: BTreeMap<ProcId, Asked>,
+    /// Processes that are to be gone: dead or killed.
+    ended: Vec<Ended>,
+    /// Workers whose probe could not be started, which was said.
+    failing: BTreeSet<WorkerId>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    question: Question,
+    until: Time,
+    means: Means,
+}
+
+#[derive(Debug)]
+pub enum Means {
+    Connection(TcpStream),
+    Process(Asker),
+}
+
+/// A process that asks.
+#[derive(Debug)]
+pub struct Asker {
+    pub pid: Pid,
+    pub pidfd: Option<OwnedFd>,
+    /// Tells whether exec succeeded.
+    pub report: OwnedFd,
+    /// Where there are control groups: all that came of it.
+    pub group: Option<Group>,
+}
+
+#[derive(Debug)]
+struct Ended {
+    owner: ProcId,
+    pid: Pid,
+    pidfd: Option<OwnedFd>,
+    group: Option<Group>,
+    /// The leader is reaped; others of its session may live.
+    reaped: bool,
+    /// `None`: it was waited for long enough.
+    until: Option<Time>,
+}
+
+impl Probes {
+    /// There must be none for this incarnation.
+    pub fn ask(&mut self, id: ProcId, question: Question, until: Time, means: Means) {
+        self.asked.insert(id, Asked { question, until, means });
+    }
+
+    /// The question is no longer put. Answers the process that is to be killed for that, if there is one; `reaped`: it is dead already.
+    pub fn end(&mut self, id: ProcId, now: Time, reaped: bool) -> Option<Pid> {
+        match self.asked.remove(&id)?.means {
+            Means::Connection(_) => None,
+            Means::Process(Asker { pid, pidfd, group, report: _ }) => {
+                self.ended.push(Ended { owner: id, pid, pidfd, group, reaped, until: Some(now + PATIENCE) });
+                (!reaped).then_some(pid)
+            }
+        }
+    }
+
+    /// A child of this number died. Answers for whom it asked, if it did.
+    pub fn died(&mut self, pid: Pid) -> Option<ProcId> {
+        if let Some(ended) = self.ended.iter_mut().find(|ended| ended.pid == pid && !ended.reaped) {
+            ended.reaped = true;
+            return Some(ended.owner);
+        }
+        self.asked.iter().find(|(_, asked)| asked.means.pid() == Some(pid)).map(|(&id, _)| id)
+    }
+
+    pub fn asker(&self, id: ProcId) -> Option<(Question, &Asker)> {
+        let asked = self.asked.get(&id)?;
+        match &asked.means {
+            Means::Process(asker) => Some((asked.question, asker)),
+            Means::Connection(_) => None,
+        }
+    }
+
+    pub fn connection(&self, id: ProcId) -> Option<(Question, &TcpStream)> {
+        let asked = self.asked.get(&id)?;
+        match &asked.means {
+            Means::Process(_) => None,
+            Means::Connection(stream) => Some((asked.question, stream)),
+        }
+    }
+
+    /// An unreaped child that asks, or did.
+    pub fn is_leader(&self, pid: Pid) -> bool {
+        self.ended.iter().any(|ended| ended.pid == pid && !ended.reaped)
+            || self.asked.values().any(|asked| asked.means.pid() == Some(pid))
+    }
+
+    pub fn pidfd(&self, pid: Pid) -> Option<BorrowedFd<'_>> {
+        self.ended.iter().find(|ended| ended.pid == pid)?.pidfd.as_ref().map(AsFd::as_fd)
+    }
+
+    /// How many that asked for this incarnation are not gone.
+    pub fn ended(&self, id: ProcId) -> usize {
+        self.ended.iter().filter(|ended| ended.owner == id).count()
+    }
+
+    /// How many of them are still waited for.
+    pub fn held(&self, id: ProcId) -> usize {
+        self.ended.iter().filter(|ended| ended.owner == id && ended.until.is_some()).count()
+    }
+
+    /// Sessions whose leaders are dead.
+    pub fn orphaned(&self) -> Vec<Pid> {
+        self.ended.iter().filter(|ended| ended.reaped).map(|ended| ended.pid).collect()
+    }
+
+    /// Forgets the orphaned sessions that nobody `lives` in, if their control groups are empty too. Who is left there is killed.
+    pub fn keep(&mut self, lives: impl Fn(Pid) -> bool) {
+        self.ended.retain(|ended| !ended.reaped || lives(ended.pid) | ended.clear());
+    }
+
+    /// The kernel gave this number away again, so it is no session any more, and means somebody else.
+    pub fn bury(&mut self, pid: Pid) {
+        let is_namesake = |ended: &Ended| ended.reaped && ended.pid == pid;
+        self.ended.iter().filter(|ended| is_namesake(ended)).for_each(|ended| _ = ended.clear());
+        self.ended.retain(|ended| !is_namesake(ended));
+    }
+
+    /// Kills those of its control group, if it has one. Their own sessions do not save them.
+    pub fn clear(&self, pid: Pid) {
+        self.ended.iter().filter(|ended| ended.pid == pid).for_each(|ended| _ = ended.clear());
+    }
+
+    pub fn deadline(&self) -> Option<Time> {
+        let asked = self.asked.values().map(|asked| asked.until);
+        asked.chain(self.ended.iter().filter_map(|ended| ended.until)).min()
+    }
+
+    /// Questions whose time is over. When we are late ourselves, all get their time anew and a second, as the machine has it.
+    pub fn overdue(&mut self, now: Time) -> Vec<(ProcId, Question)> {
+        if let Some(deadline) = self.deadline().filter(|&deadline| deadline + LATE < now) {
+            let late = now.since(deadline) + LATE;
+            self.asked.values_mut().for_each(|asked| asked.until = asked.until + late);
+            self.ended.iter_mut().filter_map(|ended| ended.until.as_mut()).for_each(|until| *until = *until + late);
+        }
+        let over = self.asked.iter().filter(|(_, asked)| asked.until <= now);
+        over.map(|(&id, asked)| (id, asked.question)).collect()
+    }
+
+    /// Stops waiting for those that KILL does not end. Answers for whom they asked.
+    pub fn give_up(&mut self, now: Time) -> Vec<ProcId> {
+        let over = self.ended.iter_mut().filter(|ended| ended.until.is_some_and(|until| until <= now));
+        over.map(|ended| {
+            ended.until = None;
+            ended.owner
+        })
+        .collect()
+    }
+
+    /// The incarnation is gone, and with it what holds it up no longer.
+    pub fn forget(&mut self, id: ProcId) {
+        self.ended.retain(|ended| ended.owner != id || ended.until.is_some());
+    }
+
+    pub fn is_first_failure(&mut self, worker: WorkerId) -> bool {
+        self.failing.insert(worker)
+    }
+}
+
+impl Ended {
+    /// Whether somebody was there, or there is no telling.
+    fn clear(&self) -> bool {
+        let Some(group) = &self.group else { return false };
+        let lives = group.members().map_or(true, |members| !members.is_empty());
+        if lives {
+            // A failure shows in the next look.
+            let _told = group.kill();
+        }
+        lives
+    }
+}
+
+impl Means {
+    fn pid(&self) -> Option<Pid> {
+        match self {
+            Means::Process(asker) => Some(asker.pid),
+            Means::Connection(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::fds;
+
+    const ID: ProcId = ProcId(7);
+
+    fn at(seconds: u64) -> Time {
+        Time::ZERO + Duration::from_secs(seconds)
+    }
+
+    fn asking(pid: Pid) -> Probes {
+        let mut probes = Probes::default();
+        let means = Means::Process(Asker { pid, pidfd: None, report: fds::pipe().unwrap().read, group: None });
+        probes.ask(ID, Question::Ready, at(5), means);
+        probes
+    }
+
+    #[test]
+    fn who_is_killed_is_held_until_its_session_is_empty() {
+        let mut probes = asking(42);
+        assert_eq!(probes.overdue(at(4)), []);
+        assert_eq!(probes.overdue(at(5)), [(ID, Question::Ready)]);
+        assert_eq!(probes.end(ID, at(5), false), Some(42));
+        assert_eq!((probes.held(ID), probes.orphaned()), (1, vec![]));
+        assert!(probes.is_leader(42));
+        assert_eq!(probes.died(42), Some(ID));
+        assert_eq!(probes.died(42), None, "the number is somebody else's");
+        assert!(!probes.is_leader(42));
+        probes.keep(|session| session == 42);
+        assert_eq!(probes.held(ID), 1);
+        probes.keep(|_| false);
+        assert_eq!((probes.held(ID), probes.deadline()), (0, None));
+    }
+
+    #[test]
+    fn who_cannot_be_killed_is_not_waited_for_without_end_and_not_joined_by_another() {
+        let mut probes = asking(42);
+        probes.end(ID, at(5), false);
+        assert_eq!(probes.give_up(at(9)), []);
+        assert_eq!(probes.deadline(), Some(at(10)));
+        assert_eq!(probes.give_up(at(10)), [ID]);
+        assert_eq!(probes.give_up(at(11)), []);
+        assert_eq!((probes.held(ID), probes.ended(ID), probes.deadline()), (0, 1, None));
+        probes.forget(ID);
+        assert_eq!(probes.ended(ID), 0);
+    }
+
+    #[test]
+    fn an_answer_is_not_late_because_we_are() {
+        let mut probes = asking(42);
+        assert_eq!(probes.overdue(at(60)), []);
+        assert_eq!(probes.deadline(), Some(at(61)));
+        assert_eq!(probes.overdue(at(61)), [(ID, Question::Ready)]);
+    }
+}

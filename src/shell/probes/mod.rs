@@ -1,0 +1,192 @@
+//! The questions that are under way: whether a worker is ready, whether it is well.
+//!
+//! A connection is made by the loop itself and never waited for. Everything else is asked by a process of its own, in a session of its own, which
+//! is killed with all its members when it has answered, when its time is over or when nobody wants to know any more. An incarnation is not
+//! told to be gone before its probes are (L3).
+
+mod book;
+pub mod http;
+mod launch;
+
+pub use book::Probes;
+
+use super::notes;
+use super::table::Topic;
+use super::turn::Shell;
+use crate::machine::{Event, Question};
+use crate::model::plan::{Probe, Ready, Role};
+use crate::model::{InstanceId, ProcId, Signal, SpawnError};
+use crate::sys::reap::Reaped;
+use crate::sys::spawn::{Birth, birth};
+use crate::sys::{Pid, members, permit};
+use book::{Asker, Means};
+use log::{debug, warn};
+use mio::net::TcpStream;
+use mio::{Interest, Registry};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+/// So many processes that asked for one incarnation may be on their way out before another is started.
+const MOST_ENDED: usize = 3;
+
+/// How a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Knock {
+    Pending,
+    Answered(bool),
+}
+
+impl Shell {
+    /// Puts the question. What cannot be asked is answered by no.
+    pub(super) fn ask(&mut self, id: ProcId, question: Question, timeout: Duration) {
+        self.unask(id);
+        let Some(instance) = self.table.get(id).map(|proc| proc.instance) else { return };
+        let means = match self.probe_of(instance, question) {
+            // Those that KILL does not end must not become ever more.
+            Some(_) if self.probes.ended(id) >= MOST_ENDED => None,
+            Some(Probe::Tcp(address)) => connect(self.poll.registry(), id, address).map(Means::Connection).ok(),
+            Some(Probe::Command(command)) => {
+                self.started(instance, question, self.launcher.asker(&self.plan, instance, &command))
+            }
+            Some(Probe::Http(url)) => {
+                self.started(instance, question, self.launcher.http_asker(&self.plan, instance, &url, timeout))
+            }
+            None => None,
+        };
+        match means {
+            Some(means) => self.probes.ask(id, question, self.now + timeout, means),
+            None => self.facts.push(Event::Answered { proc: id, question, yes: false }),
+        }
+    }
+
+    /// Ends the question that is under way for this incarnation, if there is one. It is not answered.
+    pub(super) fn unask(&mut self, id: ProcId) {
+        if let Some(pid) = self.probes.end(id, self.now, false) {
+            self.kill_asker(pid);
+        }
+    }
+
+    /// Tells the answers that have come, then those that are overdue.
+    pub(super) fn hear_answers(&mut self) {
+        for id in self.answers_due.take() {
+            let Some((question, stream)) = self.probes.connection(id) else { continue };
+            if let Knock::Answered(yes) = knock(stream) {
+                self.probes.end(id, self.now, false);
+                self.facts.push(Event::Answered { proc: id, question, yes });
+            }
+        }
+        if self.probes.deadline().is_some_and(|deadline| deadline <= self.now) {
+            // Who is no child of ours dies without a word to us.
+            self.look_for_askers();
+        }
+        for (id, question) in self.probes.overdue(self.now) {
+            debug!("{id} did not answer its probe in time");
+            self.unask(id);
+            self.facts.push(Event::Answered { proc: id, question, yes: false });
+        }
+        for id in self.probes.give_up(self.now) {
+            let name = self.table.get(id).map(|proc| self.plan.instance_name(proc.instance));
+            warn!("the probe of {} cannot be killed", name.as_deref().unwrap_or("a worker that is gone"));
+            self.look_due = true;
+            if self.table.get(id).is_none() {
+                self.probes.forget(id);
+            }
+        }
+    }
+
+    /// Takes the death of a process that asked. False if it is none.
+    pub(super) fn asker_died(&mut self, dead: &Reaped) -> bool {
+        let Some(id) = self.probes.died(dead.pid) else { return false };
+        self.look_due = true;
+        if let Some((question, asker)) = self.probes.asker(id).filter(|(_, asker)| asker.pid == dead.pid) {
+            let error = match birth(asker.report.as_fd()) {
+                Birth::Failed(error) => Some(error),
+                Birth::Executed | Birth::Pending => None,
+            };
+            let yes = error.is_none() && dead.status.shell_code() == 0;
+            self.facts.push(Event::Answered { proc: id, question, yes });
+            if let (Some(error), Some(instance)) = (error, self.table.get(id).map(|proc| proc.instance)) {
+                self.warn_of_asker(instance, question, error);
+            }
+            // It may have left somebody behind.
+            self.probes.end(id, self.now, true);
+        }
+        true
+    }
+
+    /// Finds out which sessions of those that have asked are empty; kills who is still there.
+    pub(super) fn look_for_askers(&mut self) {
+        let sessions = self.probes.orphaned();
+        if sessions.is_empty() {
+            return;
+        }
+        let living = members::living(&sessions, &|pid| self.is_known(pid));
+        let _told = members::signal_members(&living, Signal::KILL);
+        self.probes.keep(|session| living.iter().any(|member| member.session == session));
+    }
+
+    fn probe_of(&self, instance: InstanceId, question: Question) -> Option<Probe> {
+        let Role::Worker { worker, .. } = self.plan.role(instance) else { return None };
+        let worker = self.plan.worker(worker);
+        match (question, &worker.ready) {
+            (Question::Ready, Some(Ready::Probe(probe))) => Some(probe.clone()),
+            (Question::Ready, Some(Ready::Fd(_) | Ready::Notify | Ready::Delay(_)) | None) => None,
+            (Question::Health, _) => worker.health.as_ref().map(|health| health.probe.clone()),
+        }
+    }
+
+    fn started(&mut self, instance: InstanceId, question: Question, asker: Result<Asker, SpawnError>) -> Option<Means> {
+        match asker {
+            Ok(asker) => {
+                self.bury_namesake(asker.pid);
+                Some(Means::Process(asker))
+            }
+            Err(error) => {
+                self.warn_of_asker(instance, question, error);
+                None
+            }
+        }
+    }
+
+    /// With all that is in its session by now; who is born meanwhile is found when it is dead.
+    fn kill_asker(&mut self, pid: Pid) {
+        let living = members::living(&[pid], &|_| false);
+        let _told = members::signal_members(&living, Signal::KILL);
+        // It may not have made its session yet.
+        let _told = members::signal_child(pid, self.probes.pidfd(pid), Signal::KILL);
+        self.probes.clear(pid);
+    }
+
+    /// Said once for each worker: it is asked again and again.
+    fn warn_of_asker(&mut self, instance: InstanceId, question: Question, error: SpawnError) {
+        let (Role::Worker { worker, .. }, Some(probe)) = (self.plan.role(instance), self.probe_of(instance, question))
+        else {
+            return;
+        };
+        if self.probes.is_first_failure(worker) {
+            let words = notes::probe_error(&self.plan, instance, &probe, error);
+            warn!("the probe of {} cannot be started: {words}", self.plan.instance_name(instance));
+        }
+    }
+}
+
+/// Never waits: what becomes of it is told by `poll`.
+fn connect(registry: &Registry, id: ProcId, address: SocketAddr) -> io::Result<TcpStream> {
+    permit()?;
+    let mut stream = TcpStream::connect(address)?;
+    permit()?;
+    registry.register(&mut stream, Topic::Answer(id).token(), Interest::WRITABLE)?;
+    Ok(stream)
+}
+
+fn knock(stream: &TcpStream) -> Knock {
+    match (stream.take_error(), stream.peer_addr()) {
+        (Ok(Some(_)) | Err(_), _) => Knock::Answered(false),
+        // Without anybody at a port of the kernel's own choice, a connection to it may meet itself.
+        (Ok(None), Ok(peer)) => Knock::Answered(stream.local_addr().is_ok_and(|own| own != peer)),
+        (Ok(None), Err(error)) if error.kind() == io::ErrorKind::NotConnected => Knock::Pending,
+        (Ok(None), Err(_)) => Knock::Answered(false),
+    }
+}

@@ -1,0 +1,49 @@
+//! A sandbox that does not know some system calls: a filter that answers each of them with an errno.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// What kernels and filters of some years ago do not know.
+pub const NEW_CALLS: [libc::c_long; 9] = [
+    libc::SYS_clone3,
+    libc::SYS_pidfd_open,
+    libc::SYS_pidfd_send_signal,
+    libc::SYS_close_range,
+    libc::SYS_openat2,
+    libc::SYS_faccessat2,
+    libc::SYS_epoll_pwait2,
+    libc::SYS_preadv2,
+    libc::SYS_statx,
+];
+
+/// The command's process and all below it get `errno` from each of `calls`.
+pub fn refuse(command: &mut Command, errno: i32, calls: &[libc::c_long]) {
+    let step = |code: u32, jt: usize, k: u32| libc::sock_filter {
+        code: u16::try_from(code).expect("a BPF code has 16 bits"),
+        jt: u8::try_from(jt).expect("a short program"),
+        jf: 0,
+        k,
+    };
+    let number = |call: libc::c_long| u32::try_from(call).expect("system calls have small numbers");
+    let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    let answer = libc::SECCOMP_RET_ERRNO | u32::try_from(errno).expect("errnos are positive");
+    // The number is the first word of what the filter sees.
+    let mut program = vec![step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)];
+    program.extend(calls.iter().enumerate().map(|(at, &call)| step(equal, calls.len() - at, number(call))));
+    program.push(step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW));
+    program.push(step(libc::BPF_RET | libc::BPF_K, 0, answer));
+    let install = move || {
+        let filter = libc::sock_fprog {
+            len: u16::try_from(program.len()).unwrap_or(u16::MAX),
+            filter: program.as_ptr().cast_mut(),
+        };
+        // SAFETY: prctl with integers.
+        unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+        // SAFETY: the program lives over the call, its length is right, and its jumps stay inside.
+        let told = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) };
+        if told == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    };
+    // SAFETY: the closure makes two system calls and allocates nothing.
+    unsafe { command.pre_exec(install) };
+}

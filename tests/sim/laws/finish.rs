@@ -1,0 +1,109 @@
+//! How a run comes to its end: when, and with which exit code.
+
+use super::{Laws, Verdict, hold};
+use crate::fake::Fake;
+use crate::generate::Mood;
+use exeunt::machine::{Fate, Leaver, Report, StopCause};
+use exeunt::model::plan::{End, Feed, Role};
+use exeunt::model::{ExitStatus, InstanceId, QueueId, SourceId, SpawnError, Stage, WorkerId};
+
+impl Laws {
+    /// "end": the run is over when all its work is done, and where the plan says so, when no service is left; not before.
+    pub(super) fn ends_when_done(&self, cause: &StopCause) -> Verdict {
+        let early = *cause == StopCause::Done && !self.is_done(None);
+        hold("end", !early, || "the run is said to be done, and is not".into())
+    }
+
+    /// "end": and it does not go on then.
+    pub(super) fn does_not_go_on(&self, fake: &Fake) -> Verdict {
+        hold("end", self.stop.is_some() || !self.is_done(Some(fake)), || "all is done, and the run goes on".into())
+    }
+
+    /// What standard input has told is seen in the world only.
+    fn is_done(&self, fake: Option<&Fake>) -> bool {
+        let rests = |id: InstanceId| !self.is_open(id) && self.rests(id);
+        let ids = || (0u32..).map(InstanceId).take(self.plan.instances.len());
+        if self.plan.sources.is_empty() {
+            return self.plan.queues.is_empty() && ids().all(rests);
+        }
+        let is_service = |id: &InstanceId| match self.plan.role(*id) {
+            Role::Worker { worker, .. } => self.plan.worker(worker).consumer.is_none(),
+            Role::Source(_) => false,
+        };
+        let is_source = |id: &InstanceId| matches!(self.plan.role(*id), Role::Source(_));
+        let of_stdin = |id: SourceId| self.plan.source(id).feed == Feed::Stdin;
+        let sources = || (0u32..).map(SourceId).take(self.plan.sources.len());
+        let read = fake.is_none_or(|fake| sources().all(|id| !of_stdin(id) || fake.sources[id.index()].ended));
+        let fed = |at: usize| sources().any(|id| self.plan.source(id).queue == QueueId(u32::try_from(at).unwrap()));
+        let services = self.plan.end == End::Work || ids().filter(is_service).all(rests);
+        let queues = (0..self.plan.queues.len()).all(|at| fed(at) && self.reference.is_empty(at));
+        read && services && queues && ids().filter(is_source).all(rests)
+    }
+
+    fn is_open(&self, id: InstanceId) -> bool {
+        self.open().any(|(_, record)| record.instance == id)
+    }
+
+    fn rests(&self, id: InstanceId) -> bool {
+        !self.restarts.is_wanted(id, &|id| self.is_open(id), &self.services)
+    }
+
+    /// A finite source and obedient workers: the run ends by itself, with everything done.
+    pub(super) fn calm_runs_do_everything(&mut self, report: &Report) -> Verdict {
+        let done = report.queues.iter().all(|queue| queue.done == queue.accepted);
+        let own = self.plan.init.is_some() || self.plan.exit_code_from.is_some();
+        hold("L9", self.mood != Mood::Calm || (done && (own || report.exit_code == 0)), || {
+            format!("a calm run ends with code {} and {:?}", report.exit_code, report.queues)
+        })
+    }
+
+    /// "code": the program's own code where one was chosen; else 1 before 75 before 65 before 0, and none without its cause.
+    pub(super) fn code_is_right(&mut self, report: &Report) -> Verdict {
+        let codes = match (&self.plan.init, self.plan.exit_code_from.and_then(|worker| self.last_status_of(worker))) {
+            (Some(init), _) => vec![self.code_of_program(&init.as_zero)],
+            (None, Some(status)) => vec![status.shell_code()],
+            (None, None) => self.codes_of_work(report),
+        };
+        hold("code", codes.contains(&report.exit_code), || {
+            format!("{} where {codes:?} is right, {report:?}", report.exit_code)
+        })
+    }
+
+    fn code_of_program(&self, as_zero: &[u8]) -> u8 {
+        let code = match (self.statuses.get(&InstanceId(0)), self.start_error) {
+            (Some(status), _) => status.shell_code(),
+            (None, Some(SpawnError { stage: Stage::Exec, errno: 2 | 20 })) => 127,
+            (None, Some(_)) => 126,
+            (None, None) => 1,
+        };
+        let from_program = self.statuses.contains_key(&InstanceId(0));
+        if from_program && as_zero.contains(&code) { 0 } else { code }
+    }
+
+    fn last_status_of(&self, worker: WorkerId) -> Option<ExitStatus> {
+        let of_worker = |id: &InstanceId| matches!(self.plan.role(*id), Role::Worker { worker: w, .. } if w == worker);
+        self.statuses.iter().find(|(id, _)| of_worker(id)).map(|(_, status)| *status)
+    }
+
+    /// What failed in a stop may or may not have been wanted.
+    fn codes_of_work(&self, report: &Report) -> Vec<u8> {
+        let lost = |leaver: &Leaver| leaver.fate == Fate::Unkillable;
+        let sources = report.sources.iter().any(|source| source.failed);
+        let wrong =
+            self.restarts.has_failed() || report.leavers.iter().any(lost) || sources || report.strangers_left > 0;
+        let back = report.queues.iter().any(|queue| queue.handed_back > 0);
+        let dead = report.queues.iter().any(|queue| queue.dead > 0);
+        let else_right = if back {
+            75
+        } else if dead {
+            65
+        } else {
+            0
+        };
+        match wrong {
+            true => vec![1],
+            false if self.restarts.may_have_failed => vec![1, else_right],
+            false => vec![else_right],
+        }
+    }
+}
