@@ -109,7 +109,9 @@ fn f24_users_beyond_their_process_limit_start_when_it_is_raised() {
     let sandbox = one(&format!(
         "replicas = 12\ncommand = [\"sh\", \"-c\", \"echo up >&2; exec sleep 1000\"]\nuser = \"{user}\"\n{QUICK_RESTART}"
     ));
-    let run = sandbox.launch().under(&["prlimit", "--nproc=4:1000"]).start();
+    // A shortage is said once, and each time to whoever asks for details.
+    let launch = sandbox.launch().arguments(&["run", "--log-level", "debug"]);
+    let run = launch.under(&["prlimit", "--nproc=4:1000"]).start();
     run.wait_for_words("sh: Resource temporarily unavailable", 20);
     let target = format!("--pid={}", run.pid());
     assert!(crate::support::runs(&["prlimit", &target, "--nproc=500:1000"]));
