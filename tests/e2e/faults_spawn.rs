@@ -317,8 +317,11 @@ fn f62_a_worker_whose_parent_died_before_it_could_ask_for_a_signal_is_never_star
         let sandbox = one(&format!("{keys}\nparent-death-signal = \"KILL\""));
         let hold = format!("inject=chdir:delay_enter={seconds}000000");
         let run = sandbox.launch().under(&["strace", "-f", "-qq", "-o", "strace.out", "-e", &hold]).start();
-        let exeunt = run.inner_pid();
-        let child = until("a child with a session of its own", || children(exeunt).into_iter().find(leads));
+        // strace has children of its own for a moment.
+        let (exeunt, child) = until("a child with a session of its own", || {
+            let pair = |exeunt: i32| Some((exeunt, children(exeunt).into_iter().find(leads)?));
+            children(run.pid()).into_iter().find_map(pair)
+        });
         send(exeunt, Signal::SIGKILL);
         until("the death", || matches!(state(exeunt), None | Some('Z')).then_some(()));
         let has_asked = || {
