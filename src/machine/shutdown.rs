@@ -60,6 +60,8 @@ pub(super) struct Sweep {
     count: u32,
     /// They end by themselves, and nothing is sent to them.
     patient: bool,
+    /// The patience after KILL is over: what is counted next is what is left.
+    over: bool,
 }
 
 impl Sweep {
@@ -338,7 +340,7 @@ impl Machine {
             let past = self.plan.stop_budget.is_some_and(|budget| began + budget <= self.now);
             let signal = if past { Signal::KILL } else { Signal::TERM };
             let patient = cause == StopCause::Done && self.plan.init.as_ref().is_some_and(|init| init.wait_all);
-            self.phase = Phase::Sweeping(Sweep { cause, began, signal, noted: false, count: 0, patient });
+            self.phase = Phase::Sweeping(Sweep { cause, began, signal, noted: false, count: 0, patient, over: false });
             out.push(if patient { Action::CountStrangers } else { Action::Sweep { signal } });
         }
     }
@@ -420,7 +422,11 @@ impl Machine {
                 self.timers.cancel(Key::Farewell);
                 out.push(Action::Sweep { signal: Signal::KILL });
             }
-            Phase::Sweeping(_) => self.quit(out),
+            // Whose death we slept through is not left behind.
+            Phase::Sweeping(sweep) => {
+                sweep.over = true;
+                out.push(Action::CountStrangers);
+            }
             Phase::Running | Phase::Over => {}
         }
     }
@@ -428,7 +434,7 @@ impl Machine {
     pub(super) fn strangers(&mut self, count: u32, out: &mut Actions) {
         let Phase::Sweeping(sweep) = &mut self.phase else { return };
         sweep.count = count;
-        if count == 0 {
+        if count == 0 || sweep.over {
             return self.quit(out);
         }
         if sweep.patient {

@@ -37,7 +37,7 @@ const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
 /// Where the numbers are the same on every Linux.
 const EINVAL: i32 = 22;
 
-/// `NAME=VALUE` in order; each name once. What children have in common they share.
+/// `NAME=VALUE` in order; each name once, but for an init. What children have in common they share.
 #[derive(Clone, Debug, Default)]
 pub struct Environment(Vec<Rc<CStr>>);
 
@@ -48,14 +48,14 @@ impl Environment {
         environment
     }
 
-    /// As it is, for who shall not notice us.
+    /// With every name as often as it was given to us: an init stands in nobody's way.
     pub fn ours() -> Environment {
         Environment::of(std::env::vars_os())
     }
 
-    fn of(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Environment {
+    fn of(all: impl IntoIterator<Item = (OsString, OsString)>) -> Environment {
         let entry = |(name, value): (OsString, OsString)| entry(name.as_bytes(), value.as_bytes()).ok();
-        Environment(variables.into_iter().filter_map(entry).collect())
+        Environment(all.into_iter().filter_map(entry).collect())
     }
 
     /// As it is; only who asked for an exit event is told where it is.

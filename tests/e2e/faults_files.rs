@@ -51,7 +51,8 @@ fn f117_f118_a_bad_file_starts_nothing_and_leaves_with_78() {
         let begin = Instant::now();
         let outcome = sandbox.launch().finish();
         let took = begin.elapsed();
-        assert!(took < Duration::from_secs(5), "{name}: {took:?}");
+        // Five seconds of a machine that has nothing else to do.
+        assert!(took < Duration::from_secs(30), "{name}: {took:?}");
         assert_eq!(outcome.code, 78, "{name}: {outcome}");
         assert!(!outcome.stderr.is_empty() && !outcome.stderr.contains(['\0', '\u{1b}']), "{name}: {outcome}");
         assert!(outcome.stderr.len() < 1 << 20, "{name}: {} bytes of message", outcome.stderr.len());

@@ -114,7 +114,7 @@ fn f91_workers_beyond_the_limit_of_a_control_group_start_when_it_is_raised() {
          command = [\"sh\", \"-c\", \"echo up $$$$ >&2; exec sleep 1000\"]\nstop = [\"TERM 20s\"]\n{QUICK_RESTART}\n"
     ));
     let group = Controller::new(&sandbox, "pids", ["pids.max=8"; 2]);
-    let run = sandbox.launch().under(&group.launcher(true)).start();
+    let run = sandbox.launch().under(&group.launcher(true)).env("EXEUNT_LOG", "debug").start();
     run.wait_for_words("cannot be started: forking: Resource temporarily unavailable", 10);
     // One that dies in the shortage is reaped, and its place is taken.
     let victim: i32 = run.wait_for_line("up ").rsplit(' ').next().unwrap().parse().unwrap();

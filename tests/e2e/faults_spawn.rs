@@ -1,6 +1,6 @@
 //! F16, F20, F21, F23, F24, F32, F62, F97: programs that cannot be started, hang in their start, or end at once.
 
-use crate::support::{Need, QUICK_RESTART, Run, Sandbox, children, has, marked, python, send, until};
+use crate::support::{Need, QUICK_RESTART, Run, Sandbox, children, has, marked, python, send, state, until};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use std::fs::{self, File};
@@ -109,7 +109,9 @@ fn f24_users_beyond_their_process_limit_start_when_it_is_raised() {
     let sandbox = one(&format!(
         "replicas = 12\ncommand = [\"sh\", \"-c\", \"echo up >&2; exec sleep 1000\"]\nuser = \"{user}\"\n{QUICK_RESTART}"
     ));
-    let run = sandbox.launch().under(&["prlimit", "--nproc=4:1000"]).start();
+    // A shortage is said once, and each time to whoever asks for details.
+    let launch = sandbox.launch().arguments(&["run", "--log-level", "debug"]);
+    let run = launch.under(&["prlimit", "--nproc=4:1000"]).start();
     run.wait_for_words("sh: Resource temporarily unavailable", 20);
     let target = format!("--pid={}", run.pid());
     assert!(crate::support::runs(&["prlimit", &target, "--nproc=500:1000"]));
@@ -302,28 +304,39 @@ fn f62_workers_that_are_being_started_when_exeunt_is_killed_leave_too() {
 }
 
 /// Killed when the child has left our session and not yet asked the kernel for a signal at its parent's death: strace holds it
-/// there. It sees that its parent is another by now, and never becomes the program.
+/// up in the step before. It sees that its parent is another by now, and never becomes the program.
 #[test]
 fn f62_a_worker_whose_parent_died_before_it_could_ask_for_a_signal_is_never_started() {
     if !has(Need::Strace) {
         return;
     }
-    let sandbox =
-        one("command = [\"sh\", \"-c\", \"echo ran >>ran; exec sleep 1000\"]\nparent-death-signal = \"KILL\"");
-    // Our own prctl, which makes us a subreaper, is one of another process.
-    let hold = ["-f", "-qq", "-o", "strace.out", "-e", "inject=prctl:delay_enter=1500000"];
-    let launcher: Vec<&str> = ["strace"].into_iter().chain(hold).collect();
-    let mut run = sandbox.launch().under(&launcher).start();
-    let exeunt = run.inner_pid();
+    let keys = "command = [\"sh\", \"-c\", \"echo ran >>ran; exec sleep 1000\"]\nworking-directory = \".\"";
     let leads = |&pid: &i32| nix::unistd::getsid(Some(Pid::from_raw(pid))) == Ok(Pid::from_raw(pid));
-    let child = until("a child with a session of its own", || children(exeunt).into_iter().find(leads));
-    send(exeunt, Signal::SIGKILL);
-    run.wait();
-    sandbox.wait_until_empty();
-    let trace = sandbox.read("strace.out");
-    let asked = trace.lines().filter(|line| line.starts_with(&child.to_string()) && line.contains("PR_SET_PDEATHSIG"));
-    assert!(asked.count() > 0, "it got as far as that\n{trace}");
-    assert!(!sandbox.exists("ran"), "it ran without its parent\n{trace}");
+    // We have to be faster than the delay.
+    let in_time = [1, 5, 20, 50].into_iter().any(|seconds| {
+        let sandbox = one(&format!("{keys}\nparent-death-signal = \"KILL\""));
+        let hold = format!("inject=chdir:delay_enter={seconds}000000");
+        let run = sandbox.launch().under(&["strace", "-f", "-qq", "-o", "strace.out", "-e", &hold]).start();
+        // strace has children of its own for a moment.
+        let (exeunt, child) = until("a child with a session of its own", || {
+            let pair = |exeunt: i32| Some((exeunt, children(exeunt).into_iter().find(leads)?));
+            children(run.pid()).into_iter().find_map(pair)
+        });
+        send(exeunt, Signal::SIGKILL);
+        until("the death", || matches!(state(exeunt), None | Some('Z')).then_some(()));
+        let has_asked = || {
+            let trace = sandbox.read("strace.out");
+            trace.lines().any(|line| line.starts_with(&format!("{child} ")) && line.contains("PR_SET_PDEATHSIG"))
+        };
+        if has_asked() {
+            return false;
+        }
+        sandbox.wait_until_empty();
+        assert!(has_asked(), "it got as far as that");
+        assert!(!sandbox.exists("ran"), "it ran without its parent");
+        true
+    });
+    assert!(in_time, "it had always asked before we were dead");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Everybody leaves: leaders, members, and those who went away into groups and sessions of their own.
 
-use crate::support::{Need, QUICK_RESTART, Sandbox, children, has, numbered, pool, send, state, until};
+use crate::support::{Need, QUICK_RESTART, Run, Sandbox, children, has, numbered, pool, send, state, until};
 use nix::sys::signal::Signal;
 use std::time::{Duration, Instant};
 
@@ -330,19 +330,24 @@ fn f4_the_way_of_dying_decides_about_the_restart() {
     }
 }
 
+/// One after the other, each with our whole patience.
+fn wait_for_lives(run: &Run, mut lives: impl Iterator<Item = usize>) {
+    lives.by_ref().for_each(|life| drop(run.wait_for_line(&format!("life {life}"))));
+}
+
 #[test]
 fn f98_descriptors_do_not_grow_over_restarts() {
     let keys = "start-limit = \"off\"\nrestart-delay = { delay = \"1ms\", factor = 1, max = \"1ms\", jitter = 0, reset-after = \"10s\" }\nstop = [\"event 1s\", \"TERM 1s\"]";
-    let script = "echo once >>starts; n=$(wc -l <starts)\n[ $n -eq 5 ] || [ $n -ge 47 ] && { echo \"up $n\" >&2; read -r _ <gate; }\nexit 1";
+    let script = "echo once >>starts; n=$(wc -l <starts)\necho \"life $n\" >&2; [ $n -eq 5 ] || [ $n -ge 47 ] && read -r _ <gate\nexit 1";
     let sandbox = service(keys, script);
     let gate = sandbox.gate("gate");
     let run = sandbox.launch().start();
     let count = || std::fs::read_dir(format!("/proc/{}/fd", run.pid())).unwrap().count();
-    run.wait_for_line("up 5");
+    wait_for_lives(&run, 1..=5);
     let early = count();
     // Its name stays for the 47th: only the reader that waits now is let through.
     std::fs::write(sandbox.path("gate"), "go\n").unwrap();
-    run.wait_for_line("up 47");
+    wait_for_lives(&run, 6..=47);
     let late = count();
     run.signal(Signal::SIGTERM);
     drop(gate);
@@ -360,15 +365,15 @@ fn f7_f98_holders_of_old_pipes_cost_no_descriptor_of_ours() {
     let script = "IFS= read -r line <&3 || exit 0; setsid sh -c ': >held.$0; exec sleep 1000' $$ &\n\
         while [ ! -e held.$$ ]; do sleep 0.01; done; echo \"ok ${line%% *}\" >&4\n\
         echo once >>starts; n=$(wc -l <starts)\n\
-        [ $n -eq 5 ] || [ $n -ge 47 ] && { echo \"up $n\" >&2; read -r _ <gate; }; exit 1\n";
+        echo \"life $n\" >&2; [ $n -eq 5 ] || [ $n -ge 47 ] && read -r _ <gate; exit 1\n";
     sandbox.file("w.sh", script);
     let gate = sandbox.gate("gate");
     let run = sandbox.launch().stdin_items(&numbered(60)).start();
     let count = || std::fs::read_dir(format!("/proc/{}/fd", run.pid())).unwrap().count();
-    run.wait_for_line("up 5");
+    wait_for_lives(&run, 1..=5);
     let early = count();
     std::fs::write(sandbox.path("gate"), "go\n").unwrap();
-    run.wait_for_line("up 47");
+    wait_for_lives(&run, 6..=47);
     let late = count();
     let holders = children(run.pid()).len();
     run.signal(Signal::SIGTERM);

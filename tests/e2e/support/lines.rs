@@ -54,10 +54,6 @@ impl Lines {
         String::from_utf8_lossy(&self.0.0.lock().unwrap().bytes).into_owned()
     }
 
-    pub fn count(&self) -> usize {
-        self.0.0.lock().unwrap().line_feeds
-    }
-
     /// Until `count` whole lines begin with `word`.
     pub fn wait_for(&self, word: &str, count: usize, deadline: Instant) -> Result<String, Silence> {
         self.wait_until(deadline, |heard| {

@@ -238,10 +238,6 @@ impl Run<'_> {
         }
     }
 
-    pub fn result_count(&self) -> usize {
-        self.stdout.count()
-    }
-
     /// Writes items to stdin, which is a pipe.
     pub fn feed<S: AsRef<str>>(&mut self, items: &[S]) {
         let pipe = self.stdin.as_mut().expect("stdin is a pipe that is open");
