@@ -20,11 +20,10 @@ use crate::sys::signals::Signals;
 use crate::sys::spawn::{Birth, birth};
 use crate::sys::{Pid, clock, members, permit, terminal};
 use log::warn;
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Waker};
+use mio::{Events, Poll, Waker};
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,12 +90,11 @@ impl Shell {
         permit()?;
         let waker = Arc::new(Waker::new(poll.registry(), Topic::News.token())?);
         permit()?;
-        let mut signals = Signals::new(&inherited)?;
-        poll.registry().register(signals.source(), Topic::Signals.token(), Interest::READABLE)?;
-        if let Some(init) = &init {
-            let rest = signals.hear_the_rest(Meanings::worth_a_look(&plan, init))?.as_raw_fd();
-            poll.registry().register(&mut SourceFd(&rest), Topic::Signals.token(), Interest::READABLE)?;
-        }
+        let mut signals = match &init {
+            Some(init) => Signals::of_an_init(Meanings::worth_a_look(&plan, init))?,
+            None => Signals::new(&inherited)?,
+        };
+        signals.register(poll.registry(), Topic::Signals.token())?;
         let mut sources = Sources::new(&plan);
         sources.register(poll.registry())?;
         let seed = clock::now().as_nanos() ^ (inherited.pid as u64) << 32;
