@@ -185,7 +185,8 @@ impl Machine {
 
     /// The next start, after its delay. `again`: for a reason that was said before.
     fn start_later(&mut self, id: InstanceId, again: bool, out: &mut Actions) {
-        if !self.may_start(id) {
+        // A back-off at whose end nothing is started would only keep a stop waiting.
+        if !self.may_start(id) || self.waits_in_vain(id) {
             return self.rest_as_it_was(id, out);
         }
         let backoff = self.worker_of(id).map_or(SOURCE_BACKOFF, |worker| self.plan.worker(worker).restart_delay);

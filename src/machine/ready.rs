@@ -271,12 +271,17 @@ impl Machine {
     /// Due when all it waits for is there; else it waits on. What it requires may have been given up meanwhile.
     pub(super) fn due_or_waiting(&mut self, id: InstanceId, out: &mut Actions) {
         self.instances[id.index()].state = State::Waiting;
-        let requires = self.worker_of(id).map(|worker| self.plan.worker(worker).requires.clone()).unwrap_or_default();
-        let lost = |worker: &WorkerId| !self.is_ready(*worker) && self.rests(*worker);
-        if requires.iter().any(lost) {
+        if self.waits_in_vain(id) {
             return self.rest_unstarted(id, out);
         }
         self.start_if_its_turn(id);
+    }
+
+    /// What it requires will never be ready again.
+    pub(super) fn waits_in_vain(&self, id: InstanceId) -> bool {
+        let Some(worker) = self.worker_of(id) else { return false };
+        let lost = |worker: &WorkerId| !self.is_ready(*worker) && self.rests(*worker);
+        self.plan.worker(worker).requires.iter().any(lost)
     }
 
     /// Whether a worker that was found unwell is started again.

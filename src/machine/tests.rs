@@ -523,6 +523,24 @@ fn a_drain_does_not_wait_for_a_worker_that_waits_for_one_that_is_never_started_a
 }
 
 #[test]
+fn nobody_sits_out_a_back_off_when_what_it_requires_will_never_be_ready_again() {
+    let mut stand = Stand::new(pair(|db, web| {
+        db.restart = Restart::Never;
+        (web.requires, web.restart_delay.delay) = (vec![WorkerId(0)], secs(30));
+    }));
+    let db = stand.spawned();
+    let web = stand.spawned();
+    let web = spawns(&stand.dies(web, KILLED, false))[0];
+    stand.tell(Event::Spawned { proc: web });
+    let exited = |proc| Event::Exited { proc, status: KILLED, in_hand: false, usage: Usage::default() };
+    // It dies in the same turn as the other, and is gone after it.
+    stand.tell(exited(web));
+    stand.dies(db, KILLED, false);
+    let orders = stand.tell(Event::MembersGone { proc: web });
+    assert!(orders.contains(&Action::Sweep { signal: Signal::TERM }), "{orders:?}");
+}
+
+#[test]
 fn a_worker_that_was_used_up_by_the_last_drained_item_is_not_replaced() {
     let mut plan = pool(1);
     plan.queues[0].drain_on_stop = true;

@@ -60,7 +60,7 @@ impl Laws {
     /// "code": the program's own code where one was chosen; else 1 before 75 before 65 before 0, and none without its cause.
     pub(super) fn code_is_right(&mut self, report: &Report) -> Verdict {
         let codes = match (&self.plan.init, self.plan.exit_code_from.and_then(|worker| self.last_status_of(worker))) {
-            (Some(init), _) => vec![self.code_of_program(&init.as_zero)],
+            (Some(init), _) => vec![self.code_of_program(&init.as_zero, &report.cause)],
             (None, Some(status)) => vec![status.shell_code()],
             (None, None) => self.codes_of_work(report),
         };
@@ -69,15 +69,22 @@ impl Laws {
         })
     }
 
-    fn code_of_program(&self, as_zero: &[u8]) -> u8 {
-        let code = match (self.statuses.get(&InstanceId(0)), self.start_error) {
+    /// Who was told to stop before it had run anything ends by that signal.
+    fn code_of_program(&self, as_zero: &[u8], cause: &StopCause) -> u8 {
+        let told = match cause {
+            StopCause::Signal(signal) if !self.restarts.ever_ran(WorkerId(0)) => {
+                Some(ExitStatus::Signalled { signal: *signal, core: false })
+            }
+            _ => None,
+        };
+        let status = told.or_else(|| self.statuses.get(&InstanceId(0)).copied());
+        match (status, self.start_error) {
+            (Some(status), _) if as_zero.contains(&status.shell_code()) => 0,
             (Some(status), _) => status.shell_code(),
             (None, Some(SpawnError { stage: Stage::Exec, errno: 2 | 20 })) => 127,
             (None, Some(_)) => 126,
             (None, None) => 1,
-        };
-        let from_program = self.statuses.contains_key(&InstanceId(0));
-        if from_program && as_zero.contains(&code) { 0 } else { code }
+        }
     }
 
     fn last_status_of(&self, worker: WorkerId) -> Option<ExitStatus> {

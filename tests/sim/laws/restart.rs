@@ -178,6 +178,10 @@ impl Restarts {
         self.failed || self.gives_up()
     }
 
+    pub fn ever_ran(&self, worker: WorkerId) -> bool {
+        self.crews[worker.index()].ever_ran
+    }
+
     pub fn gives_up(&self) -> bool {
         self.crews.iter().any(|crew| crew.gave_up)
     }
@@ -267,6 +271,7 @@ impl Restarts {
         let right = match next {
             Next::Rests | Next::Completes | Next::GivesUp => !started,
             Next::AtOnce => at_once && put_off.is_none(),
+            Next::Later(_) if !self.is_wanted(id, open, services) => !started && put_off.is_none(),
             Next::Later(0) => at_once && put_off == Some(Duration::ZERO),
             Next::Later(_) => put_off.is_some(),
         };
