@@ -80,7 +80,8 @@ pub struct Shell {
     pub(super) on_terminal: Option<ProcId>,
     suspend: Suspend,
     warn_reaping: bool,
-    oom_kills: Option<OomKills>,
+    /// Asked for when somebody runs, who may then use the time.
+    oom_kills: Option<Option<OomKills>>,
 }
 
 impl Shell {
@@ -104,7 +105,7 @@ impl Shell {
             meanings: Meanings::new(&plan, init.as_ref(), &inherited),
             warn_reaping: init.as_ref().is_some_and(|init| init.warn_reaping),
             launcher: Launcher::new(&plan, init)?,
-            oom_kills: OomKills::of_our_group(),
+            oom_kills: None,
             on_terminal: None,
             suspend: Suspend::Never,
             table: Table::default(),
@@ -330,6 +331,7 @@ impl Shell {
                 Birth::Pending => {}
             }
             if let Life::Running = proc.life {
+                self.oom_kills.get_or_insert_with(OomKills::of_our_group);
                 self.facts.push(Event::Spawned { proc: id });
                 self.launcher.arrived();
                 if let What::Source(source) = proc.what {
@@ -405,7 +407,7 @@ impl Shell {
             }
             let Reaped { status, usage, .. } = reaped;
             if let ExitStatus::Signalled { signal: Signal::KILL, .. } = status
-                && self.oom_kills.as_mut().is_some_and(|kills| kills.news() > 0)
+                && self.oom_kills.as_mut().and_then(Option::as_mut).is_some_and(|kills| kills.news() > 0)
             {
                 let name = self.plan.instance_name(proc.instance);
                 warn!(
