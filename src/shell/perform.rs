@@ -239,6 +239,12 @@ impl Shell {
                 let registered =
                     permit().and_then(|()| self.poll.registry().register(source, token, Interest::WRITABLE));
                 proc.items_registered = registered.is_ok();
+                if let (Err(error), false) = (registered, matches!(proc.life, Life::Dead { .. })) {
+                    // Nobody would tell us when it has room: its items are better off with another one.
+                    warn!("cannot watch {}: {error}", self.plan.instance_name(proc.instance));
+                    let pidfd = proc.pidfd.as_ref().map(AsFd::as_fd);
+                    let _it_is_our_unreaped_child = members::signal_child(proc.pid, pidfd, Signal::KILL);
+                }
             }
             if written.progress {
                 self.facts.push(Event::Wrote { proc: id, frames: written.frames, progress: written.progress });

@@ -323,3 +323,30 @@ fn f24_f59_an_exec_that_fails_for_want_of_something_is_tried_again() {
         assert!(!sandbox.exists("ran"), "{outcome}");
     }
 }
+
+/// An item larger than its pipe, whose room nobody would tell us of: its worker is replaced, and the item is done by the next.
+#[test]
+fn f92_a_full_pipe_that_cannot_be_watched_costs_a_worker_and_no_item() {
+    if !has(Need::Strace) {
+        return;
+    }
+    let worker = format!("command = [\"sh\", \"w.sh\"]\nresults = \"stdout\"\n{QUICK_RESTART}");
+    let sandbox = Sandbox::new(&pool(&format!("max-item = \"1MiB\"\n{QUICK_BACKOFF}"), &worker));
+    sandbox
+        .file("w.sh", "while IFS= read -r line <&3; do item=${line#* }; echo \"ok ${line%% *} ${#item}\" >&4; done\n");
+    let item = ["x".repeat(300_000)];
+    // Which call it is, a run without a fault tells.
+    let watched = ["strace", "-qq", "-o", "strace.out", "-e", "trace=epoll_ctl"];
+    sandbox.launch().under(&watched).stdin_items(&item).finish().expect_code(0);
+    let calls = sandbox.read("strace.out");
+    let place = 1 + calls
+        .lines()
+        .filter(|line| line.contains("epoll_ctl("))
+        .position(|line| line.contains("EPOLLOUT"))
+        .unwrap();
+    let rule = format!("inject=epoll_ctl:error=ENOSPC:when={place}");
+    let outcome = sandbox.launch().under(&injecting(&rule, &[])).stdin_items(&item).finish();
+    outcome.expect_code(0);
+    assert_eq!(outcome.results(), ["300000"], "{outcome}");
+    assert!(outcome.stderr.contains("cannot watch w.0: No space left on device"), "{outcome}");
+}
