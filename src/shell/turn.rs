@@ -20,11 +20,10 @@ use crate::sys::signals::Signals;
 use crate::sys::spawn::{Birth, birth};
 use crate::sys::{Pid, clock, members, permit, terminal};
 use log::warn;
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Waker};
+use mio::{Events, Poll, Waker};
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,7 +80,8 @@ pub struct Shell {
     pub(super) on_terminal: Option<ProcId>,
     suspend: Suspend,
     warn_reaping: bool,
-    oom_kills: Option<OomKills>,
+    /// Asked for when somebody runs, who may then use the time.
+    oom_kills: Option<Option<OomKills>>,
 }
 
 impl Shell {
@@ -91,12 +91,11 @@ impl Shell {
         permit()?;
         let waker = Arc::new(Waker::new(poll.registry(), Topic::News.token())?);
         permit()?;
-        let mut signals = Signals::new(&inherited)?;
-        poll.registry().register(signals.source(), Topic::Signals.token(), Interest::READABLE)?;
-        if let Some(init) = &init {
-            let rest = signals.hear_the_rest(Meanings::worth_a_look(&plan, init))?.as_raw_fd();
-            poll.registry().register(&mut SourceFd(&rest), Topic::Signals.token(), Interest::READABLE)?;
-        }
+        let mut signals = match &init {
+            Some(init) => Signals::of_an_init(Meanings::worth_a_look(&plan, init))?,
+            None => Signals::new(&inherited)?,
+        };
+        signals.register(poll.registry(), Topic::Signals.token())?;
         let mut sources = Sources::new(&plan);
         sources.register(poll.registry())?;
         let seed = clock::now().as_nanos() ^ (inherited.pid as u64) << 32;
@@ -106,7 +105,7 @@ impl Shell {
             meanings: Meanings::new(&plan, init.as_ref(), &inherited),
             warn_reaping: init.as_ref().is_some_and(|init| init.warn_reaping),
             launcher: Launcher::new(&plan, init)?,
-            oom_kills: OomKills::of_our_group(),
+            oom_kills: None,
             on_terminal: None,
             suspend: Suspend::Never,
             table: Table::default(),
@@ -332,6 +331,7 @@ impl Shell {
                 Birth::Pending => {}
             }
             if let Life::Running = proc.life {
+                self.oom_kills.get_or_insert_with(OomKills::of_our_group);
                 self.facts.push(Event::Spawned { proc: id });
                 self.launcher.arrived();
                 if let What::Source(source) = proc.what {
@@ -407,7 +407,7 @@ impl Shell {
             }
             let Reaped { status, usage, .. } = reaped;
             if let ExitStatus::Signalled { signal: Signal::KILL, .. } = status
-                && self.oom_kills.as_mut().is_some_and(|kills| kills.news() > 0)
+                && self.oom_kills.as_mut().and_then(Option::as_mut).is_some_and(|kills| kills.news() > 0)
             {
                 let name = self.plan.instance_name(proc.instance);
                 warn!(
