@@ -5,7 +5,7 @@ use super::raw::{File, Queue, Worker};
 use super::read::{At, Field, NamedSection};
 use super::value::{Timespan, show};
 use crate::model::Signal;
-use crate::model::plan::{Consumer, Kind, Plan, Probe, Program, QueuePlan, Ready, Restart, Step, WorkerPlan};
+use crate::model::plan::{Consumer, End, Kind, Plan, Probe, Program, QueuePlan, Ready, Restart, Step, WorkerPlan};
 use std::time::Duration;
 
 /// What `docker stop` waits before it kills everybody.
@@ -16,6 +16,7 @@ const LONG_ITEM: Duration = Duration::from_secs(10);
 /// Looks a plan over. It was linked from this file without a problem, so that their lists have the same order.
 pub fn warn(plan: &Plan, file: &File, problems: &mut Problems) {
     long_stop(plan, problems);
+    no_work(plan, file, problems);
     for (queue, section) in plan.queues.iter().zip(sections(&file.queue)) {
         unused_queue(plan, queue, section, problems);
         endless_drain(plan, queue, section, problems);
@@ -47,6 +48,13 @@ fn long_stop(plan: &Plan, problems: &mut Problems) {
         let problem = Problem::new(Severity::Warning, Place::File, message);
         problems.push(problem.help("set stop-budget in [supervisor], here and in the platform (docker stop --time)"));
     }
+}
+
+fn no_work(plan: &Plan, file: &File, problems: &mut Problems) {
+    let span = file.supervisor.value().and_then(|supervisor| supervisor.end.span());
+    let Some(span) = span.filter(|_| plan.end == End::Work && plan.sources.is_empty()) else { return };
+    let message = "without a source there is no work that could be done, so the run ends when no worker runs";
+    problems.push(Problem::warning(span, message).help("a oneshot is a worker like any other in this; take end out"));
 }
 
 fn unused_queue(plan: &Plan, queue: &QueuePlan, section: &NamedSection<Queue>, problems: &mut Problems) {

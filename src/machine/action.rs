@@ -213,7 +213,7 @@ pub enum Note {
         burst: u32,
         interval: Duration,
     },
-    /// A command that cannot be found or executed at its first start.
+    /// A command that cannot be found or executed at its first start, or any start that failed and is not to be tried again.
     CannotStart {
         worker: WorkerId,
         error: SpawnError,

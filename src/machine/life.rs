@@ -160,10 +160,11 @@ impl Machine {
                 self.source_cannot_start(id, out)
             };
         };
-        let limit = self.plan.worker(worker).start_limit;
+        let (limit, restart) = (self.plan.worker(worker).start_limit, self.plan.worker(worker).restart);
         let crew = &mut self.workers[worker.index()];
-        let hopeless = prospect == Prospect::Hopeless && !crew.ever_ran || is_init && prospect == Prospect::Doubtful;
-        if hopeless {
+        let in_vain = prospect == Prospect::Hopeless && !crew.ever_ran;
+        // Who is never started again is not tried again either. A shortage is not the program's: that is waited out.
+        if in_vain || restart == Restart::Never && prospect != Prospect::Shortage {
             out.push(Action::Note(Note::CannotStart { worker, error }));
             self.give_up(worker, id, out);
         } else if prospect != Prospect::Shortage && crew.failures.count(limit, self.now) {

@@ -45,6 +45,18 @@ fn exit_65_when_an_item_failed() {
     assert_eq!(outcome.dead.len(), 1, "{outcome}");
 }
 
+/// `restart = "never"` is one try, also where that try comes to nothing before the program runs.
+#[test]
+fn exit_1_after_one_try_when_a_start_fails_and_restart_is_never() {
+    for broken in ["working-directory = \"nowhere\"", "env-from-file = { TOKEN = \"nothing\" }"] {
+        let sandbox = Sandbox::new(&format!("[worker.w]\ncommand = [\"true\"]\nrestart = \"never\"\n{broken}\n"));
+        let outcome = sandbox.launch().finish();
+        outcome.expect_code(1);
+        assert!(!outcome.stderr.contains("is restarted"), "{outcome}");
+        assert!(outcome.stderr.contains("worker w is given up, it cannot be started"), "{outcome}");
+    }
+}
+
 /// Without `leftovers` the unfinished items are JSON lines on stderr.
 #[test]
 fn exit_75_with_the_leftovers_on_stderr_when_there_is_no_file_for_them() {

@@ -53,7 +53,7 @@ pub const NEVER: &[(&str, &str, &str)] = &[
     ("sweeping", "submitted|oversized|source whole|source torn|source failed", READ_AFTER_ALL),
     ("remains", "wrote", LOOKED),
     ("remains, killed", "wrote|ok|retry|fail|release|touch|prefetch|garbled", KILLED),
-    ("due|aborting|sweeping|remains, killed", "results closed", SHORT),
+    ("due|aborting|sweeping|remains, told|remains, killed", "results closed", SHORT),
     ("sweeping", "results written", SHORT),
     ("over", "results closed|results written|submitted|oversized", DEAF),
     ("over", "source whole|source torn|source failed|source abandoned", DEAF),

@@ -29,6 +29,8 @@ const MOST_INSTANCES: u64 = 10_000;
 const MOST_QUEUES: usize = 1000;
 const MOST_SOURCES: usize = 1000;
 const MOST_WORKERS: usize = 10_000;
+/// Circles of workers that wait for each other: as many are told, since each costs a look at all workers.
+const CYCLES_TOLD: usize = 20;
 
 /// The plan of a file. It is only good for something when no problem was added. `None` when the file declares so much
 /// that it was not looked at any further.
@@ -271,10 +273,18 @@ impl<'a> Linker<'a> {
 
     /// Fills the levels in, from `after`.
     fn levels(&mut self, workers: &mut [WorkerPlan]) {
-        let after = workers.iter().map(|worker| worker.after.iter().map(|id| id.index()).collect()).collect::<Vec<_>>();
-        match graph::levels(&after) {
-            Ok(levels) => workers.iter_mut().zip(levels).for_each(|(worker, level)| worker.level = level),
-            Err(cycle) => self.tell_cycle(&cycle, workers),
+        let after = |worker: &WorkerPlan| worker.after.iter().map(|id| id.index()).collect();
+        let mut after = workers.iter().map(after).collect::<Vec<Vec<_>>>();
+        for _ in 0..CYCLES_TOLD {
+            let cycle = match graph::levels(&after) {
+                Ok(levels) => {
+                    return workers.iter_mut().zip(levels).for_each(|(worker, level)| worker.level = level);
+                }
+                Err(cycle) => cycle,
+            };
+            self.tell_cycle(&cycle, workers);
+            // As if it were mended there, so that a circle elsewhere is told too.
+            cycle.first().and_then(|&node| after.get_mut(node)).into_iter().for_each(Vec::clear);
         }
     }
 

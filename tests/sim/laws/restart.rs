@@ -102,7 +102,7 @@ impl Restarts {
     }
 
     /// A start came to nothing, and nobody had asked for that. A shortage of the machine's counts for nothing; a command
-    /// that is none is hopeless where it never ran; everything else counts.
+    /// that is none is hopeless where it never ran; who is never restarted is not tried again; everything else counts.
     pub fn start_fails(&mut self, now: Time, id: InstanceId, error: SpawnError) {
         let shortage = [11, 12, 23, 24, 26].contains(&error.errno);
         let hopeless = error.stage == Stage::Exec && [2, 7, 8, 13, 20, 21, 36, 40, 80].contains(&error.errno);
@@ -112,7 +112,7 @@ impl Restarts {
             Some(worker) if self.crews[worker.index()].gave_up => Next::Rests,
             Some(_) if shortage => self.later(id),
             Some(worker) if hopeless && !self.crews[worker.index()].ever_ran => Next::GivesUp,
-            Some(_) if self.plan.init.is_some() => Next::GivesUp,
+            Some(worker) if self.plan.worker(worker).restart == Restart::Never => Next::GivesUp,
             Some(worker) if self.reaches_the_limit(worker, now) => Next::GivesUp,
             Some(_) => self.later(id),
         };
