@@ -58,6 +58,8 @@ fn on_path(name: &str) -> Option<Vec<OsString>> {
 fn command(words: &[OsString]) -> Command {
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // cargo sets it, and every loader then looks there first.
+    command.env_remove("LD_LIBRARY_PATH");
     command
 }
 

@@ -20,20 +20,23 @@ pub fn toml(count: usize) -> String {
 }
 
 pub fn start_and_stop(table: &mut Table) {
-    let (mut starts, mut stops) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        let (ours, floor) = (run_many(), spawn_many());
-        starts.push((ours.0, floor.0));
-        stops.push((ours.1, floor.1));
+    for (keys, note) in [("", ""), ("[supervisor]\ncgroup = \"off\"\n", ", without control groups")] {
+        let (mut starts, mut stops) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let (ours, floor) = (run_many(keys), spawn_many());
+            starts.push((ours.0, floor.0));
+            stops.push((ours.1, floor.1));
+        }
+        let row = |what: &str| format!("{what} {MANY} services{note}");
+        table.ratio(&row("start of"), Unit::Seconds, &Rounds::from(starts), Goal::AtMost(1.5));
+        table.ratio(&row("stop by TERM of"), Unit::Seconds, &Rounds::from(stops), Goal::AtMost(1.5));
     }
-    table.ratio(&format!("start of {MANY} services"), Unit::Seconds, &Rounds::from(starts), Goal::AtMost(1.5));
-    table.ratio(&format!("stop of {MANY} services by TERM"), Unit::Seconds, &Rounds::from(stops), Goal::AtMost(1.5));
 }
 
 /// Until all have said their word, and from TERM until exeunt has left.
-fn run_many() -> (f64, f64) {
+fn run_many(keys: &str) -> (f64, f64) {
     let begun = Instant::now();
-    let mut run = Run::start(&toml(MANY), Stdio::null());
+    let mut run = Run::start(&format!("{keys}{}", toml(MANY)), Stdio::null());
     run.hear(MANY * WORD);
     let started = begun.elapsed();
     crate::exeunt::settle();

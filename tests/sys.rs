@@ -198,7 +198,7 @@ fn next_signals(poll: &mut mio::Poll, signals: &mut Signals) -> Vec<Signal> {
 fn signals(inherited: &Inherited) -> (mio::Poll, Signals) {
     let poll = mio::Poll::new().unwrap();
     let mut signals = Signals::new(inherited).unwrap();
-    poll.registry().register(signals.source(), mio::Token(0), mio::Interest::READABLE).unwrap();
+    signals.register(poll.registry(), mio::Token(0)).unwrap();
     (poll, signals)
 }
 

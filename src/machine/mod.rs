@@ -21,6 +21,7 @@ mod life;
 mod pool;
 mod queue;
 mod ready;
+mod reckoning;
 pub mod report;
 mod restart;
 mod settle;

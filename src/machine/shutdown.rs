@@ -14,10 +14,9 @@ use super::action::{Action, Actions, LadderStep, Note, StopCause};
 use super::event::Meaning;
 use super::instance::{Instance, Purpose, State};
 use super::queue::Gate;
-use super::report::{Fate, Leaver, QueueReport, Report, SourceReport};
 use super::timers::Key;
 use crate::model::plan::{End, Feed, Step};
-use crate::model::{ExitStatus, InstanceId, QueueId, Signal, SourceId, StopReason, Time, WorkerId};
+use crate::model::{InstanceId, QueueId, Signal, SourceId, StopReason, Time, WorkerId};
 use std::time::Duration;
 
 /// Results that are handed to the writer are waited for this long once everybody has left.
@@ -53,11 +52,11 @@ pub(super) struct Stop {
 /// Descendants that escaped from every session of ours.
 #[derive(Debug)]
 pub(super) struct Sweep {
-    cause: StopCause,
-    began: Time,
+    pub cause: StopCause,
+    pub began: Time,
     signal: Signal,
     noted: bool,
-    count: u32,
+    pub count: u32,
     /// They end by themselves, and nothing is sent to them.
     patient: bool,
     /// The patience after KILL is over: what is counted next is what is left.
@@ -456,117 +455,5 @@ impl Machine {
         self.timers = super::timers::Timers::default();
         let report = self.report(sweep);
         out.push(Action::Quit(Box::new(report)));
-    }
-
-    fn report(&self, sweep: Sweep) -> Report {
-        let leaver = |id: InstanceId| {
-            let instance = &self.instances[id.index()];
-            let fate = match &instance.state {
-                State::Resting(fate) => fate.clone(),
-                // In a sweep everybody rests.
-                State::Waiting
-                | State::Due
-                | State::Delayed
-                | State::Starting { .. }
-                | State::Aborting { .. }
-                | State::Up(_)
-                | State::Leaving(..)
-                | State::Remains(..) => Fate::NeverStarted,
-            };
-            Leaver { instance: id, fate, restarts: instance.restarts, items: instance.done }
-        };
-        let mut report = Report {
-            exit_code: 0,
-            cause: sweep.cause,
-            stop_took: self.now.since(sweep.began),
-            ran: self.now.since(self.began),
-            leavers: self.instance_ids().map(leaver).collect(),
-            queues: self.queue_reports(),
-            sources: self.source_reports(),
-            orphans_reaped: self.orphans_reaped,
-            strangers_left: sweep.count,
-            late_replies: self.late_replies,
-            bugs: self.bugs,
-        };
-        report.exit_code = self.exit_code(&report);
-        report
-    }
-
-    fn queue_reports(&self) -> Vec<QueueReport> {
-        let report = |(index, queue): (u32, &super::queue::Queue)| QueueReport {
-            queue: QueueId(index),
-            accepted: queue.stats.accepted,
-            done: queue.stats.done,
-            dead: queue.stats.dead,
-            handed_back: queue.stats.handed_back,
-            retried: queue.stats.retried,
-            crashed: queue.stats.crashed,
-            timed_out: queue.stats.timed_out,
-        };
-        (0u32..).zip(&self.queues).map(report).collect()
-    }
-
-    fn source_reports(&self) -> Vec<SourceReport> {
-        let report = |(index, feeding): (u32, &super::feed::Feeding)| SourceReport {
-            source: SourceId(index),
-            items: feeding.items,
-            failed: feeding.failed,
-            whole: feeding.whole,
-        };
-        (0u32..).zip(&self.feeds).map(report).collect()
-    }
-
-    /// 70 before 1 before 75 before 65 before 0; the program's own code where one was chosen.
-    fn exit_code(&self, report: &Report) -> u8 {
-        if report.bugs > 0 {
-            return 70;
-        }
-        if let Some(init) = &self.plan.init {
-            return self.program_code(&init.as_zero, &report.cause);
-        }
-        if let Some(status) = self.plan.exit_code_from.and_then(|worker| self.last_status_of(worker)) {
-            return status.shell_code();
-        }
-        let crews = self.workers.iter().any(|crew| crew.gave_up || crew.failed);
-        let unkillable = report.leavers.iter().any(|leaver| leaver.fate == Fate::Unkillable);
-        let sources = report.sources.iter().any(|source| source.failed);
-        if crews || unkillable || sources || report.strangers_left > 0 {
-            1
-        } else if report.queues.iter().any(|queue| queue.handed_back > 0) {
-            75
-        } else if report.queues.iter().any(|queue| queue.dead > 0) {
-            65
-        } else {
-            0
-        }
-    }
-
-    /// Of the program of an init: its own, 128 + n for signal n, and as a shell says it where there is none: 127 for a
-    /// program that is not there, 126 for one that cannot be executed. One that was told to stop before it had run anything ends
-    /// by that signal, as it would have a moment later: our KILL of a bare fork is nobody's business.
-    fn program_code(&self, as_zero: &[u8], cause: &StopCause) -> u8 {
-        let Some(program) = self.instances.first() else { return 1 };
-        let status = match cause {
-            StopCause::Signal(signal) if !self.workers.first().is_some_and(|crew| crew.ever_ran) => {
-                Some(ExitStatus::Signalled { signal: *signal, core: false })
-            }
-            StopCause::Signal(_)
-            | StopCause::Done
-            | StopCause::GaveUp(_)
-            | StopCause::ResultsClosed(_)
-            | StopCause::Deserted(_) => program.last_status,
-        };
-        match (status, program.last_error) {
-            (Some(status), _) if as_zero.contains(&status.shell_code()) => 0,
-            (Some(status), _) => status.shell_code(),
-            (None, Some(error)) if super::restart::is_missing(error) => 127,
-            (None, Some(_)) => 126,
-            // It was never started, or is in the kernel's hands for ever.
-            (None, None) => 1,
-        }
-    }
-
-    fn last_status_of(&self, worker: WorkerId) -> Option<ExitStatus> {
-        self.replicas(worker).find_map(|instance| instance.last_status)
     }
 }

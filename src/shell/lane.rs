@@ -130,6 +130,12 @@ impl<J: Send + 'static> Lane<J> {
 
     /// Blocks until all jobs are done, or for `limit`. Answers whether all are done.
     pub fn flush(&self, limit: Option<Duration>) -> bool {
+        let state = self.shared.lock();
+        if !state.busy && state.jobs.is_empty() {
+            // Who never had anything to write needs no thread for it.
+            return !state.broken;
+        }
+        drop(state);
         if self.start() != Start::Done {
             return self.work_here();
         }

@@ -7,6 +7,7 @@ mod aftermath;
 mod disk;
 mod environment;
 mod farewell;
+mod fates;
 mod lane;
 mod launch;
 mod leftovers;

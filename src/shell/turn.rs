@@ -3,7 +3,7 @@
 use super::disk::Disk;
 use super::launch::Launcher;
 use super::meaning::Meanings;
-use super::messages::{messages, voice};
+use super::messages::messages;
 use super::pipes::{BUDGET, Hearing, Standing};
 use super::probes::Probes;
 use super::results::Sinks;
@@ -11,26 +11,20 @@ use super::sources::{Glut, Sources};
 use super::table::{Due, Life, Table, Topic, What};
 use super::{InitOptions, Suspend};
 use crate::machine::{Action, Event, Machine, Report};
-use crate::model::plan::{Place, Plan};
-use crate::model::{ExitStatus, ProcId, Reply, Signal, Time};
+use crate::model::plan::Plan;
+use crate::model::{ProcId, Reply, Signal, Time};
 use crate::sys::init::Inherited;
 use crate::sys::oom::OomKills;
 use crate::sys::reap::{self, Reaped};
 use crate::sys::signals::Signals;
-use crate::sys::spawn::{Birth, birth};
-use crate::sys::{Pid, clock, members, permit, terminal};
-use log::warn;
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Waker};
+use crate::sys::{clock, permit};
+use mio::{Events, Poll, Waker};
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Children reaped in one turn at most: a storm must not starve a stop.
-const REAPED_A_TURN: usize = 512;
 /// Rounds of telling and performing in one turn at most.
 const ROUNDS_A_TURN: usize = 64;
 /// A thread that could not be had is asked for again after this long.
@@ -80,8 +74,9 @@ pub struct Shell {
     /// The incarnation that owns the terminal, or did last.
     pub(super) on_terminal: Option<ProcId>,
     suspend: Suspend,
-    warn_reaping: bool,
-    oom_kills: Option<OomKills>,
+    pub(super) warn_reaping: bool,
+    /// Asked for when somebody runs, who may then use the time.
+    pub(super) oom_kills: Option<Option<OomKills>>,
 }
 
 impl Shell {
@@ -91,12 +86,11 @@ impl Shell {
         permit()?;
         let waker = Arc::new(Waker::new(poll.registry(), Topic::News.token())?);
         permit()?;
-        let mut signals = Signals::new(&inherited)?;
-        poll.registry().register(signals.source(), Topic::Signals.token(), Interest::READABLE)?;
-        if let Some(init) = &init {
-            let rest = signals.hear_the_rest(Meanings::worth_a_look(&plan, init))?.as_raw_fd();
-            poll.registry().register(&mut SourceFd(&rest), Topic::Signals.token(), Interest::READABLE)?;
-        }
+        let mut signals = match &init {
+            Some(init) => Signals::of_an_init(Meanings::worth_a_look(&plan, init))?,
+            None => Signals::new(&inherited)?,
+        };
+        signals.register(poll.registry(), Topic::Signals.token())?;
         let mut sources = Sources::new(&plan);
         sources.register(poll.registry())?;
         let seed = clock::now().as_nanos() ^ (inherited.pid as u64) << 32;
@@ -106,7 +100,7 @@ impl Shell {
             meanings: Meanings::new(&plan, init.as_ref(), &inherited),
             warn_reaping: init.as_ref().is_some_and(|init| init.warn_reaping),
             launcher: Launcher::new(&plan, init)?,
-            oom_kills: OomKills::of_our_group(),
+            oom_kills: None,
             on_terminal: None,
             suspend: Suspend::Never,
             table: Table::default(),
@@ -298,49 +292,6 @@ impl Shell {
         others.into_iter().map(signalled).collect()
     }
 
-    fn reap(&mut self) -> Vec<(Option<ProcId>, Reaped)> {
-        let mut dead = Vec::new();
-        while self.reap_due && dead.len() < REAPED_A_TURN {
-            match reap::reap_one() {
-                Some(reaped) if self.asker_died(&reaped) => {}
-                Some(reaped) => dead.push((self.table.reaped(reaped.pid), reaped)),
-                None => self.reap_due = false,
-            }
-        }
-        self.look_due |= !dead.is_empty();
-        dead
-    }
-
-    /// A signal is read a little after the poll ended: who began to run before it was sent may have done so in that moment, and the
-    /// poll could not tell.
-    fn ask_after_the_unborn(&mut self) {
-        let unborn = self.table.iter().filter(|(_, proc)| matches!(proc.life, Life::Unborn { .. }));
-        unborn.for_each(|(id, _)| self.births_due.insert(id));
-    }
-
-    fn hear_births(&mut self, dead: &[(Option<ProcId>, Reaped)]) {
-        dead.iter().filter_map(|&(id, _)| id).for_each(|id| self.births_due.insert(id));
-        for id in self.births_due.take() {
-            let is_dead = || dead.iter().any(|&(other, _)| other == Some(id));
-            let Some(proc) = self.table.get_mut(id) else { continue };
-            let Life::Unborn { report } = &proc.life else { continue };
-            match birth(report.as_fd()) {
-                Birth::Executed => proc.life = Life::Running,
-                Birth::Failed(error) => proc.life = Life::Stillborn { error },
-                // A word that is still to come from the dead never comes.
-                Birth::Pending if is_dead() => proc.life = Life::Running,
-                Birth::Pending => {}
-            }
-            if let Life::Running = proc.life {
-                self.facts.push(Event::Spawned { proc: id });
-                self.launcher.arrived();
-                if let What::Source(source) = proc.what {
-                    self.sources.born(source);
-                }
-            }
-        }
-    }
-
     /// Reads reply pipes within the budget, those of the dead to the end.
     fn hear_words(&mut self, dead: &[(Option<ProcId>, Reaped)]) {
         let due = self.words_due.take();
@@ -379,115 +330,6 @@ impl Shell {
             proc.replies = None;
         }
         standing
-    }
-
-    fn tell_deaths(&mut self, dead: &[(Option<ProcId>, Reaped)]) {
-        for &(id, reaped) in dead {
-            let Some((id, proc)) = id.and_then(|id| Some((id, self.table.get_mut(id)?))) else {
-                if self.warn_reaping {
-                    warn!("{}", voice().reaped(reaped.pid, &reaped.status.to_string()));
-                }
-                // Its number may be a descendant's from now on.
-                self.inherited.children.retain(|&before| before != reaped.pid);
-                self.facts.push(Event::OrphanReaped);
-                continue;
-            };
-            if let Life::Stillborn { error } = proc.life {
-                self.facts.push(Event::SpawnFailed { proc: id, error });
-                if let What::Source(source) = proc.what {
-                    self.sources.unstarted(source);
-                }
-                self.table.remove(id);
-                continue;
-            }
-            let in_hand = proc.items.as_ref().is_some_and(|items| items.in_hand());
-            proc.life = Life::Dead { told: None };
-            if proc.place == Place::Terminal {
-                terminal::take_from(proc.pid);
-            }
-            let Reaped { status, usage, .. } = reaped;
-            if let ExitStatus::Signalled { signal: Signal::KILL, .. } = status
-                && self.oom_kills.as_mut().is_some_and(|kills| kills.news() > 0)
-            {
-                let name = self.plan.instance_name(proc.instance);
-                warn!(
-                    "{name} was killed while our control group was out of memory: the kernel says that it killed somebody"
-                );
-            }
-            if let (What::Source(source), ExitStatus::Signalled { .. }) = (proc.what, status) {
-                self.sources.killed(source);
-            }
-            self.facts.push(Event::Exited { proc: id, status, in_hand, usage });
-            self.unask(id);
-        }
-    }
-
-    /// Looks for the members of all the dead at once. `asked`: who is answered whatever was said before.
-    pub(super) fn look(&mut self, asked: &BTreeSet<ProcId>) {
-        self.look_due = false;
-        self.look_for_askers();
-        let is_dead = |life: &Life| matches!(life, Life::Dead { .. });
-        let dead = self.table.iter().filter(|(_, proc)| is_dead(&proc.life));
-        let dead: Vec<_> = dead.map(|(id, proc)| (id, proc.pid, proc.place)).collect();
-        if dead.is_empty() {
-            return;
-        }
-        let apart = dead.iter().filter(|&&(.., place)| place == Place::Session);
-        let sessions: Vec<_> = apart.map(|&(_, pid, _)| pid).collect();
-        let living = members::living(&sessions, &|pid| self.is_known(pid));
-        for (id, pid, place) in dead {
-            let count = match place {
-                Place::Session => {
-                    let session = living.iter().filter(|member| member.session == pid).count();
-                    session.max(self.in_group(id))
-                }
-                Place::Terminal | Place::Beside => self.beside(pid, place).len(),
-            };
-            let held = self.probes.held(id);
-            let is_asked = asked.contains(&id);
-            let silent = matches!(self.table.get(id).map(|proc| &proc.life), Some(Life::Dead { told: None }));
-            if count == 0 && held > 0 && silent && !is_asked {
-                // Its probe was killed a moment ago, and that it is gone is told soon.
-                continue;
-            }
-            let count = u32::try_from(count + held).unwrap_or(u32::MAX);
-            if count == 0 {
-                self.gone(id, is_asked);
-            } else if let Some(Life::Dead { told }) = self.table.get_mut(id).map(|proc| &mut proc.life)
-                && (told.replace(count) != Some(count) || is_asked)
-            {
-                self.facts.push(Event::MembersLeft { proc: id, count });
-            }
-        }
-    }
-
-    /// Not a descendant's that came to us as an orphan: the child of this number was forked by us, or was there before us.
-    pub(super) fn is_known(&self, pid: Pid) -> bool {
-        self.table.is_leader(pid) || self.probes.is_leader(pid) || self.inherited.children.contains(&pid)
-    }
-
-    /// Members by the kernel's own book, those in sessions of their own among them. A book that cannot be read is not empty.
-    fn in_group(&self, id: ProcId) -> usize {
-        let group = self.table.get(id).and_then(|proc| proc.group.as_ref());
-        group.map_or(0, |group| group.members().map_or(1, |members| members.len()))
-    }
-
-    /// The session is empty: its last words are read, then our ends are closed. A source that left in peace may still be
-    /// held back by a full queue: its bytes wait in the pipe as they would if it lived, unless somebody asks.
-    pub(super) fn gone(&mut self, id: ProcId, asked: bool) {
-        self.hear(id, Hearing::All);
-        self.hear_datagrams(id, Hearing::All);
-        let Some(proc) = self.table.get(id) else { return };
-        let in_peace = matches!(proc.life, Life::Dead { told: None }) && !asked;
-        if let What::Source(source) = proc.what {
-            if in_peace && self.sources.is_held_back(source) {
-                return;
-            }
-            self.sources.drain(source, &mut self.scratch, &mut self.facts);
-        }
-        self.table.remove(id);
-        self.probes.forget(id);
-        self.facts.push(Event::MembersGone { proc: id });
     }
 }
 

@@ -8,7 +8,7 @@ use super::members::{self, Member};
 use super::{Pid, permit, raw, stat};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
@@ -33,7 +33,7 @@ pub struct Group {
 impl Groups {
     /// Makes a directory for our groups in our own one. `None` where that is not possible, or `cgroup.kill` (Linux 5.14) is missing.
     pub fn probe() -> Option<Groups> {
-        let home = home(None)?;
+        let home = Own::read()?.home(None)?;
         remove_what_was_left(&home);
         let name = format!("{PREFIX}{}", raw::own_pid());
         let numbered = (2..=NAMESAKES).map(|number| format!("{name}-{number}"));
@@ -107,13 +107,32 @@ impl Drop for Group {
     }
 }
 
-/// The directory of our own group, as we see it: in the tree of version 2, or in that of a controller of version 1.
-pub(super) fn home(controller: Option<&str>) -> Option<PathBuf> {
-    permit().ok()?;
-    let own = fs::read("/proc/self/cgroup").ok()?;
-    permit().ok()?;
-    let mounts = fs::read("/proc/self/mountinfo").ok()?;
-    place_of(controller, &own, &mounts)
+/// What the kernel says of our own groups.
+pub(super) struct Own {
+    groups: Vec<u8>,
+    mounts: Vec<u8>,
+}
+
+impl Own {
+    pub fn read() -> Option<Own> {
+        let groups = small_file(Path::new("/proc/self/cgroup")).ok()?;
+        let mounts = small_file(Path::new("/proc/self/mountinfo")).ok()?;
+        Some(Own { groups, mounts })
+    }
+
+    /// The directory of our own group, as we see it: in the tree of version 2, or in that of a controller of version 1.
+    pub fn home(&self, controller: Option<&str>) -> Option<PathBuf> {
+        place_of(controller, &self.groups, &self.mounts)
+    }
+}
+
+/// Files of the kernel have no size to ask for first, and most fit into one read.
+pub(super) fn small_file(path: &Path) -> io::Result<Vec<u8>> {
+    const MOST: u64 = 1024 * 1024;
+    permit()?;
+    let mut text = Vec::with_capacity(4096);
+    File::open(path)?.take(MOST).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// From `/proc/self/cgroup` (cgroups(7)) and `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
@@ -202,8 +221,7 @@ fn inner_groups(path: &Path) -> Vec<PathBuf> {
 }
 
 fn is_populated(path: &Path) -> io::Result<bool> {
-    permit()?;
-    match fs::read(path.join("cgroup.events")) {
+    match small_file(&path.join("cgroup.events")) {
         Ok(events) => Ok(!events.split(|&byte| byte == b'\n').any(|line| line == b"populated 0")),
         // Only an empty group can be removed by others.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -212,9 +230,7 @@ fn is_populated(path: &Path) -> io::Result<bool> {
 }
 
 fn collect(path: &Path, pids: &mut Vec<Pid>) -> io::Result<()> {
-    permit()?;
-    let mut text = Vec::new();
-    io::Read::read_to_end(&mut File::open(path.join("cgroup.procs"))?, &mut text)?;
+    let text = small_file(&path.join("cgroup.procs"))?;
     pids.extend(text.split(|&byte| byte == b'\n').filter_map(stat::number::<Pid>));
     inner_groups(path).iter().try_for_each(|inner| collect(inner, pids))
 }

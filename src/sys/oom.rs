@@ -1,9 +1,8 @@
 //! What the kernel counts of those that it killed for want of memory, in the control group that we live in: `memory.events` of cgroup v2,
 //! `memory.oom_control` of v1.
 
-use super::{cgroup, permit};
-use std::fs;
-use std::path::PathBuf;
+use super::cgroup::{Own, small_file};
+use std::path::{Path, PathBuf};
 
 /// The count, and what it was when it was last looked at.
 #[derive(Debug)]
@@ -15,8 +14,9 @@ pub struct OomKills {
 impl OomKills {
     /// `None` where the kernel does not count for us: without /proc, without a memory controller, or in no group at all.
     pub fn of_our_group() -> Option<OomKills> {
-        let v2 = || cgroup::home(None).map(|home| home.join("memory.events"));
-        let v1 = || cgroup::home(Some("memory")).map(|home| home.join("memory.oom_control"));
+        let own = Own::read()?;
+        let v2 = || own.home(None).map(|home| home.join("memory.events"));
+        let v1 = || own.home(Some("memory")).map(|home| home.join("memory.oom_control"));
         let counted = |file: PathBuf| count(&file).map(|seen| OomKills { file, seen });
         v2().and_then(counted).or_else(|| v1().and_then(counted))
     }
@@ -29,8 +29,7 @@ impl OomKills {
     }
 }
 
-fn count(file: &PathBuf) -> Option<u64> {
-    permit().ok()?;
-    let text = fs::read_to_string(file).ok()?;
+fn count(file: &Path) -> Option<u64> {
+    let text = String::from_utf8(small_file(file).ok()?).ok()?;
     text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
 }

@@ -1,24 +1,32 @@
 use super::init::Inherited;
 use super::{fds, raw};
 use crate::model::{Signal, SignalSet};
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
 use signal_hook_mio::v1_0::Signals as SelfPipe;
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-/// The self-pipe of signal-hook-mio: every signal that can be caught, but TSTP, TTIN, TTOU and those that mean a fault of our own.
-pub struct Signals {
+/// How we hear of signals.
+pub struct Signals(Ear);
+
+enum Ear {
+    /// The self-pipe of signal-hook-mio: every signal that can be caught, but TSTP, TTIN, TTOU and those that mean a fault of our own.
+    ///
     /// Never dropped: it would take back what it registered, each signal by itself and at the cost of all, just before the
     /// process ends; and the handlers have to stand until then.
-    pipe: ManuallyDrop<SelfPipe>,
-    rest: Option<Rest>,
+    Pipe(ManuallyDrop<SelfPipe>),
+    Descriptor(Descriptor),
 }
 
-/// The others, by signalfd(2): those that mean a fault of our own, or something of our terminal or our pipes, when the kernel
-/// sends them, and that are somebody's word like all others when somebody sends them. They stay blocked: a true fault
-/// ends us in spite of that.
-struct Rest {
+/// signalfd(2), for an init, which hears of more, and lives so short at times that to put up sixty handlers would be half of its
+/// work. All that it hears of stays blocked. Those that mean a fault of our own, or something of our terminal or our pipes, when the
+/// kernel sends them, are somebody's word like all others when somebody sends them; a true fault ends us in spite of the mask.
+struct Descriptor {
     fd: OwnedFd,
+    /// Of these it is told whether nobody sent them.
+    typed: SignalSet,
     of_the_kernel: SignalSet,
 }
 
@@ -35,40 +43,53 @@ impl Signals {
             }
         }
         raw::set_mask(SignalSet::EMPTY.bits());
-        Ok(Signals { pipe: ManuallyDrop::new(pipe), rest: None })
+        Ok(Signals(Ear::Pipe(ManuallyDrop::new(pipe))))
     }
 
-    /// Hears of those signals too that [`new`](Signals::new) leaves alone, and of `more` in this way: of these it is known whether they
+    /// Hears of those signals too that [`new`](Signals::new) leaves alone, and of `more`; of these it is known whether they
     /// are [the kernel's](Signals::of_the_kernel). Blocked as they are, TTIN and TTOU are to the terminal what ignored ones are: it
-    /// lets us write, and sends none. Answers the descriptor to be watched. Errors are those of signalfd(2).
-    pub fn hear_the_rest(&mut self, more: SignalSet) -> io::Result<BorrowedFd<'_>> {
-        let set: SignalSet = rest().chain(more.iter()).collect();
+    /// lets us write, and sends none. Errors are those of signalfd(2).
+    pub fn of_an_init(more: SignalSet) -> io::Result<Signals> {
+        let typed: SignalSet = rest().chain(more.iter()).collect();
+        let set: SignalSet = caught().filter(|&signal| !is_of_libc(signal)).chain(typed.iter()).collect();
         let fd = raw::signalfd(set.bits())?;
         raw::set_mask(set.bits());
-        Ok(self.rest.insert(Rest { fd, of_the_kernel: SignalSet::EMPTY }).fd.as_fd())
+        Ok(Signals(Ear::Descriptor(Descriptor { fd, typed, of_the_kernel: SignalSet::EMPTY })))
     }
 
     /// Those of the last [`pending`](Signals::pending) that nobody sent: Ctrl+C and its like, which the terminal has told the whole
     /// foreground group.
     pub fn of_the_kernel(&self) -> SignalSet {
-        self.rest.as_ref().map_or(SignalSet::EMPTY, |rest| rest.of_the_kernel)
+        match &self.0 {
+            Ear::Pipe(_) => SignalSet::EMPTY,
+            Ear::Descriptor(descriptor) => descriptor.of_the_kernel,
+        }
     }
 
     /// Signals that came since the last call, each at most once, in ascending order. CHLD is among them.
     pub fn pending(&mut self) -> Vec<Signal> {
-        let mut signals: Vec<Signal> = self.pipe.pending().filter_map(Signal::new).collect();
-        signals.extend(self.rest.iter_mut().flat_map(Rest::pending));
-        signals.sort_unstable();
-        signals
+        match &mut self.0 {
+            Ear::Pipe(pipe) => {
+                let mut signals: Vec<Signal> = pipe.pending().filter_map(Signal::new).collect();
+                signals.sort_unstable();
+                signals
+            }
+            Ear::Descriptor(descriptor) => descriptor.pending(),
+        }
     }
 
-    /// For registering with mio.
-    pub fn source(&mut self) -> &mut dyn mio::event::Source {
-        &mut *self.pipe
+    /// To be told by `poll` when there is something. Errors are those of epoll_ctl(2).
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        match &mut self.0 {
+            Ear::Pipe(pipe) => registry.register(&mut **pipe, token, Interest::READABLE),
+            Ear::Descriptor(descriptor) => {
+                registry.register(&mut SourceFd(&descriptor.fd.as_raw_fd()), token, Interest::READABLE)
+            }
+        }
     }
 }
 
-impl Rest {
+impl Descriptor {
     /// Those that somebody else sent: what comes from our own writes (PIPE, XFSZ) is nobody's word.
     fn pending(&mut self) -> Vec<Signal> {
         /// The kernel's `struct signalfd_siginfo`, and in it the number of the signal, how it came, and its sender.
@@ -86,7 +107,7 @@ impl Rest {
                 let foreign = field(record, SENDER) != Some(raw::own_pid());
                 let Some(signal) = signal.filter(|_| foreign) else { continue };
                 signals.insert(signal);
-                if field(record, CODE) == Some(libc::SI_KERNEL) {
+                if self.typed.contains(signal) && field(record, CODE) == Some(libc::SI_KERNEL) {
                     self.of_the_kernel.insert(signal);
                 }
             }
@@ -95,7 +116,7 @@ impl Rest {
     }
 }
 
-/// What only an init wants to hear of, beside what the self-pipe catches.
+/// What only an init wants to hear of, beside what a self-pipe catches.
 fn rest() -> impl Iterator<Item = Signal> {
     let numbers = [
         libc::SIGILL,
@@ -110,6 +131,11 @@ fn rest() -> impl Iterator<Item = Signal> {
         libc::SIGTSTP,
     ];
     numbers.into_iter().filter_map(Signal::new)
+}
+
+/// musl's own third one, by which it has all threads do something at once.
+fn is_of_libc(signal: Signal) -> bool {
+    cfg!(target_env = "musl") && signal.number() == 34
 }
 
 /// What the self-pipe catches, in ascending order.

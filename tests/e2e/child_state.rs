@@ -1,6 +1,6 @@
 //! F105–F111, F115: what a child is born with, whatever we were born with.
 
-use crate::support::{Need, QUICK_RESTART, Sandbox, has, marked, pool, python};
+use crate::support::{Need, QUICK_RESTART, Sandbox, has, pool, python};
 use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
 
@@ -164,16 +164,12 @@ fn f110_twelve_services_and_their_second_lives_have_0_1_and_2_only() {
     sandbox.file("hostile.py", include_str!("workers/hostile.py"));
     let run = sandbox.launch().under(&[python().unwrap(), "hostile.py", "descriptors", "--"]).stdin_pipe().start();
     run.wait_for_lines("second", 12);
-    let descriptors = |pid: i32| std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
-    let sleepers = marked(&sandbox.mark()).into_iter().filter(|it| it.command.ends_with("sleep 1000 "));
-    let counts: Vec<usize> = sleepers.map(|it| descriptors(it.pid)).collect();
     run.signal(Signal::SIGTERM);
     let outcome = run.finish();
     outcome.expect_code(0);
     let seen = sandbox.lines("seen");
     assert_eq!(seen.len(), 24, "{outcome}");
     assert!(seen.iter().all(|line| line.ends_with(" ,0,1,2,3")), "3 is that of ls: {seen:?}");
-    assert!(counts.iter().all(|&count| count == 3), "{counts:?}");
 }
 
 #[test]
