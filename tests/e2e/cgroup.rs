@@ -133,6 +133,53 @@ exit 1
     assert!(word.contains("escaped gone"), "{outcome}");
 }
 
+/// A process of another worker makes a session of its own with the number of a dead leader, one of whose own still lives.
+#[test]
+fn f9_who_bears_the_number_of_a_dead_leader_is_not_taken_for_one_of_its_own() {
+    if !has(Need::ControlGroups) || !has(Need::PidNamespace) || !has(Need::PidChoice) {
+        return;
+    }
+    let web = r#"
+echo $$ >leader
+setsid sh -c 'trap "" TERM HUP; echo up >&2; exec sleep 1000' &
+read -r _ <gate
+exit 1
+"#;
+    let other = r#"
+read -r _ <second
+last=$(($(cat leader) - 1))
+echo "$last" >/proc/sys/kernel/ns_last_pid
+setsid sh -c 'echo "innocent is $$" >&2; exec sleep 1000' &
+read -r _ <third
+if kill -0 $!; then echo 'it lives' >&2; else echo 'it was killed' >&2; fi
+exec sleep 1000
+"#;
+    let text = "[worker.web]\ncommand = [\"sh\", \"web.sh\"]\nrestart = \"never\"\nstop = [\"TERM 1s\"]\n\
+                [worker.other]\ncommand = [\"sh\", \"other.sh\"]\n";
+    let sandbox = Sandbox::new(text);
+    sandbox.file("web.sh", web);
+    sandbox.file("other.sh", other);
+    let gates = ["gate", "second", "third"].map(|name| sandbox.gate(name));
+    let go = |name: &str| std::fs::write(sandbox.path(name), "go\n").unwrap();
+    let launcher = launcher(&sandbox);
+    let mut launcher: Vec<&str> = launcher.iter().map(String::as_str).collect();
+    launcher.splice(1..1, ["--pid", "--fork", "--mount-proc"]);
+    let run = sandbox.launch().under(&launcher).start();
+    run.wait_for_line("up");
+    go("gate");
+    run.wait_for_line_with("web.0 left a process behind");
+    go("second");
+    let innocent = run.wait_for_line("innocent is");
+    run.wait_for_line_with("web.0 ended by itself");
+    go("third");
+    let word = run.wait_for_line("it ");
+    drop(gates);
+    send(run.inner_pid(), Signal::SIGTERM);
+    let outcome = run.finish();
+    assert!(innocent.contains(&format!("innocent is {}", sandbox.read("leader").trim())), "{outcome}");
+    assert!(word.contains("it lives"), "{outcome}");
+}
+
 #[test]
 fn f9_groups_within_a_group_are_emptied_and_removed() {
     if !has(Need::ControlGroups) {
