@@ -71,6 +71,8 @@ pub struct Machine {
     bugs: u32,
     /// Queues that have room they had not; their sources are looked at before the event is over.
     roomier: Vec<QueueId>,
+    /// Workers that are not ready any more, and whose dependents are to be looked at; the first is being looked at.
+    fallen: VecDeque<WorkerId>,
     /// Something happened that may end the run or let the stop go on.
     progressed: bool,
 }
@@ -136,6 +138,7 @@ impl Machine {
             late_replies: 0,
             bugs: 0,
             roomier: Vec::new(),
+            fallen: VecDeque::new(),
             progressed: false,
             plan,
         }

@@ -230,9 +230,24 @@ impl Machine {
         }
     }
 
-    /// A replica of this worker is not ready any more, or never will be. Those that require it fall if it was the last.
+    /// A replica of this worker is not ready any more, or never will be. Those that require it fall if it was the last, and those that
+    /// require them in their turn, one after another: a file may name a chain of thousands, and the stack holds no such chain.
     pub(super) fn check_dependents(&mut self, worker: WorkerId, out: &mut Actions) {
-        if !self.has_order || self.is_ready(worker) {
+        if !self.has_order {
+            return;
+        }
+        self.fallen.push_back(worker);
+        if self.fallen.len() > 1 {
+            return;
+        }
+        while let Some(&worker) = self.fallen.front() {
+            self.check_direct_dependents(worker, out);
+            self.fallen.pop_front();
+        }
+    }
+
+    fn check_direct_dependents(&mut self, worker: WorkerId, out: &mut Actions) {
+        if self.is_ready(worker) {
             return;
         }
         let for_good = self.rests(worker);

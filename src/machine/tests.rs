@@ -919,6 +919,21 @@ fn who_requires_one_that_rests_for_good_rests_too() {
 }
 
 #[test]
+fn a_long_chain_of_requirements_falls_on_a_small_stack() {
+    let link = |index: u32| {
+        let before: Vec<WorkerId> = index.checked_sub(1).map(WorkerId).into_iter().collect();
+        let ready = Some(Ready::Notify);
+        WorkerPlan { restart: Restart::Never, after: before.clone(), requires: before, ready, ..worker("w", None) }
+    };
+    let fall = move || {
+        let mut stand = Stand::new(plan(vec![], vec![], (0..2000).map(link).collect()));
+        let first = stand.spawned();
+        assert_eq!(stand.dies(first, KILLED, false), [Action::Sweep { signal: Signal::TERM }]);
+    };
+    std::thread::Builder::new().stack_size(256 * 1024).spawn(fall).unwrap().join().unwrap();
+}
+
+#[test]
 fn a_silent_watchdog_and_a_failing_health_probe_stop_the_worker() {
     let probe = Probe::Command(vec!["true".into()]);
     let health = Health { probe, interval: secs(10), timeout: secs(1), failures: 2 };

@@ -121,7 +121,12 @@ impl Shell {
             let count = match place {
                 Place::Session => {
                     let session = living.iter().filter(|member| member.session == pid).count();
-                    session.max(self.in_group(id))
+                    let group = self.in_group(id);
+                    if session == 0 && group > 0 {
+                        // Nobody holds the number any more: a session that bears it later is somebody else's.
+                        self.table.take_number(id);
+                    }
+                    session.max(group)
                 }
                 Place::Terminal | Place::Beside => self.beside(pid, place).len(),
             };

@@ -87,9 +87,10 @@ impl Messages {
         self.lane.is_choked(waker)
     }
 
-    /// Whether all is written. Where not, `waker` is woken when it is.
+    /// Whether all is written, what this thread gathered too. Where not, `waker` is woken when it is.
     pub fn are_written(&self, waker: &Arc<Waker>) -> bool {
         self.own_up();
+        self.hand_over();
         self.lane.is_at_rest(waker)
     }
 
@@ -213,6 +214,20 @@ mod tests {
         assert_eq!(texts[..2], ["a\n", "b\nc\n"]);
         assert!(texts[2].starts_with("d\n") && texts[2].contains("1 messages were dropped"), "{texts:?}");
         assert_eq!(texts.len(), 3);
+    }
+
+    #[test]
+    fn what_is_gathered_is_not_written() {
+        let waker = Arc::new(Waker::new(mio::Poll::new().unwrap().registry(), mio::Token(7)).unwrap());
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        let lane = Lane::new("test", move |_: Vec<u8>| gate.recv().unwrap());
+        let messages = Messages { lane, dropped: AtomicU64::new(0) };
+        messages.gather();
+        assert!(messages.are_written(&waker));
+        messages.must(b"a\n".to_vec());
+        assert!(!messages.are_written(&waker));
+        open.send(()).unwrap();
+        assert!(messages.flush(None) && messages.are_written(&waker));
     }
 
     #[test]

@@ -154,10 +154,18 @@ impl Shell {
     }
 
     /// The kernel gives a number away only when no session bears it any more: a dead leader whose number a new child
-    /// has, has left nobody behind.
+    /// has, has left nobody behind; but who has a session of its own, and is in the control group all the same.
     pub(super) fn bury_namesake(&mut self, pid: Pid) {
         self.probes.bury(pid);
-        self.table.namesake(pid).into_iter().for_each(|id| self.gone(id, true));
+        let Some(id) = self.table.namesake(pid) else { return };
+        let group = self.table.get(id).and_then(|proc| proc.group.as_ref());
+        // A book that cannot be read is not empty.
+        if group.is_some_and(|group| group.members().map_or(true, |members| !members.is_empty())) {
+            self.table.take_number(id);
+            self.look_due = true;
+        } else {
+            self.gone(id, true);
+        }
     }
 
     fn tell(&mut self, id: ProcId, reason: StopReason, next: Duration) {

@@ -10,6 +10,9 @@ use mio::Token;
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;
 
+/// A number that the kernel gives to no process: there are at most 2^22.
+const NOBODY: Pid = Pid::MAX;
+
 /// One incarnation, from fork until its members are gone.
 #[derive(Debug)]
 pub struct Proc {
@@ -103,6 +106,13 @@ impl Table {
     /// The incarnation whose reaped leader had this number.
     pub fn namesake(&self, pid: Pid) -> Option<ProcId> {
         self.reaped.get(&pid).copied()
+    }
+
+    /// Its number means somebody else from now on: no session is looked for by it any more.
+    pub fn take_number(&mut self, id: ProcId) {
+        let Some(proc) = self.procs.get_mut(&id) else { return };
+        let pid = std::mem::replace(&mut proc.pid, NOBODY);
+        self.reaped.remove(&pid);
     }
 
     pub fn is_leader(&self, pid: Pid) -> bool {
@@ -228,6 +238,39 @@ mod tests {
         [3, 3, 9, 1, 9, 3, 2].into_iter().for_each(|id| due.insert(ProcId(id)));
         assert_eq!(due.take(), [1, 2, 3, 9].map(ProcId));
         assert!(due.is_empty());
+    }
+
+    #[test]
+    fn a_number_that_was_given_away_names_its_new_owner_alone() {
+        let mut table = Table::default();
+        table.insert(ProcId(1), running(42));
+        assert_eq!(table.reaped(42), Some(ProcId(1)));
+        assert_eq!(table.namesake(42), Some(ProcId(1)));
+        table.take_number(ProcId(1));
+        assert_eq!((table.namesake(42), table.sessions().contains(&42)), (None, false));
+        table.insert(ProcId(2), running(42));
+        assert!(table.remove(ProcId(1)).is_some());
+        assert!(table.is_leader(42), "the new owner's");
+        assert_eq!(table.reaped(42), Some(ProcId(2)));
+    }
+
+    fn running(pid: Pid) -> Proc {
+        Proc {
+            instance: InstanceId(0),
+            what: What::Worker(WorkerId(0)),
+            pid,
+            place: Place::Session,
+            pidfd: None,
+            life: Life::Running,
+            items: None,
+            replies: None,
+            exit: None,
+            ready: None,
+            notify: None,
+            main: None,
+            items_registered: false,
+            group: None,
+        }
     }
 
     #[test]

@@ -113,9 +113,9 @@ pub fn pin(pid: Pid, session: Pid) -> Option<OwnedFd> {
     (is_in_session(pid, session) == Some(true)).then_some(pidfd)
 }
 
-/// Signals who was pinned. False where it is gone.
+/// Signals who was pinned. False where it is gone, or a zombie: that takes every signal and does nothing.
 pub fn signal_pinned(pidfd: BorrowedFd, signal: Signal) -> io::Result<bool> {
-    sent(raw::pidfd_send_signal(pidfd, signal.number(), 0))
+    if raw::has_exited(pidfd) { Ok(false) } else { sent(raw::pidfd_send_signal(pidfd, signal.number(), 0)) }
 }
 
 /// Signals every group of these members once, each only after a member of it is proven alive and in its session.
@@ -383,6 +383,21 @@ fn gone_is_fine(told: io::Result<()>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_zombie_takes_no_signal_in_place_of_another() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = Pid::try_from(child.id()).unwrap();
+        let pidfd = pin(pid, session_of(0).unwrap()).unwrap();
+        assert!(signal_pinned(pidfd.as_fd(), Signal::TERM).unwrap());
+        // Dead, and not reaped.
+        let mut asked = libc::pollfd { fd: std::os::fd::AsRawFd::as_raw_fd(&pidfd), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one live pollfd.
+        assert_eq!(unsafe { libc::poll(&raw mut asked, 1, -1) }, 1);
+        assert!(!signal_pinned(pidfd.as_fd(), Signal::TERM).unwrap());
+        child.wait().unwrap();
+        assert!(!signal_pinned(pidfd.as_fd(), Signal::TERM).unwrap());
+    }
 
     #[test]
     fn only_leaders_of_other_sessions_make_a_look_short() {

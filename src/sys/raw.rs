@@ -156,6 +156,13 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd, signal: i32, flags: u32) -> io::Resu
     call(|| unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, no_info, flags) }).map(drop)
 }
 
+/// Whether the process of a pidfd has ended, reaped or not: then it is readable (pidfd_open(2)).
+pub fn has_exited(pidfd: BorrowedFd) -> bool {
+    let mut asked = libc::pollfd { fd: pidfd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one live pollfd, and no time to wait.
+    call(|| unsafe { libc::poll(&raw mut asked, 1, 0) }).is_ok_and(|ready| ready == 1)
+}
+
 /// `close_range(2)`, both ends included.
 ///
 /// # Safety

@@ -86,6 +86,100 @@ exit 1
 }
 
 /// A worker that makes groups itself, as a container engine does, and is killed with what is in them. Nothing of ours is left in the tree.
+/// A dead leader's number goes to the next program while one of its own, in another session, still lives.
+#[test]
+fn f9_who_escaped_is_not_forgotten_when_the_number_of_its_leader_is_given_away() {
+    if !has(Need::ControlGroups) || !has(Need::PidNamespace) || !has(Need::PidChoice) {
+        return;
+    }
+    let web = r#"
+if [ -s escaped ]; then
+  if grep -q '^State:.[^ZX]' "/proc/$(cat escaped)/status"; then echo 'escaped lives' >&2; else echo 'escaped gone' >&2; fi
+  exec sleep 1000
+fi
+echo $$ >leader
+setsid sh -c 'trap "" TERM HUP; echo $$ >escaped; echo up >&2; exec sleep 1000' &
+read -r _ <gate
+exit 1
+"#;
+    let thief = r#"
+if [ -s tried ]; then echo "thief is $$" >&2; exec sleep 1000; fi
+read -r _ <second
+echo yes >tried
+last=$(($(cat leader) - 1))
+echo "$last" >/proc/sys/kernel/ns_last_pid
+exit 1
+"#;
+    let text = "[worker.web]\ncommand = [\"sh\", \"web.sh\"]\nstop = [\"TERM 3s\"]\n\
+                [worker.thief]\ncommand = [\"sh\", \"thief.sh\"]\n";
+    let sandbox = Sandbox::new(text);
+    sandbox.file("web.sh", web);
+    sandbox.file("thief.sh", thief);
+    let (first, second) = (sandbox.gate("gate"), sandbox.gate("second"));
+    let launcher = launcher(&sandbox);
+    let mut launcher: Vec<&str> = launcher.iter().map(String::as_str).collect();
+    launcher.splice(1..1, ["--pid", "--fork", "--mount-proc"]);
+    let run = sandbox.launch().under(&launcher).start();
+    run.wait_for_line("up");
+    std::fs::write(sandbox.path("gate"), "go\n").unwrap();
+    run.wait_for_line_with("web.0 left a process behind");
+    std::fs::write(sandbox.path("second"), "go\n").unwrap();
+    let thief = run.wait_for_line("thief is");
+    let word = run.wait_for_line("escaped ");
+    drop((first, second));
+    send(run.inner_pid(), Signal::SIGTERM);
+    let outcome = run.finish();
+    assert!(thief.contains(&format!("thief is {}", sandbox.read("leader").trim())), "{outcome}");
+    assert!(word.contains("escaped gone"), "{outcome}");
+}
+
+/// A process of another worker makes a session of its own with the number of a dead leader, one of whose own still lives.
+#[test]
+fn f9_who_bears_the_number_of_a_dead_leader_is_not_taken_for_one_of_its_own() {
+    if !has(Need::ControlGroups) || !has(Need::PidNamespace) || !has(Need::PidChoice) {
+        return;
+    }
+    let web = r#"
+echo $$ >leader
+setsid sh -c 'trap "" TERM HUP; echo up >&2; exec sleep 1000' &
+read -r _ <gate
+exit 1
+"#;
+    let other = r#"
+read -r _ <second
+last=$(($(cat leader) - 1))
+echo "$last" >/proc/sys/kernel/ns_last_pid
+setsid sh -c 'echo "innocent is $$" >&2; exec sleep 1000' &
+read -r _ <third
+if kill -0 $!; then echo 'it lives' >&2; else echo 'it was killed' >&2; fi
+exec sleep 1000
+"#;
+    let text = "[worker.web]\ncommand = [\"sh\", \"web.sh\"]\nrestart = \"never\"\nstop = [\"TERM 1s\"]\n\
+                [worker.other]\ncommand = [\"sh\", \"other.sh\"]\n";
+    let sandbox = Sandbox::new(text);
+    sandbox.file("web.sh", web);
+    sandbox.file("other.sh", other);
+    let gates = ["gate", "second", "third"].map(|name| sandbox.gate(name));
+    let go = |name: &str| std::fs::write(sandbox.path(name), "go\n").unwrap();
+    let launcher = launcher(&sandbox);
+    let mut launcher: Vec<&str> = launcher.iter().map(String::as_str).collect();
+    launcher.splice(1..1, ["--pid", "--fork", "--mount-proc"]);
+    let run = sandbox.launch().under(&launcher).start();
+    run.wait_for_line("up");
+    go("gate");
+    run.wait_for_line_with("web.0 left a process behind");
+    go("second");
+    let innocent = run.wait_for_line("innocent is");
+    run.wait_for_line_with("web.0 ended by itself");
+    go("third");
+    let word = run.wait_for_line("it ");
+    drop(gates);
+    send(run.inner_pid(), Signal::SIGTERM);
+    let outcome = run.finish();
+    assert!(innocent.contains(&format!("innocent is {}", sandbox.read("leader").trim())), "{outcome}");
+    assert!(word.contains("it lives"), "{outcome}");
+}
+
 #[test]
 fn f9_groups_within_a_group_are_emptied_and_removed() {
     if !has(Need::ControlGroups) {

@@ -81,9 +81,10 @@ impl Options {
     /// Names may be cut short as long as one alone begins so.
     fn long<'a>(&self, word: &OsStr, behind: &'a [OsString], given: &mut Given) -> Result<&'a [OsString], Wrong> {
         let text = word.to_string_lossy();
-        let (name, value) = match text.trim_start_matches("--").split_once('=') {
+        let plain = text.strip_prefix("--").unwrap_or(&text);
+        let (name, value) = match plain.split_once('=') {
             Some((name, value)) => (name.to_owned(), Some(OsString::from(value))),
-            None => (text.trim_start_matches("--").to_owned(), None),
+            None => (plain.to_owned(), None),
         };
         let exact = self.names.iter().filter(|(known, _)| *known == name).collect::<Vec<_>>();
         let begun = self.names.iter().filter(|(known, _)| known.starts_with(&name)).collect::<Vec<_>>();
@@ -149,6 +150,7 @@ mod tests {
         assert_eq!(read("-p"), Err(Wrong::NoValue("p".into())));
         assert_eq!(read("--v x"), Err(Wrong::Unknown("--v".into())), "two begin so");
         assert_eq!(read("--nope"), Err(Wrong::Unknown("--nope".into())));
+        assert_eq!(read("----verbose"), Err(Wrong::Unknown("----verbose".into())));
         assert_eq!(read("--single=1"), Err(Wrong::SuperfluousValue("single".into())));
         assert_eq!(read("-x").unwrap_err().to_string(), "invalid option -- 'x'");
         assert_eq!(read("--nope").unwrap_err().to_string(), "unrecognized option '--nope'");

@@ -65,6 +65,10 @@ pub fn has(what: Need) -> bool {
             "EXEUNT_STATIC does not name what examples/scratch/build.sh built",
         ),
         Need::ControlGroups => (control_groups(), "a cgroup v2 tree cannot be mounted and written here"),
+        Need::PidChoice => (
+            std::path::Path::new("/proc/sys/kernel/ns_last_pid").exists(),
+            "this kernel lets nobody choose the next process number",
+        ),
         Need::MemoryGroup => (
             limited_group("memory", "memory.limit_in_bytes", "memory.max"),
             "the memory of a control group cannot be limited here",
@@ -108,6 +112,7 @@ pub enum Need {
     Redis,
     Haproxy,
     ControlGroups,
+    PidChoice,
     MemoryGroup,
     ProcessorGroup,
     ProcessesGroup,
