@@ -18,6 +18,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
 /// So many dead letters are in the report.
@@ -29,6 +30,8 @@ pub struct Disk {
     queues: Vec<Shelf>,
     /// The last dead letters, for the report.
     pub(super) obituary: VecDeque<Value>,
+    /// Something that a file should have kept was said on stderr instead.
+    fell_back: Arc<AtomicBool>,
 }
 
 /// The leftovers of one queue, as the loop sees them.
@@ -66,8 +69,10 @@ impl Disk {
             keeper: queue.leftovers.clone().map(|path| Keeper::new(path, queue.framing.delimiter())),
         };
         let mut keepers: Vec<Keeping> = plan.queues.iter().map(keeper).collect();
-        let lane = Lane::new("disk", move |job| work(&mut keepers, job));
-        Disk { plan: plan.clone(), lane, queues, obituary: VecDeque::new() }
+        let fell_back = Arc::new(AtomicBool::new(false));
+        let told = fell_back.clone();
+        let lane = Lane::new("disk", move |job| work(&mut keepers, job, &told));
+        Disk { plan: plan.clone(), lane, queues, obituary: VecDeque::new(), fell_back }
     }
 
     pub fn hand_back(&mut self, queue: QueueId, payload: &Payload) {
@@ -118,6 +123,11 @@ impl Disk {
                 self.lane.push(Job::Keep { queue, frames }, bytes);
             }
         }
+    }
+
+    /// Whether anything that a file should have kept was said on stderr instead. All is known after [`finish`](Self::finish).
+    pub fn fell_back(&self) -> bool {
+        self.fell_back.load(Ordering::Relaxed)
     }
 
     /// Whether anything waits for a thread that cannot be had; tries again to have it.
@@ -181,7 +191,7 @@ struct Keeping {
     keeper: Option<Keeper>,
 }
 
-fn work(keepers: &mut [Keeping], job: Job) {
+fn work(keepers: &mut [Keeping], job: Job, fell_back: &AtomicBool) {
     match job {
         Job::Keep { queue, frames } => {
             if let Some(Keeping { name, framing, keeper: Some(keeper) }) = keepers.get_mut(queue)
@@ -189,6 +199,7 @@ fn work(keepers: &mut [Keeping], job: Job) {
             {
                 // At once: a full disk must not become a full memory.
                 say(name, *framing, &frames);
+                fell_back.store(true, Ordering::Relaxed);
             }
         }
         Job::Bury { path, line } => {
@@ -197,6 +208,7 @@ fn work(keepers: &mut [Keeping], job: Job) {
                 let text = format!("a dead letter cannot be kept in {}: {}", path.display(), why(&error));
                 messages().must(super::messages::line(log::Level::Error, &text));
                 messages().must(line);
+                fell_back.store(true, Ordering::Relaxed);
             }
         }
         Job::Finish { queue, previous, answer } => {

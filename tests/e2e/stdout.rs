@@ -144,20 +144,24 @@ fn f50_f81_dead_letters_for_a_full_stderr_wait_until_the_next_int() {
     if !has(Need::Python) {
         return;
     }
-    let config = "[queue.q]\n[source.in]\nqueue = \"q\"\nstdin = true\n[worker.w]\nqueue = \"q\"\ncommand = [\"sh\", \"w.sh\"]\n";
-    let sandbox = Sandbox::new(config);
-    sandbox.file("w.sh", "read -r line <&3; echo fail ${line%% *} >&4; read -r line <&5; echo bye >gone\n");
-    let run = sandbox.launch().under(&[python().unwrap(), "-c", FULL_STDERR]).stdin_items(&["a"]).start();
-    sandbox.wait_for_line("gone", "bye");
-    until("the worker to be reaped", || (children(run.pid()).len() == 1).then_some(()));
-    // Our own last words are waited for a second.
-    std::thread::sleep(std::time::Duration::from_millis(1500));
-    assert!(!matches!(state(run.pid()), None | Some('Z')), "it left, and nobody has the letter");
-    until("exeunt to leave", || {
-        run.signal(Signal::SIGINT);
-        matches!(state(run.pid()), None | Some('Z')).then_some(())
-    });
-    run.finish_alone().expect_code(65);
+    // The second has a file that cannot be made.
+    for keys in ["", "leftovers = \"nowhere/left.txt\"\n"] {
+        let config =
+            "[source.in]\nqueue = \"q\"\nstdin = true\n[worker.w]\nqueue = \"q\"\ncommand = [\"sh\", \"w.sh\"]\n";
+        let sandbox = Sandbox::new(&format!("[queue.q]\n{keys}{config}"));
+        sandbox.file("w.sh", "read -r line <&3; echo fail ${line%% *} >&4; read -r line <&5; echo bye >gone\n");
+        let run = sandbox.launch().under(&[python().unwrap(), "-c", FULL_STDERR]).stdin_items(&["a"]).start();
+        sandbox.wait_for_line("gone", "bye");
+        until("the worker to be reaped", || (children(run.pid()).len() == 1).then_some(()));
+        // Our own last words are waited for a second.
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        assert!(!matches!(state(run.pid()), None | Some('Z')), "it left, and nobody has the letter");
+        until("exeunt to leave", || {
+            run.signal(Signal::SIGINT);
+            matches!(state(run.pid()), None | Some('Z')).then_some(())
+        });
+        run.finish_alone().expect_code(65);
+    }
 }
 
 /// Dead letters that nobody reads are not heaped up in our memory: their source is held up as by a full queue.
