@@ -2,7 +2,7 @@ use super::proc::{Look, Proc};
 use super::stat::Stat;
 use super::{Pid, init, proc, raw};
 use crate::model::Signal;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -36,8 +36,7 @@ pub fn living(sessions: &[Pid], is_leader: &dyn Fn(Pid) -> bool) -> Vec<Member> 
 /// descends from them. Without /proc: the program's group, told as one member, if it has one.
 pub fn beside(pid: Pid, has_group: bool, others: &dyn Fn(Pid) -> bool) -> Vec<Member> {
     let look = |proc: &mut Proc| {
-        let children = proc.listed_children().filter(|_| init::is_reaper());
-        if children.is_some_and(|children| children.into_iter().all(|child| others(child) || is_dead(proc, child))) {
+        if init::is_reaper() && has_living_children(proc, others) == Some(false) {
             return Some(Vec::new());
         }
         let us = raw::own_pid();
@@ -164,7 +163,7 @@ pub fn strangers(sessions: &[Pid], before: &[Pid], init: bool) -> Vec<Pid> {
         if !init && has_no_children_but(proc, before) {
             return Some(Vec::new());
         }
-        scan_strangers(proc, sessions, before, init)
+        settled_strangers(proc, sessions, before, init)
     };
     proc::with(look).flatten().unwrap_or_else(|| {
         let anybody = raw::own_pid() == 1 && raw::kill(-1, 0).is_ok();
@@ -203,8 +202,31 @@ fn signal_stranger(pid: Pid, init: bool, signal: Signal) -> io::Result<()> {
 
 /// As a reaper of orphans we get whom a dead leader left, so our living children tell whether there is anybody.
 fn nobody_is_left(proc: &mut Proc, sessions: &[Pid], is_leader: &dyn Fn(Pid) -> bool) -> bool {
-    let Some(children) = proc.listed_children().filter(|_| init::is_reaper()) else { return false };
-    children.into_iter().all(|child| leads_another(child, sessions, is_leader) || is_dead(proc, child))
+    init::is_reaper() && has_living_children(proc, &|child| leads_another(child, sessions, is_leader)) == Some(false)
+}
+
+/// Whether anybody lives among our children, but for those that do not count. Whoever dies hands its children over to us before it
+/// is dead to anybody, and may have done so just after the list was made: while somebody is found dead who was not in the list
+/// before, there is another list to be made. `None` where the kernel makes none.
+fn has_living_children(proc: &mut Proc, excepted: &dyn Fn(Pid) -> bool) -> Option<bool> {
+    /// In a storm of deaths a full look is cheaper, and somebody is there for sure.
+    const LISTS: u32 = 8;
+    let mut dead = BTreeSet::new();
+    for _ in 0..LISTS {
+        let mut news = false;
+        for child in proc.listed_children()?.into_iter().filter(|&child| !excepted(child)) {
+            if !dead.contains(&child) {
+                if !is_dead(proc, child) {
+                    return Some(true);
+                }
+                news = dead.insert(child);
+            }
+        }
+        if !news {
+            return Some(false);
+        }
+    }
+    Some(true)
 }
 
 /// A child that leads a session of ours was forked by us, and so are its descendants in that session: none of them is of
@@ -265,10 +287,7 @@ fn living_groups(sessions: &[Pid]) -> Vec<Member> {
 }
 
 fn has_no_children_but(proc: &mut Proc, before: &[Pid]) -> bool {
-    match proc.listed_children() {
-        Some(children) => children.into_iter().all(|child| before.contains(&child) || is_dead(proc, child)),
-        None => is_childless(),
-    }
+    has_living_children(proc, &|child| before.contains(&child)).map_or_else(is_childless, |some| !some)
 }
 
 /// Not even a zombie.
@@ -279,6 +298,24 @@ fn is_childless() -> bool {
     // SAFETY: the call fills a live siginfo; WNOWAIT leaves the child as it is.
     let told = raw::call(|| unsafe { libc::waitid(libc::P_ALL, 0, &mut info, how) });
     told.is_err_and(|error| error.raw_os_error() == Some(libc::ECHILD))
+}
+
+/// Who forks and dies while we look may hide its child from one look, for its place in the tree is gone; nobody is there when two
+/// looks in a row found nobody, and nobody forked meanwhile.
+fn settled_strangers(proc: &mut Proc, sessions: &[Pid], before: &[Pid], init: bool) -> Option<Vec<Pid>> {
+    const LOOKS: u32 = 4;
+    let mut found = scan_strangers(proc, sessions, before, init)?;
+    for _ in 1..LOOKS {
+        if !found.is_empty() {
+            break;
+        }
+        let last = proc.last_pid();
+        found = scan_strangers(proc, sessions, before, init)?;
+        if found.is_empty() && last.is_some() && proc.last_pid() == last {
+            break;
+        }
+    }
+    Some(found)
 }
 
 fn scan_strangers(proc: &mut Proc, sessions: &[Pid], before: &[Pid], init: bool) -> Option<Vec<Pid>> {

@@ -383,3 +383,25 @@ fn f7_f98_holders_of_old_pipes_cost_no_descriptor_of_ours() {
     assert_eq!(holders, 47, "a worker and 46 holders of its former pipes\n{outcome}");
     assert!(late <= early + 1, "{early} descriptors, {late} after 42 more restarts\n{outcome}");
 }
+
+/// Its leader has ended while it is still forking its way out: whoever dies in the moment of our look hides nobody.
+#[test]
+fn f8_f9_who_is_still_forking_when_its_leader_ends_is_found() {
+    if !has(Need::CCompiler) {
+        return;
+    }
+    let source = "#include <unistd.h>\n\
+        int main(void) { if (fork()) _exit(0); setsid(); if (fork()) _exit(0); if (fork()) _exit(0);\n\
+        execlp(\"sleep\", \"sleep\", \"1000\", (char *)0); return 1; }\n";
+    for kill_mode in ["mixed", "process"] {
+        let keys = format!("log = \"null\"\nkill-mode = \"{kill_mode}\"");
+        let sandbox =
+            Sandbox::new(&format!("[supervisor]\ncgroup = \"off\"\n[worker.w]\ncommand = [\"./w\"]\n{keys}\n"));
+        sandbox.file("w.c", source);
+        let (source, program) = (sandbox.path("w.c"), sandbox.path("w"));
+        assert!(crate::support::runs(&["cc", "-o", program.to_str().unwrap(), source.to_str().unwrap()]));
+        for _ in 0..100 {
+            sandbox.launch().finish().expect_code(0);
+        }
+    }
+}
