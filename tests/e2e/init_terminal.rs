@@ -16,6 +16,37 @@ for line in iter(sys.stdin.readline, ""):
         sys.exit(5)
 "#;
 
+/// The same, and never deaf for a moment.
+const LISTENER: &str = r#"
+import os, select, signal, sys
+from worker import say
+
+# A signal that comes just before a read would wait, in Python, until there is something to read.
+heard, hear = os.pipe()
+os.set_blocking(hear, False)
+signal.set_wakeup_fd(hear)
+signal.signal(signal.SIGINT, lambda *_: say("interrupted"))
+
+def lines():
+    text = b""
+    while True:
+        if heard in select.select([0, heard], [], [])[0]:
+            os.read(heard, 512)
+            continue
+        more = os.read(0, 4096)
+        if not more:
+            return
+        *whole, text = (text + more).split(b"\n")
+        yield from (line.decode() for line in whole)
+
+ours = os.getsid(0) != os.getpid()
+say("up", os.tcgetpgrp(0) == os.getpgrp(), os.getpgrp() == os.getpid(), ours)
+for line in lines():
+    say("read", line)
+    if line == "quit":
+        sys.exit(5)
+"#;
+
 fn sandbox(config: &str) -> Sandbox {
     let sandbox = Sandbox::new(config);
     sandbox.file("speak.py", SPEAKER);
@@ -161,6 +192,7 @@ fn f53_a_single_child_hears_ctrl_c_once() {
         return;
     }
     let sandbox = sandbox("");
+    sandbox.file("speak.py", LISTENER);
     for name in ["init", "dumb-init"] {
         let words: Vec<&str> = ["-c"].iter().chain(&program()).copied().collect();
         let launch = match name {
