@@ -63,6 +63,7 @@ fn f53_the_program_is_in_the_foreground_and_ctrl_c_is_for_it_alone() {
         return;
     }
     let sandbox = sandbox("");
+    sandbox.file("speak.py", LISTENER);
     let mut run = sandbox.launch().init(&program()).reading_terminal().start();
     assert_eq!(run.wait_for_line("up"), "up True True True");
     run.type_keys(b"\x03");
