@@ -127,6 +127,7 @@ fn ctrl_z_and_fg_work_under_a_shell() {
         return;
     }
     let sandbox = sandbox("");
+    sandbox.file("speak.py", LISTENER);
     let mut run = shell(&sandbox);
     run.type_keys(format!("{}\n", command("")).as_bytes());
     run.wait_for_line_with("up True True True");
@@ -316,6 +317,7 @@ fn f53_a_worker_may_own_the_terminal() {
                   [worker.shell]\ncommand = [\"@PYTHON@\", \"-S\", \"speak.py\"]\nterminal = true\nrestart = \"never\"\n\
                   [worker.service]\ncommand = [\"sh\", \"-c\", \"echo serving >&2; exec sleep 1000\"]\n";
     let sandbox = sandbox(config);
+    sandbox.file("speak.py", LISTENER);
     let mut run = sandbox.launch().reading_terminal().start();
     run.wait_for_line("up True True True");
     run.wait_for_line("serving");
