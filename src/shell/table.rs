@@ -4,14 +4,11 @@ use super::notify::Mailbox;
 use super::pipes::{ItemPipe, ReplyPipe};
 use crate::model::plan::Place;
 use crate::model::{InstanceId, ProcId, SourceId, SpawnError, WorkerId};
-use crate::sys::Pid;
 use crate::sys::cgroup::Group;
+use crate::sys::{NOBODY, Pid};
 use mio::Token;
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;
-
-/// A number that the kernel gives to no process: there are at most 2^22.
-const NOBODY: Pid = Pid::MAX;
 
 /// One incarnation, from fork until its members are gone.
 #[derive(Debug)]

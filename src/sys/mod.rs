@@ -39,3 +39,6 @@ pub fn permit() -> std::io::Result<()> {
 
 /// A process id as the kernel counts.
 pub type Pid = i32;
+
+/// A number that the kernel gives to no process: there are at most 2^22 (`PID_MAX_LIMIT`, proc_sys_kernel(5)).
+pub const NOBODY: Pid = Pid::MAX;

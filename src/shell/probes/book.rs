@@ -2,8 +2,8 @@
 
 use crate::machine::Question;
 use crate::model::{ProcId, Time, WorkerId};
-use crate::sys::Pid;
 use crate::sys::cgroup::Group;
+use crate::sys::{NOBODY, Pid};
 use mio::net::TcpStream;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,6 +11,9 @@ use std::time::Duration;
 
 /// What was killed is waited for so long; then it is left to itself.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Whoever was killed, or could not be looked at, is looked for again after this long, then twice as long, and so on. Nothing else may
+/// tell: the news that a control group is empty comes to nobody.
+const FIRST_LOOK: Duration = Duration::from_millis(50);
 /// Later than this after a deadline we were stopped or starved, and so perhaps was who is asked.
 const LATE: Duration = Duration::from_secs(1);
 
@@ -51,6 +54,7 @@ pub struct Asker {
 #[derive(Debug)]
 struct Ended {
     owner: ProcId,
+    /// `NOBODY` once the number was given away: only its control group may hold somebody then.
     pid: Pid,
     pidfd: Option<OwnedFd>,
     group: Option<Group>,
@@ -58,6 +62,8 @@ struct Ended {
     reaped: bool,
     /// `None`: it was waited for long enough.
     until: Option<Time>,
+    /// The wait before the next look at what its leader left, and when that is. `None`: nobody looked yet.
+    again: Option<(Duration, Time)>,
 }
 
 impl Probes {
@@ -71,7 +77,15 @@ impl Probes {
         match self.asked.remove(&id)?.means {
             Means::Connection(_) => None,
             Means::Process(Asker { pid, pidfd, group, report: _ }) => {
-                self.ended.push(Ended { owner: id, pid, pidfd, group, reaped, until: Some(now + PATIENCE) });
+                self.ended.push(Ended {
+                    owner: id,
+                    pid,
+                    pidfd,
+                    group,
+                    reaped,
+                    until: Some(now + PATIENCE),
+                    again: None,
+                });
                 (!reaped).then_some(pid)
             }
         }
@@ -124,19 +138,41 @@ impl Probes {
 
     /// Sessions whose leaders are dead.
     pub fn orphaned(&self) -> Vec<Pid> {
-        self.ended.iter().filter(|ended| ended.reaped).map(|ended| ended.pid).collect()
+        self.left().map(|ended| ended.pid).filter(|&pid| pid != NOBODY).collect()
     }
 
-    /// Forgets the orphaned sessions that nobody `lives` in, if their control groups are empty too. Who is left there is killed.
-    pub fn keep(&mut self, lives: impl Fn(Pid) -> bool) {
-        self.ended.retain(|ended| !ended.reaped || lives(ended.pid) | ended.clear());
+    /// Whether there is any of which the leader is dead, and the rest perhaps not.
+    pub fn some_are_left(&self) -> bool {
+        self.left().next().is_some()
     }
 
-    /// The kernel gave this number away again, so it is no session any more, and means somebody else.
+    fn left(&self) -> impl Iterator<Item = &Ended> {
+        self.ended.iter().filter(|ended| ended.reaped)
+    }
+
+    /// Forgets the orphaned sessions that nobody `lives` in, if their control groups are empty too. Who is left there is killed, and
+    /// looked for again.
+    pub fn keep(&mut self, now: Time, lives: impl Fn(Pid) -> bool) {
+        self.ended.retain_mut(|ended| {
+            let kept = !ended.reaped || lives(ended.pid) | ended.clear();
+            if kept && ended.reaped {
+                let wait = ended.again.map_or(FIRST_LOOK, |(wait, _)| wait.saturating_mul(2));
+                ended.again = Some((wait, now + wait));
+            }
+            kept
+        });
+    }
+
+    /// The kernel gave this number away again, so it is no session any more, and means somebody else. Whoever made a session of its own
+    /// may be in the control group all the same.
     pub fn bury(&mut self, pid: Pid) {
-        let is_namesake = |ended: &Ended| ended.reaped && ended.pid == pid;
-        self.ended.iter().filter(|ended| is_namesake(ended)).for_each(|ended| _ = ended.clear());
-        self.ended.retain(|ended| !is_namesake(ended));
+        self.ended.retain_mut(|ended| {
+            if !(ended.reaped && ended.pid == pid) {
+                return true;
+            }
+            ended.pid = NOBODY;
+            ended.clear()
+        });
     }
 
     /// Kills those of its control group, if it has one. Their own sessions do not save them.
@@ -144,14 +180,21 @@ impl Probes {
         self.ended.iter().filter(|ended| ended.pid == pid).for_each(|ended| _ = ended.clear());
     }
 
+    /// When there is something to do, if nobody says anything before.
     pub fn deadline(&self) -> Option<Time> {
+        let waited_for = self.ended.iter().filter(|ended| ended.until.is_some());
+        let looks = waited_for.filter_map(|ended| ended.again).map(|(_, at)| at);
+        looks.chain(self.patience()).min()
+    }
+
+    fn patience(&self) -> Option<Time> {
         let asked = self.asked.values().map(|asked| asked.until);
         asked.chain(self.ended.iter().filter_map(|ended| ended.until)).min()
     }
 
     /// Questions whose time is over. When we are late ourselves, all get their time anew and a second, as the machine has it.
     pub fn overdue(&mut self, now: Time) -> Vec<(ProcId, Question)> {
-        if let Some(deadline) = self.deadline().filter(|&deadline| deadline + LATE < now) {
+        if let Some(deadline) = self.patience().filter(|&deadline| deadline + LATE < now) {
             let late = now.since(deadline) + LATE;
             self.asked.values_mut().for_each(|asked| asked.until = asked.until + late);
             self.ended.iter_mut().filter_map(|ended| ended.until.as_mut()).for_each(|until| *until = *until + late);
@@ -231,10 +274,33 @@ mod tests {
         assert_eq!(probes.died(42), Some(ID));
         assert_eq!(probes.died(42), None, "the number is somebody else's");
         assert!(!probes.is_leader(42));
-        probes.keep(|session| session == 42);
+        probes.keep(at(5), |session| session == 42);
         assert_eq!(probes.held(ID), 1);
-        probes.keep(|_| false);
+        probes.keep(at(5), |_| false);
         assert_eq!((probes.held(ID), probes.deadline()), (0, None));
+    }
+
+    #[test]
+    fn who_is_still_there_is_looked_for_again_though_nobody_tells() {
+        let mut probes = asking(42);
+        probes.end(ID, at(1), true);
+        assert_eq!(probes.deadline(), Some(at(6)), "the look at once is the shell's");
+        for wait in [50, 100, 200] {
+            probes.keep(at(1), |_| true);
+            assert_eq!(probes.deadline(), Some(at(1) + Duration::from_millis(wait)));
+        }
+        assert_eq!(probes.give_up(at(6)), [ID]);
+        probes.keep(at(6), |_| true);
+        assert_eq!(probes.deadline(), None, "not for ever");
+    }
+
+    #[test]
+    fn a_number_that_was_given_away_is_no_session_to_look_for() {
+        let mut probes = asking(42);
+        probes.end(ID, at(1), true);
+        assert!(probes.some_are_left());
+        probes.bury(42);
+        assert_eq!((probes.orphaned(), probes.some_are_left()), (vec![], false));
     }
 
     #[test]

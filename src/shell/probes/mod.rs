@@ -118,13 +118,13 @@ impl Shell {
 
     /// Finds out which sessions of those that have asked are empty; kills who is still there.
     pub(super) fn look_for_askers(&mut self) {
-        let sessions = self.probes.orphaned();
-        if sessions.is_empty() {
+        if !self.probes.some_are_left() {
             return;
         }
+        let sessions = self.probes.orphaned();
         let living = members::living(&sessions, &|pid| self.is_known(pid));
         let _told = members::signal_members(&living, Signal::KILL);
-        self.probes.keep(|session| living.iter().any(|member| member.session == session));
+        self.probes.keep(self.now, |session| living.iter().any(|member| member.session == session));
     }
 
     fn probe_of(&self, instance: InstanceId, question: Question) -> Option<Probe> {
