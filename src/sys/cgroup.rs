@@ -146,17 +146,27 @@ fn place_of(controller: Option<&str>, own: &[u8], mounts: &[u8]) -> Option<PathB
     };
     let own = own.split(|&byte| byte == b'\n').find_map(path)?;
     let mount = |line: &[u8]| {
-        let mut fields = line.split(|&byte| byte == b' ').skip(3);
-        let (root, point) = (unescape(fields.next()?), unescape(fields.next()?));
-        let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
+        // The kind stands behind all else that is read, and most lines are of another kind: they are not read twice.
+        let (place, kind) = split_at_dash(line)?;
+        let mut fields = kind.split(|&byte| byte == b' ');
         let (kind, options) = (fields.next()?, fields.nth(1)?);
-        let wanted = controller.map_or(kind == b"cgroup2", |name| kind == b"cgroup" && named(options, name));
-        let below = Path::new(&own).strip_prefix(&root).ok().filter(|_| wanted)?;
+        if !controller.map_or(kind == b"cgroup2", |name| kind == b"cgroup" && named(options, name)) {
+            return None;
+        }
+        let mut fields = place.split(|&byte| byte == b' ').skip(3);
+        let (root, point) = (unescape(fields.next()?), unescape(fields.next()?));
+        let below = Path::new(&own).strip_prefix(&root).ok()?;
         // Outside of our namespace: "/..".
         let inside = below.components().all(|part| matches!(part, std::path::Component::Normal(_)));
         inside.then(|| Path::new(&point).components().chain(below.components()).collect())
     };
     mounts.split(|&byte| byte == b'\n').find_map(mount)
+}
+
+/// What stands before and behind the field that is a dash alone; no name has a blank in it.
+fn split_at_dash(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = line.windows(3).position(|three| three == b" - ")?;
+    Some((line.get(..at)?, line.get(at + 3..)?))
 }
 
 /// Blanks and their like are written as three octal digits.
