@@ -146,10 +146,9 @@ fn place_of(controller: Option<&str>, own: &[u8], mounts: &[u8]) -> Option<PathB
     };
     let own = own.split(|&byte| byte == b'\n').find_map(path)?;
     let mount = |line: &[u8]| {
-        // The kind stands behind all else that is read, and most lines are of another kind: they are not read twice.
-        let (place, kind) = split_at_dash(line)?;
-        let mut fields = kind.split(|&byte| byte == b' ');
-        let (kind, options) = (fields.next()?, fields.nth(1)?);
+        // The kind is the last but two, and most lines are of another one: the rest of those is not looked at.
+        let mut fields = line.rsplitn(4, |&byte| byte == b' ');
+        let (options, kind, place) = (fields.next()?, fields.nth(1)?, fields.next()?);
         if !controller.map_or(kind == b"cgroup2", |name| kind == b"cgroup" && named(options, name)) {
             return None;
         }
@@ -161,12 +160,6 @@ fn place_of(controller: Option<&str>, own: &[u8], mounts: &[u8]) -> Option<PathB
         inside.then(|| Path::new(&point).components().chain(below.components()).collect())
     };
     mounts.split(|&byte| byte == b'\n').find_map(mount)
-}
-
-/// What stands before and behind the field that is a dash alone; no name has a blank in it.
-fn split_at_dash(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let at = line.windows(3).position(|three| three == b" - ")?;
-    Some((line.get(..at)?, line.get(at + 3..)?))
 }
 
 /// Blanks and their like are written as three octal digits.
