@@ -1,6 +1,6 @@
 use super::proc::{Look, Proc};
 use super::stat::Stat;
-use super::{Pid, init, proc, raw};
+use super::{Pid, init, proc, raw, reap};
 use crate::model::Signal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -211,6 +211,10 @@ fn nobody_is_left(proc: &mut Proc, sessions: &[Pid], is_leader: &dyn Fn(Pid) -> 
 fn has_living_children(proc: &mut Proc, excepted: &dyn Fn(Pid) -> bool) -> Option<bool> {
     /// In a storm of deaths a full look is cheaper, and somebody is there for sure.
     const LISTS: u32 = 8;
+    // The usual end of a single program, told by one call.
+    if reap::is_childless() {
+        return Some(false);
+    }
     let mut dead = BTreeSet::new();
     for _ in 0..LISTS {
         let mut news = false;
@@ -287,17 +291,7 @@ fn living_groups(sessions: &[Pid]) -> Vec<Member> {
 }
 
 fn has_no_children_but(proc: &mut Proc, before: &[Pid]) -> bool {
-    has_living_children(proc, &|child| before.contains(&child)).map_or_else(is_childless, |some| !some)
-}
-
-/// Not even a zombie.
-fn is_childless() -> bool {
-    // SAFETY: siginfo_t is plain integers, for which all zeros is a value.
-    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
-    // SAFETY: the call fills a live siginfo; WNOWAIT leaves the child as it is.
-    let told = raw::call(|| unsafe { libc::waitid(libc::P_ALL, 0, &mut info, how) });
-    told.is_err_and(|error| error.raw_os_error() == Some(libc::ECHILD))
+    has_living_children(proc, &|child| before.contains(&child)).map_or_else(reap::is_childless, |some| !some)
 }
 
 /// Who forks and dies while we look may hide its child from one look, for its place in the tree is gone; nobody is there when two
