@@ -53,7 +53,10 @@ impl Shell {
                 Birth::Pending => {}
             }
             if let Life::Running = proc.life {
-                self.oom_kills.get_or_insert_with(OomKills::of_our_group);
+                // To be compared with when somebody dies. For who is dead already it comes too late, and an init waits for nobody else.
+                if !is_dead() {
+                    self.oom_kills.get_or_insert_with(OomKills::of_our_group);
+                }
                 self.facts.push(Event::Spawned { proc: id });
                 self.launcher.arrived();
                 if let What::Source(source) = proc.what {

@@ -28,8 +28,8 @@ pub fn read(words: &[OsString]) -> Option<Init> {
         }
         rest = behind;
     }
-    let whole = !rest.is_empty() && !(init.group && init.single_child);
-    whole.then(|| Init { program: rest.to_vec(), ..init })
+    let wrong = rest.is_empty() || (init.group && init.single_child);
+    (!wrong).then(|| Init { program: rest.to_vec(), ..init })
 }
 
 fn letter(name: &[u8]) -> Option<u8> {
@@ -92,7 +92,7 @@ mod tests {
         for _ in 0..3 {
             lines = lines
                 .iter()
-                .flat_map(|line| all.iter().map(|word| [line.as_slice(), &[word.clone()]].concat()))
+                .flat_map(|line| all.iter().map(|word| [line.as_slice(), std::slice::from_ref(word)].concat()))
                 .collect();
             for line in &lines {
                 if let Some(read) = read(line) {
