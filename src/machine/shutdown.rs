@@ -15,14 +15,13 @@ use super::event::Meaning;
 use super::instance::{Instance, Purpose, State};
 use super::queue::Gate;
 use super::timers::Key;
-use crate::model::plan::{End, Feed, Step};
+use crate::model::plan::{End, Feed, STRANGERS_TERM, Step};
 use crate::model::{InstanceId, QueueId, Signal, SourceId, StopReason, Time, WorkerId};
 use std::time::Duration;
 
 /// Results that are handed to the writer are waited for this long once everybody has left.
 const LAST_RESULTS: Duration = Duration::from_secs(2);
-/// Strangers have this moment between TERM and KILL, and are waited for that long after KILL.
-const STRANGERS_TERM: Duration = Duration::from_secs(1);
+/// Strangers are waited for that long after KILL.
 const STRANGERS_KILL: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
