@@ -86,6 +86,7 @@ impl Machine {
             State::Waiting | State::Due | State::Delayed | State::Resting(_) => return,
         }
         self.starting -= 1;
+        self.instances[id.index()].runs += 1;
         self.instances[id.index()].last_error = None;
         let work = self.plan.consumer(id).map(|consumer| Work::new(consumer.prefetch));
         self.instances[id.index()].state = State::Up(Life { proc, since: self.now, ready: false, refusals: 0, work });
@@ -121,6 +122,7 @@ impl Machine {
     fn start_was_aborted(&mut self, id: InstanceId, purpose: Purpose, out: &mut Actions) {
         match (purpose, self.worker_of(id)) {
             (Purpose::Unwell, Some(worker)) if self.may_start(id) => {
+                self.instances[id.index()].failed_starts += 1;
                 self.failed_again(id, worker, Fate::NeverStarted, out)
             }
             (Purpose::Await, Some(_)) if self.may_start(id) => self.due_or_waiting(id, out),
@@ -143,6 +145,7 @@ impl Machine {
         let prospect = prospect(error);
         let is_init = self.plan.init.is_some();
         let instance = &mut self.instances[id.index()];
+        instance.failed_starts += 1;
         // A shortage is said once, however often it is met until it is over.
         let again = instance.last_error.replace(error) == Some(error) && prospect == Prospect::Shortage;
         if !is_init {
@@ -194,7 +197,6 @@ impl Machine {
         let chance = self.random.f64();
         let instance = &mut self.instances[id.index()];
         let after = instance.delays.next(&backoff, chance);
-        instance.restarts += 1;
         out.push(Action::Note(Note::Restarting { instance: id, after, again }));
         if after.is_zero() {
             self.due_or_waiting(id, out);
@@ -337,7 +339,6 @@ impl Machine {
         match purpose {
             Some(Purpose::Rest) => self.rest(id, fate, out),
             Some(Purpose::Renew | Purpose::TimedOut(_) | Purpose::Await) => {
-                self.instances[id.index()].restarts += 1;
                 self.due_or_waiting(id, out);
             }
             None if self.is_completed(worker, status) => {

@@ -23,7 +23,8 @@ impl Machine {
                 | State::Leaving(..)
                 | State::Remains(..) => Fate::NeverStarted,
             };
-            Leaver { instance: id, fate, restarts: instance.restarts, items: instance.done }
+            let (restarts, failed_starts) = (instance.runs.saturating_sub(1), instance.failed_starts);
+            Leaver { instance: id, fate, restarts, failed_starts, items: instance.done }
         };
         let mut report = Report {
             exit_code: 0,
