@@ -100,6 +100,18 @@ fn a_missing_program_is_127_and_one_that_cannot_be_executed_126_with_one_line_ea
     }
 }
 
+/// Who uses it has no workers and gives nobody up.
+#[test]
+fn what_it_says_of_its_end_is_about_the_program() {
+    let sandbox = Sandbox::new("");
+    for (program, why) in [("true", "the program has ended"), ("no-such-program", "the program cannot be started")] {
+        let outcome = init(&sandbox, &["-v", "--", program]).finish();
+        assert!(outcome.stderr.contains(&format!("exeunt: stopping because {why}\n")), "{outcome}");
+        assert!(outcome.stderr.contains(&format!("exeunt: stopped because {why};")), "{outcome}");
+        assert!(!outcome.stderr.contains("worker"), "{outcome}");
+    }
+}
+
 /// execvp(3) has it so, and entrypoints rely on it.
 #[test]
 fn a_script_without_its_first_line_is_run_by_sh() {
