@@ -2,6 +2,7 @@
 
 use super::letters;
 use super::messages::voice;
+use super::voice::program_name;
 use crate::machine::{DeadLetter, LadderStep, Note, StopCause};
 use crate::model::identity::{Account, Bound, Limit};
 use crate::model::plan::{Plan, Probe, Program, Role, Words};
@@ -129,7 +130,7 @@ fn step(stage: Stage, program: &Program, words: &Words) -> String {
         },
         Stage::ParentDeath => "setting the parent-death signal".into(),
         Stage::Exec => match words.command.first() {
-            Some(command) => format!("executing {command}"),
+            Some(command) => format!("executing {}", program_name(command)),
             None => "executing the program".into(),
         },
     }

@@ -92,6 +92,9 @@ fn a_missing_program_is_127_and_one_that_cannot_be_executed_126_with_one_line_ea
         ("./nowhere/program", 127, "executing ./nowhere/program: No such file or directory"),
         ("./plain", 126, "executing ./plain: Permission denied"),
         ("/", 126, "executing /: Permission denied"),
+        ("", 127, "executing \"\": No such file or directory"),
+        (" ", 127, "executing \" \": No such file or directory"),
+        ("two words", 127, "executing \"two words\": No such file or directory"),
     ];
     for (program, code, words) in cases {
         let outcome = init(&sandbox, &["--", program]).finish();
