@@ -117,6 +117,7 @@ exec sleep 1000
     run.signal(Signal::SIGTERM);
     let outcome = run.finish();
     assert!(word.contains("member lives"), "{outcome}");
+    assert!(outcome.stderr.contains("a process that is left at the end is sent TERM\n"), "{outcome}");
     outcome.expect_code(0);
 }
 
