@@ -8,6 +8,7 @@ use crate::model::identity::{Account, Bound, Limit};
 use crate::model::plan::{Plan, Probe, Program, Role, Words};
 use crate::model::process::Usage;
 use crate::model::{ExitStatus, InstanceId, QueueId, SourceId, SpawnError, Stage, WorkerId};
+use crate::sys::secret;
 use log::Level;
 use std::time::Duration;
 
@@ -85,7 +86,7 @@ pub fn spawn_error(plan: &Plan, instance: Option<InstanceId>, error: SpawnError)
         Some(id) => step(error.stage, plan.program(id), &plan.words(id)),
         None => step(error.stage, &Program::plain(vec![]), &Program::plain(vec![]).words("")),
     };
-    let why = errno(error.errno);
+    let why = spawn_errno(error);
     match (error.stage, instance.and_then(|id| plan.words(id).command.first().cloned())) {
         (Stage::Exec, Some(program)) => voice().cannot_execute(&program, &why),
         _ => format!("{step}: {why}"),
@@ -100,7 +101,12 @@ pub fn probe_error(plan: &Plan, instance: InstanceId, probe: &Probe, error: Spaw
         Probe::Http(_) | Probe::Tcp(_) => (&Program::plain(vec![]), ourselves.as_slice()),
     };
     let words = program.words_with(command, &plan.instance_name(instance));
-    format!("{}: {}", step(error.stage, program, &words), errno(error.errno))
+    format!("{}: {}", step(error.stage, program, &words), spawn_errno(error))
+}
+
+fn spawn_errno(error: SpawnError) -> String {
+    let of_secret = matches!(error.stage, Stage::Secret(_)).then(|| secret::reason(error.errno)).flatten();
+    of_secret.map_or_else(|| errno(error.errno), str::to_owned)
 }
 
 fn step(stage: Stage, program: &Program, words: &Words) -> String {
@@ -418,6 +424,14 @@ mod tests {
             (
                 Note::SpawnFailed { instance: web, error: enoent, again: false },
                 "web.0 cannot be started: changing directory to /srv: No such file or directory",
+            ),
+            (
+                Note::SpawnFailed {
+                    instance: web,
+                    error: SpawnError { stage: Stage::Secret(0), errno: 22 },
+                    again: false,
+                },
+                "web.0 cannot be started: reading a secret: it is no regular file",
             ),
             (
                 Note::CannotStart { worker: WorkerId(0), error: SpawnError { stage: Stage::Exec, errno: 13 } },
