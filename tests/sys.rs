@@ -16,7 +16,7 @@ use exeunt::sys::reap::{Reaped, reap_one};
 use exeunt::sys::secret::FileVariable;
 use exeunt::sys::signals::Signals;
 use exeunt::sys::spawn::{Birth, Born, Launch, birth, candidates, spawn};
-use exeunt::sys::{Pid, fds};
+use exeunt::sys::{Pid, fds, strangers};
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -599,11 +599,11 @@ alone! {
         let inherited = first_steps();
         let [before] = inherited.children[..] else { panic!("{:?}", inherited.children) };
         assert!(!inherited.init);
-        assert!(members::strangers(&[], &inherited.children, false).is_empty());
-        assert_eq!(members::strangers(&[], &[], false), [before]);
+        assert!(strangers::living(&[], &inherited.children, false).is_empty());
+        assert_eq!(strangers::living(&[], &[], false), [before]);
         members::signal_child(before, None, Signal::KILL).unwrap();
         reaped(before);
-        assert!(members::strangers(&[], &[], false).is_empty());
+        assert!(strangers::living(&[], &[], false).is_empty());
     }
 
     f9_f46_what_a_dead_leader_left_is_found_and_stopped, HERE, as_it_is, {
@@ -647,7 +647,7 @@ alone! {
         let mut asked = [nix::poll::PollFd::new(born.pidfd.as_ref().unwrap().as_fd(), nix::poll::PollFlags::POLLIN)];
         nix::poll::poll(&mut asked, nix::poll::PollTimeout::NONE).unwrap();
         assert_eq!(members::living(&[born.pid], &nobody), []);
-        assert!(members::strangers(&[], &[], false).is_empty());
+        assert!(strangers::living(&[], &[], false).is_empty());
         assert!(reap_one().is_some());
     }
 
@@ -679,13 +679,13 @@ alone! {
         assert_eq!(members::signal_members(&[gone], Signal::KILL).unwrap(), 0);
         let crowds = [0, 1, -1].map(|group| Member { pid: bystander.pid, group, session: bystander.pid });
         assert_eq!(members::signal_members(&crowds, Signal::KILL).unwrap(), 0);
-        members::signal_strangers(&[0, 1, -1, -bystander.pid], Signal::KILL);
+        strangers::signal(&[0, 1, -1, -bystander.pid], Signal::KILL);
         for crowd in [0, 1, -1, -bystander.pid] {
             assert!(members::signal_child(crowd, None, Signal::KILL).is_err());
         }
         // Nor a process that is no descendant of ours.
         let parent = std::os::unix::process::parent_id() as Pid;
-        members::signal_strangers(&[parent], Signal::KILL);
+        strangers::signal(&[parent], Signal::KILL);
         let living = members::living(&[bystander.pid], &nobody);
         assert_eq!(pids(&living), BTreeSet::from([bystander.pid]));
         assert_eq!(members::signal_members(&living, Signal::TERM).unwrap(), 1);
@@ -716,7 +716,7 @@ alone! {
             output(&["true"], &Want::default());
             failure(&["/nowhere"], &Want::default());
             members::living(&[1 << 20], &nobody);
-            members::strangers(&[], &[], false);
+            strangers::living(&[], &[], false);
         };
         cycle();
         let before = count();
@@ -820,17 +820,17 @@ fn stop_of_a_session() {
         found = look();
     }
     assert!(pids(&found).is_superset(&BTreeSet::from([timeout, plain])));
-    assert_eq!(members::strangers(&[born.pid], &[], false), [own]);
-    assert!(members::strangers(&[born.pid], &[own], false).is_empty());
+    assert_eq!(strangers::living(&[born.pid], &[], false), [own]);
+    assert!(strangers::living(&[born.pid], &[own], false).is_empty());
 
     assert_eq!(members::signal_members(&found, Signal::TERM).unwrap(), 2);
     reap_until(|| look().is_empty());
     // Zombies still hold their group's number; when they are reaped nobody is there to be signalled.
     reap_until(|| members::signal_members(&found, Signal::TERM).unwrap() == 0);
-    assert_eq!(members::strangers(&[], &[], false), [own]);
-    members::signal_strangers(&[own], Signal::KILL);
+    assert_eq!(strangers::living(&[], &[], false), [own]);
+    strangers::signal(&[own], Signal::KILL);
     assert_eq!(reaped(own).status, ExitStatus::Signalled { signal: Signal::KILL, core: false });
-    assert!(members::strangers(&[], &[], false).is_empty());
+    assert!(strangers::living(&[], &[], false).is_empty());
 }
 
 fn life_of_an_init() {
@@ -843,11 +843,11 @@ fn life_of_an_init() {
 
     let (born, said, _pipe) = start_until_line("setsid sleep 1000 & echo $!");
     reaped(born.pid);
-    let everybody = members::strangers(&[], &[], true);
+    let everybody = strangers::living(&[], &[], true);
     assert_eq!(everybody, numbers(&said));
-    members::signal_strangers(&everybody, Signal::KILL);
+    strangers::signal(&everybody, Signal::KILL);
     reaped(everybody[0]);
-    assert!(members::strangers(&[], &[], true).is_empty());
+    assert!(strangers::living(&[], &[], true).is_empty());
 }
 
 fn stop_without_proc() {
@@ -857,16 +857,16 @@ fn stop_without_proc() {
     reaped(born.pid);
     let found = members::living(&[born.pid], &nobody);
     assert_eq!(found, [Member { pid: born.pid, group: born.pid, session: born.pid }]);
-    assert_eq!(members::strangers(&[], &[], true), [-1]);
+    assert_eq!(strangers::living(&[], &[], true), [-1]);
     assert_eq!(members::signal_members(&found, Signal::TERM).unwrap(), 1);
     reap_until(|| members::living(&[born.pid], &nobody).is_empty());
-    assert!(members::strangers(&[], &[], true).is_empty());
+    assert!(strangers::living(&[], &[], true).is_empty());
 
     let (born, said, _pipe) = start_until_line("setsid sleep 1000 & echo $!");
     reaped(born.pid);
     while !members::living(&[born.pid], &nobody).is_empty() {
         std::thread::yield_now();
     }
-    members::signal_strangers(&members::strangers(&[], &[], true), Signal::KILL);
+    strangers::signal(&strangers::living(&[], &[], true), Signal::KILL);
     reaped(numbers(&said)[0]);
 }
