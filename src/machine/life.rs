@@ -471,15 +471,6 @@ impl Machine {
         let kill = crate::model::Signal::KILL;
         out.push(Action::Kill { proc, signal: kill, target: crate::model::Target::Unborn });
     }
-
-    pub(super) fn orphan_reaped(&mut self, out: &mut Actions) {
-        self.orphans_reaped += 1;
-        if let Phase::Sweeping(_) = self.phase
-            && !out.contains(&Action::CountStrangers)
-        {
-            out.push(Action::CountStrangers);
-        }
-    }
 }
 
 impl Climb {

@@ -5,7 +5,7 @@
 //! as a bug of our own ([`Note::Bug`], exit code 70), and the safest way on is taken.
 //!
 //! The rooms of the core: `instance` (one process slot and its states), `life` (start, death, restart), `ladder` (the stop of
-//! one instance), `shutdown` (the stop of all), `queue`, `lease` and `pool` (where items are and who is given them), `settle`
+//! one instance), `shutdown` (the stop of all), `sweep` (what escaped from every session), `queue`, `lease` and `pool` (where items are and who is given them), `settle`
 //! (what workers say of them), `forward` (signals that are passed on), `feed` (where they come from), `restart` (delays and limits), `timers`, `report`.
 
 pub mod action;
@@ -26,6 +26,7 @@ pub mod report;
 mod restart;
 mod settle;
 mod shutdown;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod timers;
