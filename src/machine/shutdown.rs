@@ -193,16 +193,6 @@ impl Machine {
         }
     }
 
-    /// At rest without a process; a command source then gives nothing more either.
-    pub(super) fn rest_unstarted(&mut self, id: InstanceId, out: &mut Actions) {
-        self.timers.cancel(Key::Slot(id));
-        if let Some(source) = self.source_of(id) {
-            let feeding = &mut self.feeds[source.index()];
-            (feeding.ended, feeding.process_gone) = (true, true);
-        }
-        self.rest_as_it_was(id, out);
-    }
-
     /// Goes as far as the present state of things allows.
     pub(super) fn advance(&mut self, out: &mut Actions) {
         match &self.phase {
