@@ -2,7 +2,7 @@
 
 use super::disk::Left;
 use super::messages::line;
-use super::notes::{cause, counted, instance_name, queue_name, rung, source_name, span, worker_name};
+use super::phrases::{cause, counted, instance_name, queue_name, rung, source_name, span, worker_name};
 use crate::machine::report::{Fate, Leaver, QueueReport, SourceReport};
 use crate::machine::{LadderStep, Report, StopCause};
 use crate::model::plan::Plan;
