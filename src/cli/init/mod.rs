@@ -190,3 +190,15 @@ fn verbosity(level: LevelFilter) -> u8 {
         LevelFilter::Trace => 4,
     }
 }
+
+/// For the tests of foreign command lines: what one makes of these words and variables.
+#[cfg(test)]
+fn asked<R>(
+    read: impl FnOnce(&[OsString], &dyn Fn(&str) -> Option<OsString>) -> R,
+    words: &str,
+    variables: &[(&str, &str)],
+) -> R {
+    let words = words.split_whitespace().map(OsString::from).collect::<Vec<_>>();
+    let known = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value));
+    read(&words, &known)
+}
