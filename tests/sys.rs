@@ -61,22 +61,35 @@ fn start(argv: &[&str], want: &Want) -> Result<(Born, File), SpawnError> {
     let mut descriptors = vec![Some(null.as_fd()), Some(pipe.write.as_fd()), Some(pipe.write.as_fd())];
     descriptors.extend(want.more.iter().copied());
     let born = spawn(&Launch {
-        argv: &argv,
         env: &want.env,
-        candidates: &candidates(&argv[0], None),
         directory: want.directory,
         ignore: want.ignore,
         block: want.block,
         secrets: &want.secrets,
-        numbered: None,
-        identity: &want.identity,
         descriptors: &descriptors,
+        ..bare(&argv, &candidates(&argv[0], None), &want.identity)
+    })?;
+    Ok((born, File::from(pipe.read)))
+}
+
+/// Without any file, and without anything else that can be left out.
+fn bare<'a>(argv: &'a [CString], candidates: &'a [CString], identity: &'a Identity) -> Launch<'a> {
+    Launch {
+        argv,
+        env: &[],
+        candidates,
+        directory: None,
+        ignore: SignalSet::EMPTY,
+        block: SignalSet::EMPTY,
+        secrets: &[],
+        numbered: None,
+        identity,
+        descriptors: &[],
         place: Place::Session,
         foreground: false,
         group: None,
         passage: None,
-    })?;
-    Ok((born, File::from(pipe.read)))
+    }
 }
 
 fn account(id: u32) -> Account {
@@ -467,23 +480,8 @@ alone! {
         std::fs::create_dir(directory.path().join("tool")).unwrap();
         let path = format!("/nowhere:{}:/nowhere/else", directory.path().display());
         let argv = [c_string("tool")];
-        let launch = Launch {
-            argv: &argv,
-            env: &[],
-            candidates: &candidates(c"tool", Some(path.as_bytes())),
-            directory: None,
-            ignore: SignalSet::EMPTY,
-            block: SignalSet::EMPTY,
-            secrets: &[],
-            numbered: None,
-            identity: &Identity::default(),
-            descriptors: &[],
-            place: Place::Session,
-            foreground: false,
-            group: None,
-        passage: None,
-        };
-        let born = spawn(&launch).unwrap();
+        let candidates = candidates(c"tool", Some(path.as_bytes()));
+        let born = spawn(&bare(&argv, &candidates, &Identity::default())).unwrap();
         assert_eq!(awaited(&born), Birth::Failed(SpawnError { stage: Stage::Exec, errno: libc::EACCES }));
         reaped(born.pid);
     }
@@ -769,23 +767,7 @@ alone! {
 
 fn start_without_files() -> Result<(), SpawnError> {
     let argv = [c_string("/bin/true")];
-    let launch = Launch {
-        argv: &argv,
-        env: &[],
-        candidates: &argv,
-        directory: None,
-        ignore: SignalSet::EMPTY,
-        block: SignalSet::EMPTY,
-        secrets: &[],
-        numbered: None,
-        identity: &Identity::default(),
-        descriptors: &[],
-        place: Place::Session,
-        foreground: false,
-        group: None,
-        passage: None,
-    };
-    spawn(&launch).map(drop)
+    spawn(&bare(&argv, &argv, &Identity::default())).map(drop)
 }
 
 fn descriptors_are_exact() {
