@@ -216,46 +216,15 @@ mod tests {
     use super::*;
     use crate::machine::StopCause;
     use crate::model::Stage;
-    use crate::model::plan::{Backoff, ControlGroups, End, KillMode, OnGiveUp, Program, Restart, WorkerPlan};
-
-    fn backoff() -> Backoff {
-        Backoff { delay: Duration::ZERO, factor: 1.0, max: Duration::ZERO, jitter: 0.0 }
-    }
+    use crate::model::plan::{Program, WorkerPlan};
 
     /// One service, `web`.
     fn plan() -> Plan {
-        let program = Program {
-            working_directory: Some("/srv".into()),
-            ladder: vec![],
-            kill_mode: KillMode::Mixed,
-            ..Program::plain(vec!["./web".into()])
-        };
-        let worker = WorkerPlan {
-            name: "web".into(),
-            program,
-            replicas: 1,
-            consumer: None,
-            restart: Restart::Never,
-            restart_delay: backoff(),
-            restart_reset_after: Duration::ZERO,
-            start_limit: None,
-            on_give_up: OnGiveUp::Shutdown,
-            forward_signals: Default::default(),
-            after: vec![],
-            level: 0,
-            ..WorkerPlan::plain("", Program::plain(vec![]))
-        };
+        let program = Program { working_directory: Some("/srv".into()), ..Program::plain(vec!["./web".into()]) };
         Plan {
-            name: "test".into(),
-            stop_budget: None,
-            end: End::Idle,
-            exit_code_from: None,
-            cgroup: ControlGroups::Off,
-            init: None,
-            queues: vec![],
-            sources: vec![],
-            workers: vec![worker],
+            workers: vec![WorkerPlan::plain("web", program)],
             instances: vec![Role::Worker { worker: WorkerId(0), index: 0 }],
+            ..Plan::empty("test")
         }
     }
 

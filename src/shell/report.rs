@@ -216,18 +216,7 @@ pub(super) mod tests {
 
     /// Names do not matter here; an empty plan knows none.
     pub fn nameless() -> Plan {
-        Plan {
-            name: "test".into(),
-            stop_budget: None,
-            end: crate::model::plan::End::Idle,
-            exit_code_from: None,
-            cgroup: crate::model::plan::ControlGroups::Off,
-            init: None,
-            queues: vec![],
-            sources: vec![],
-            workers: vec![],
-            instances: vec![],
-        }
+        Plan::empty("test")
     }
 
     fn left() -> Vec<Left> {
