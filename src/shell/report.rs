@@ -103,11 +103,17 @@ fn source_line(plan: &Plan, source: &SourceReport) -> String {
 }
 
 fn left_line(plan: &Plan, left: &Left) -> String {
-    let place = match &left.path {
-        Some(path) => format!("are in {}", path.display()),
-        None => "are on stderr".into(),
+    let Left { queue, items, on_stderr, path } = left;
+    let place = match (path, on_stderr) {
+        (Some(path), 0) => format!("are in {}: {items}", path.display()),
+        (Some(path), said) => {
+            let kept = items.saturating_sub(*said);
+            format!("are in {}: {kept}; and on stderr, for the disk failed: {said}", path.display())
+        }
+        (None, 0) => format!("are lost: {items}"),
+        (None, _) => format!("are on stderr: {items}"),
     };
-    format!("unfinished items of queue {} {place}: {}", queue_name(plan, left.queue), left.items)
+    format!("unfinished items of queue {} {place}", queue_name(plan, *queue))
 }
 
 fn dead_line(plan: &Plan, queue: &QueueReport) -> String {
@@ -175,7 +181,7 @@ fn source_json(plan: &Plan, source: &SourceReport) -> Value {
 
 fn left_json(plan: &Plan, left: &Left) -> Value {
     let path = left.path.as_ref().map(|path| path.to_string_lossy());
-    json!({"queue": queue_name(plan, left.queue), "items": left.items, "path": path})
+    json!({"queue": queue_name(plan, left.queue), "items": left.items, "path": path, "on_stderr": left.on_stderr})
 }
 
 fn millis(span: Duration) -> u64 {
@@ -231,7 +237,7 @@ pub(super) mod tests {
     }
 
     fn left() -> Vec<Left> {
-        vec![Left { queue: QueueId(0), items: 40, path: Some("left.txt".into()) }]
+        vec![Left { queue: QueueId(0), items: 40, on_stderr: 0, path: Some("left.txt".into()) }]
     }
 
     #[test]
@@ -261,6 +267,21 @@ exeunt:   1 orphan reaped
         assert_eq!(value["instances"][0]["took_ms"], 12);
         assert_eq!(value["queues"][0]["handed_back"], 40);
         assert_eq!(value["dead_letters"], json!([{"item": "a"}]));
-        assert_eq!(value["leftovers"][0], json!({"queue": "?", "items": 40, "path": "left.txt"}));
+        assert_eq!(value["leftovers"][0], json!({"queue": "?", "items": 40, "path": "left.txt", "on_stderr": 0}));
+    }
+
+    #[test]
+    fn f76_leftovers_are_said_to_be_where_they_are() {
+        let path = || Some("left.txt".into());
+        let cases = [
+            (0, path(), "in left.txt: 40"),
+            (30, path(), "in left.txt: 10; and on stderr, for the disk failed: 30"),
+            (40, None, "on stderr: 40"),
+            (0, None, "lost: 40"),
+        ];
+        for (on_stderr, path, place) in cases {
+            let left = Left { queue: QueueId(0), items: 40, on_stderr, path };
+            assert_eq!(left_line(&nameless(), &left), format!("unfinished items of queue ? are {place}"));
+        }
     }
 }
