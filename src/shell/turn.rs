@@ -28,7 +28,7 @@ use std::time::Duration;
 /// Rounds of telling and performing in one turn at most.
 const ROUNDS_A_TURN: usize = 64;
 /// A thread that could not be had is asked for again after this long.
-const THREADS_AGAIN: Duration = Duration::from_millis(100);
+pub(super) const THREADS_AGAIN: Duration = Duration::from_millis(100);
 /// Room for so many facts and orders is kept from turn to turn.
 const KEPT: usize = 512;
 
