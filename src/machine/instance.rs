@@ -27,6 +27,8 @@ pub(super) struct Instance {
     /// Starts so far, failed ones included; the incarnation's number comes from it.
     pub starts: u64,
     pub restarts: u64,
+    /// Deaths for want of memory.
+    pub oom_kills: u64,
     /// Items it settled as done, in all its lives.
     pub done: u64,
     /// It ran once, or never will: workers that are `after` it need not wait any more.
@@ -148,6 +150,7 @@ impl Instance {
             delays: Delays::default(),
             starts: 0,
             restarts: 0,
+            oom_kills: 0,
             done: 0,
             begun: false,
             completed: false,
@@ -175,6 +178,20 @@ impl Instance {
             | State::Starting { .. }
             | State::Aborting { .. }
             | State::Resting(_) => None,
+        }
+    }
+
+    /// Its leader is alive, and was sent no KILL by us.
+    pub fn lives_unkilled(&self) -> bool {
+        match &self.state {
+            State::Starting { .. } | State::Up(_) => true,
+            State::Leaving(_, climb) => climb.rung != Some(LadderStep::Kill),
+            State::Waiting
+            | State::Due
+            | State::Delayed
+            | State::Aborting { .. }
+            | State::Remains(..)
+            | State::Resting(_) => false,
         }
     }
 

@@ -31,6 +31,8 @@ pub struct Leaver {
     pub fate: Fate,
     /// Restarts in the whole run.
     pub restarts: u64,
+    /// Deaths for want of memory, as the kernel tells it.
+    pub oom_kills: u64,
     pub items: u64,
 }
 

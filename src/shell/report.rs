@@ -74,7 +74,12 @@ fn leaver_line(plan: &Plan, leaver: &Leaver) -> String {
     let items = if leaver.items > 0 { format!(", {}", counted(leaver.items, "item")) } else { String::new() };
     let restarts =
         if leaver.restarts > 0 { format!(", {}", counted(leaver.restarts, "restart")) } else { String::new() };
-    format!("{} {fate}{items}{restarts}", instance_name(plan, leaver.instance))
+    let kills = if leaver.oom_kills > 0 {
+        format!(", {} for want of memory", counted(leaver.oom_kills, "kill"))
+    } else {
+        String::new()
+    };
+    format!("{} {fate}{items}{restarts}{kills}", instance_name(plan, leaver.instance))
 }
 
 fn queue_line(plan: &Plan, queue: &QueueReport) -> String {
@@ -153,6 +158,7 @@ fn leaver_json(plan: &Plan, leaver: &Leaver) -> Value {
         "rung": step,
         "took_ms": took.map(millis),
         "restarts": leaver.restarts,
+        "oom_kills": leaver.oom_kills,
         "items": leaver.items,
     })
 }
@@ -201,7 +207,7 @@ pub(super) mod tests {
             cause: StopCause::Signal(Signal::INT),
             stop_took: Duration::from_millis(1200),
             ran: Duration::from_secs(12),
-            leavers: vec![Leaver { instance: InstanceId(0), fate: left, restarts: 1, items: 13 }],
+            leavers: vec![Leaver { instance: InstanceId(0), fate: left, restarts: 1, oom_kills: 2, items: 13 }],
             queues: vec![QueueReport {
                 queue: QueueId(0),
                 accepted: 100,
@@ -245,7 +251,7 @@ pub(super) mod tests {
         let text = String::from_utf8(text(&nameless(), &report(), &left())).unwrap();
         let expected = "\
 exeunt: stopped on INT; the stop took 1.2s, the run 12s; exit code 75
-exeunt:   instance 0 left on the event rung after 12ms (exit 0), 13 items, 1 restart
+exeunt:   instance 0 left on the event rung after 12ms (exit 0), 13 items, 1 restart, 2 kills for want of memory
 exeunt:   source ?: 100 items, read to its end
 exeunt:   queue ?: 100 accepted, 59 done, 1 dead, 40 handed back, 2 crashed
 exeunt:   unfinished items of queue ? are in left.txt: 40
@@ -265,6 +271,7 @@ exeunt:   1 orphan reaped
         assert_eq!(value["cause"], json!({"kind": "signal", "signal": "INT"}));
         assert_eq!(value["instances"][0]["rung"], "event");
         assert_eq!(value["instances"][0]["took_ms"], 12);
+        assert_eq!(value["instances"][0]["oom_kills"], 2);
         assert_eq!(value["queues"][0]["handed_back"], 40);
         assert_eq!(value["dead_letters"], json!([{"item": "a"}]));
         assert_eq!(value["leftovers"][0], json!({"queue": "?", "items": 40, "path": "left.txt", "on_stderr": 0}));

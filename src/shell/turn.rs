@@ -75,8 +75,7 @@ pub struct Shell {
     pub(super) on_terminal: Option<ProcId>,
     suspend: Suspend,
     pub(super) warn_reaping: bool,
-    /// Asked for when somebody runs, who may then use the time.
-    pub(super) oom_kills: Option<Option<OomKills>>,
+    pub(super) oom_kills: OomKills,
 }
 
 impl Shell {
@@ -100,7 +99,7 @@ impl Shell {
             meanings: Meanings::new(&plan, init.as_ref(), &inherited),
             warn_reaping: init.as_ref().is_some_and(|init| init.warn_reaping),
             launcher: Launcher::new(&plan, init)?,
-            oom_kills: None,
+            oom_kills: OomKills::default(),
             on_terminal: None,
             suspend: Suspend::Never,
             table: Table::default(),
