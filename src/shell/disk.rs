@@ -180,7 +180,7 @@ impl Disk {
     fn told(&self, plan: &QueuePlan, finished: &Finished) -> (u64, Option<PathBuf>) {
         let kept = &finished.kept;
         if let (Some(error), Some(path)) = (&kept.trouble, &plan.leftovers) {
-            let which = if kept.place == Place::InPlace { "some leftovers" } else { "leftovers" };
+            let which = if kept.place == Place::File { "some leftovers" } else { "leftovers" };
             let (name, path, why) = (&plan.name, path.display(), why(error));
             let text = format!("{which} of queue {name} cannot be kept in {path}: {why}");
             messages().must(super::messages::line(log::Level::Error, &text));
@@ -193,7 +193,7 @@ impl Disk {
         let said = finished.said + say(&plan.name, plan.framing, &kept.lost);
         let path = match &kept.place {
             Place::Nowhere => None,
-            Place::InPlace => plan.leftovers.clone(),
+            Place::File => plan.leftovers.clone(),
             Place::Stranded(path) => Some(path.clone()),
         };
         (said, path)

@@ -54,7 +54,7 @@ pub enum Place {
     #[default]
     Nowhere,
     /// In the file.
-    InPlace,
+    File,
     /// Here, under a name that nobody asked for: too many to be said.
     Stranded(PathBuf),
 }
@@ -81,7 +81,7 @@ impl Keeper {
             return self.without_file(previous);
         }
         match put_in_place(&mut temp, &self.path, self.delimiter, previous) {
-            Ok(()) => Kept { lost: Vec::new(), place: Place::InPlace, trouble: self.trouble },
+            Ok(()) => Kept { lost: Vec::new(), place: Place::File, trouble: self.trouble },
             Err(error) => {
                 let lost = if temp.length <= READ_BACK { temp.read_back().unwrap_or_default() } else { Vec::new() };
                 // The temporary file is the only copy left where it is not read back.
@@ -239,7 +239,7 @@ mod tests {
             keeper.keep(b"a\n");
             keeper.keep(b"b\n");
             let kept = keeper.finish(Previous::Keep);
-            assert!(kept.lost.is_empty() && kept.trouble.is_none() && kept.place == Place::InPlace, "{kept:?}");
+            assert!(kept.lost.is_empty() && kept.trouble.is_none() && kept.place == Place::File, "{kept:?}");
             assert_eq!(fs::read_to_string(&path).unwrap(), after);
             assert_eq!(names(directory.path()), ["left.txt"]);
         }
