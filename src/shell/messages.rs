@@ -132,6 +132,7 @@ fn to_stderr(text: Vec<u8>) {
 }
 
 /// No more than stderr has room for: a write there blocks until all is written, for we never make it non-blocking.
+/// A line longer than that is cut, and a child's may come in between.
 fn write_piece(text: &mut Vec<u8>, until: Option<Time>) -> Piece {
     let stderr = io::stderr();
     if !fds::has_room(stderr.as_fd(), || until.map(|until| until.since(clock::now()))) {

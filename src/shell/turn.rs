@@ -171,7 +171,8 @@ impl Shell {
             let deadlines = [self.machine.deadline(), self.probes.deadline()];
             deadlines.into_iter().flatten().min().map(|deadline| deadline.since(now))
         };
-        let stranded = self.sinks.are_stranded() || self.disk.is_stranded() || messages().are_stranded();
+        // Each is asked, for it does then what it can.
+        let stranded = [self.sinks.are_stranded(), self.disk.is_stranded(), messages().are_stranded()].contains(&true);
         let timeout =
             if stranded { Some(timeout.map_or(THREADS_AGAIN, |span| span.min(THREADS_AGAIN))) } else { timeout };
         match self.poll.poll(&mut self.readiness, timeout) {
