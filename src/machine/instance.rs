@@ -26,7 +26,9 @@ pub(super) struct Instance {
     pub delays: Delays,
     /// Starts so far, failed ones included; the incarnation's number comes from it.
     pub starts: u64,
-    pub restarts: u64,
+    /// Starts that came to running the program, and those that did not; those that we ended ourselves are neither.
+    pub runs: u64,
+    pub failed_starts: u64,
     /// Deaths for want of memory.
     pub oom_kills: u64,
     /// Items it settled as done, in all its lives.
@@ -149,7 +151,8 @@ impl Instance {
             state: State::Waiting,
             delays: Delays::default(),
             starts: 0,
-            restarts: 0,
+            runs: 0,
+            failed_starts: 0,
             oom_kills: 0,
             done: 0,
             begun: false,

@@ -23,8 +23,8 @@ impl Machine {
                 | State::Leaving(..)
                 | State::Remains(..) => Fate::NeverStarted,
             };
-            let Instance { restarts, oom_kills, done: items, .. } = *instance;
-            Leaver { instance: id, fate, restarts, oom_kills, items }
+            let Instance { runs, failed_starts, oom_kills, done: items, .. } = *instance;
+            Leaver { instance: id, fate, restarts: runs.saturating_sub(1), failed_starts, oom_kills, items }
         };
         let mut report = Report {
             exit_code: 0,

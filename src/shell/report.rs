@@ -71,15 +71,15 @@ fn leaver_line(plan: &Plan, leaver: &Leaver) -> String {
         Fate::GivenUp => "given up".into(),
         Fate::Unkillable => "unkillable, still there".into(),
     };
-    let items = if leaver.items > 0 { format!(", {}", counted(leaver.items, "item")) } else { String::new() };
-    let restarts =
-        if leaver.restarts > 0 { format!(", {}", counted(leaver.restarts, "restart")) } else { String::new() };
-    let kills = if leaver.oom_kills > 0 {
-        format!(", {} for want of memory", counted(leaver.oom_kills, "kill"))
-    } else {
-        String::new()
-    };
-    format!("{} {fate}{items}{restarts}{kills}", instance_name(plan, leaver.instance))
+    let counts = [
+        (leaver.items, "item", ""),
+        (leaver.restarts, "restart", ""),
+        (leaver.failed_starts, "failed start", ""),
+        (leaver.oom_kills, "kill", " for want of memory"),
+    ];
+    let worth_saying = counts.into_iter().filter(|&(count, ..)| count > 0);
+    let counts = worth_saying.map(|(count, what, why)| format!(", {}{why}", counted(count, what))).collect::<String>();
+    format!("{} {fate}{counts}", instance_name(plan, leaver.instance))
 }
 
 fn queue_line(plan: &Plan, queue: &QueueReport) -> String {
@@ -158,6 +158,7 @@ fn leaver_json(plan: &Plan, leaver: &Leaver) -> Value {
         "rung": step,
         "took_ms": took.map(millis),
         "restarts": leaver.restarts,
+        "failed_starts": leaver.failed_starts,
         "oom_kills": leaver.oom_kills,
         "items": leaver.items,
     })
@@ -207,7 +208,14 @@ pub(super) mod tests {
             cause: StopCause::Signal(Signal::INT),
             stop_took: Duration::from_millis(1200),
             ran: Duration::from_secs(12),
-            leavers: vec![Leaver { instance: InstanceId(0), fate: left, restarts: 1, oom_kills: 2, items: 13 }],
+            leavers: vec![Leaver {
+                instance: InstanceId(0),
+                fate: left,
+                restarts: 1,
+                failed_starts: 0,
+                oom_kills: 2,
+                items: 13,
+            }],
             queues: vec![QueueReport {
                 queue: QueueId(0),
                 accepted: 100,
