@@ -12,11 +12,11 @@ use crate::wire::frames::{Frame, Splitter};
 use mio::Waker;
 use serde_json::Value;
 use std::collections::VecDeque;
-use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -203,8 +203,7 @@ fn work(keepers: &mut [Keeping], job: Job, fell_back: &AtomicBool) {
             }
         }
         Job::Bury { path, line } => {
-            let opened = OpenOptions::new().append(true).create(true).open(&path);
-            if let Err(error) = opened.and_then(|mut file| file.write_all(&line)) {
+            if let Err(error) = append_line(&path, &line) {
                 let text = format!("a dead letter cannot be kept in {}: {}", path.display(), why(&error));
                 messages().must(super::messages::line(log::Level::Error, &text));
                 messages().must(line);
@@ -219,6 +218,29 @@ fn work(keepers: &mut [Keeping], job: Job, fell_back: &AtomicBool) {
     }
 }
 
+/// A disk that became full may have left half a line, which must not spoil this one too.
+fn append_line(path: &Path, line: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    if ends_in_half_a_line(path) {
+        file.write_all(b"\n")?;
+    }
+    file.write_all(line)
+}
+
+/// Only of a file can it be said, and only by who may read it.
+fn ends_in_half_a_line(path: &Path) -> bool {
+    let mut last = [b'\n'];
+    let mut look = || -> io::Result<usize> {
+        if !std::fs::metadata(path)?.is_file() {
+            return Ok(0);
+        }
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::End(-1))?;
+        file.read(&mut last)
+    };
+    look().is_ok_and(|length| length == 1) && last != *b"\n"
+}
+
 fn why(error: &io::Error) -> String {
     error.raw_os_error().map_or_else(|| error.to_string(), super::notes::errno)
 }
@@ -230,4 +252,22 @@ fn is_stdin(plan: &Plan, queue: QueueId) -> bool {
     let file = leftovers.filter(|_| fed).and_then(|path| std::fs::metadata(path).ok());
     let stdin = fds::identity(io::stdin().as_fd()).ok();
     file.is_some_and(|file| file.is_file() && stdin == Some((file.dev(), file.ino())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_line_of_an_earlier_run_spoils_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("left.dead");
+        append_line(&path, b"{1}\n").unwrap();
+        append_line(&path, b"{2").unwrap();
+        append_line(&path, b"{3}\n").unwrap();
+        append_line(&path, b"{4}\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "{1}\n{2\n{3}\n{4}\n");
+        // What is no file takes lines all the same.
+        append_line(Path::new("/dev/null"), b"{5}\n").unwrap();
+    }
 }

@@ -195,15 +195,25 @@ fn exec(child: &Child) -> i32 {
             unsafe { libc::execve(c"/bin/sh".as_ptr(), script.as_ptr(), child.env.as_ptr()) };
             return libc::ENOEXEC;
         }
-        match (raw::errno(), worst) {
-            (libc::EACCES, _) => worst = Some(libc::EACCES),
-            (libc::ENOENT, None | Some(libc::ENOTDIR)) => worst = Some(libc::ENOENT),
-            (libc::ENOTDIR, None) => worst = Some(libc::ENOTDIR),
-            (libc::ENOENT | libc::ENOTDIR, Some(_)) => {}
-            (errno, _) => return errno,
+        match next_path(worst, raw::errno()) {
+            Ok(so_far) => worst = Some(so_far),
+            Err(errno) => return errno,
         }
     }
     worst.unwrap_or(libc::ENOENT)
+}
+
+/// Whether the next path is to be tried after this errno, as execvp(3) decides it: the errno that tells most by now, or in the error
+/// the one to give up with.
+fn next_path(worst: Option<i32>, errno: i32) -> Result<i32, i32> {
+    match (errno, worst) {
+        (libc::EACCES, _) | (libc::ENOENT, None) => Ok(errno),
+        (libc::ENOENT, Some(libc::EACCES)) => Ok(libc::EACCES),
+        (libc::ENOENT, Some(_)) => Ok(libc::ENOENT),
+        // A directory that is none, or whose file server does not answer.
+        (libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT, _) => Ok(worst.unwrap_or(errno)),
+        (errno, _) => Err(errno),
+    }
 }
 
 fn encode(error: SpawnError) -> [u8; REPORT_BYTES] {
@@ -222,6 +232,18 @@ pub fn decode(report: [u8; REPORT_BYTES]) -> SpawnError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_that_does_not_answer_hides_no_program() {
+        use libc::{EACCES, ENOENT, ENOEXEC, ENOTDIR, ESTALE, ETIMEDOUT};
+        let told = |errnos: &[i32]| {
+            errnos.iter().try_fold(None, |worst, &errno| next_path(worst, errno).map(Some)).map(Option::unwrap)
+        };
+        assert_eq!(told(&[ESTALE, ETIMEDOUT, ENOENT]), Ok(ENOENT));
+        assert_eq!(told(&[ENOTDIR, ESTALE]), Ok(ENOTDIR));
+        assert_eq!(told(&[ENOENT, EACCES, ENOENT, ESTALE]), Ok(EACCES));
+        assert_eq!(told(&[ENOENT, ENOEXEC, ENOENT]), Err(ENOEXEC));
+    }
 
     #[test]
     fn every_stage_and_errno_comes_back_as_it_was_told() {

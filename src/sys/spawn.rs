@@ -25,7 +25,7 @@ pub struct Launch<'a> {
     pub secrets: &'a [FileVariable],
     /// A variable that tells the child its own number; not in `env`.
     pub numbered: Option<&'a CStr>,
-    /// Paths to try in order, as execvp does (ENOENT and ENOTDIR go on, EACCES goes on and is remembered).
+    /// Paths to try in order, as execvp(3) does (ENOENT, ENOTDIR and a file server that is silent go on, EACCES goes on and is remembered).
     pub candidates: &'a [CString],
     pub directory: Option<&'a CStr>,
     pub ignore: SignalSet,
