@@ -4,9 +4,11 @@
 //! an action's result comes back as a new event. Every event in every state has an answer. What cannot happen is reported
 //! as a bug of our own ([`Note::Bug`], exit code 70), and the safest way on is taken.
 //!
-//! The rooms of the core: `instance` (one process slot and its states), `life` (start, death, restart), `ladder` (the stop of
-//! one instance), `shutdown` (the stop of all), `queue`, `lease` and `pool` (where items are and who is given them), `settle`
-//! (what workers say of them), `forward` (signals that are passed on), `feed` (where they come from), `restart` (delays and limits), `timers`, `report`.
+//! The rooms of the core: `instance` (one process slot and its states), `order` (whose turn it is to start), `life` (one
+//! incarnation), `ready` (whether it is ready and well), `ladder` (its stop), `sequel` (what follows it: another or rest), `restart`
+//! (delays and limits), `shutdown` (the stop of all), `sweep` (what escaped from every session), `queue`, `lease` and `pool` (where
+//! items are and who is given them), `settle` (what workers say of them), `feed` (where they come from), `forward` (signals that
+//! are passed on), `timers`, `report` and `reckoning` (what the run comes to).
 
 pub mod action;
 #[doc(hidden)]
@@ -18,14 +20,17 @@ mod instance;
 mod ladder;
 mod lease;
 mod life;
+mod order;
 mod pool;
 mod queue;
 mod ready;
 mod reckoning;
 pub mod report;
 mod restart;
+mod sequel;
 mod settle;
 mod shutdown;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod timers;

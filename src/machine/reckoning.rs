@@ -4,7 +4,7 @@ use super::Machine;
 use super::action::StopCause;
 use super::instance::State;
 use super::report::{Fate, Leaver, QueueReport, Report, SourceReport};
-use super::shutdown::Sweep;
+use super::sweep::Sweep;
 use crate::model::{ExitStatus, InstanceId, QueueId, SourceId, WorkerId};
 
 impl Machine {

@@ -70,18 +70,7 @@ fn pool(prefetch: u32) -> Plan {
 
 fn plan(queues: Vec<QueuePlan>, sources: Vec<SourcePlan>, workers: Vec<WorkerPlan>) -> Plan {
     let instances = Plan::roles(&sources, &workers);
-    Plan {
-        name: "t".into(),
-        stop_budget: None,
-        end: End::Idle,
-        exit_code_from: None,
-        cgroup: ControlGroups::Off,
-        init: None,
-        queues,
-        sources,
-        workers,
-        instances,
-    }
+    Plan { queues, sources, workers, instances, ..Plan::empty("t") }
 }
 
 /// A machine and what it ordered last.

@@ -124,6 +124,22 @@ pub enum Feed {
 }
 
 impl Plan {
+    /// With nothing in it, and nothing asked for.
+    pub fn empty(name: &str) -> Plan {
+        Plan {
+            name: name.to_owned(),
+            stop_budget: None,
+            end: End::Idle,
+            exit_code_from: None,
+            cgroup: ControlGroups::Off,
+            queues: Vec::new(),
+            sources: Vec::new(),
+            workers: Vec::new(),
+            instances: Vec::new(),
+            init: None,
+        }
+    }
+
     pub fn queue(&self, id: QueueId) -> &QueuePlan {
         &self.queues[id.index()]
     }

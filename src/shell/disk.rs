@@ -242,7 +242,7 @@ fn ends_in_half_a_line(path: &Path) -> bool {
 }
 
 fn why(error: &io::Error) -> String {
-    error.raw_os_error().map_or_else(|| error.to_string(), super::notes::errno)
+    error.raw_os_error().map_or_else(|| error.to_string(), super::phrases::errno)
 }
 
 /// Whether the queue is fed from our stdin and its leftovers are that very file.

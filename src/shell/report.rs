@@ -2,7 +2,7 @@
 
 use super::disk::Left;
 use super::messages::line;
-use super::notes::{cause, counted, instance_name, queue_name, rung, source_name, span, worker_name};
+use super::phrases::{cause, counted, instance_name, queue_name, rung, source_name, span, worker_name};
 use crate::machine::report::{Fate, Leaver, QueueReport, SourceReport};
 use crate::machine::{LadderStep, Report, StopCause};
 use crate::model::plan::Plan;
@@ -216,18 +216,7 @@ pub(super) mod tests {
 
     /// Names do not matter here; an empty plan knows none.
     pub fn nameless() -> Plan {
-        Plan {
-            name: "test".into(),
-            stop_budget: None,
-            end: crate::model::plan::End::Idle,
-            exit_code_from: None,
-            cgroup: crate::model::plan::ControlGroups::Off,
-            init: None,
-            queues: vec![],
-            sources: vec![],
-            workers: vec![],
-            instances: vec![],
-        }
+        Plan::empty("test")
     }
 
     fn left() -> Vec<Left> {

@@ -10,7 +10,7 @@ mod launch;
 
 pub use book::Probes;
 
-use super::notes;
+use super::start_error::probe_error;
 use super::table::Topic;
 use super::turn::Shell;
 use crate::machine::{Event, Question};
@@ -166,7 +166,7 @@ impl Shell {
             return;
         };
         if self.probes.is_first_failure(worker) {
-            let words = notes::probe_error(&self.plan, instance, &probe, error);
+            let words = probe_error(&self.plan, instance, &probe, error);
             warn!("the probe of {} cannot be started: {words}", self.plan.instance_name(instance));
         }
     }
