@@ -534,6 +534,28 @@ fn a_drain_does_not_wait_for_a_worker_that_waits_for_one_that_is_never_started_a
 }
 
 #[test]
+fn in_a_drain_too_nobody_in_the_line_of_starts_is_started_without_what_it_requires() {
+    let mut drained = pool(1);
+    drained.queues[0].drain_on_stop = true;
+    drained.workers.push(worker("db", Some(consumer(1))));
+    // Two more than may be starting at once.
+    (drained.workers[0].after, drained.workers[0].requires) = (vec![WorkerId(1)], vec![WorkerId(1)]);
+    (drained.workers[0].replicas, drained.workers[0].level) = (66, 1);
+    drained.instances = Plan::roles(&drained.sources, &drained.workers);
+    let mut stand = Stand::new(drained);
+    let db = spawns(&stand.out)[0];
+    stand.give(&["a"]);
+    let starting = spawns(&stand.tell(Event::Spawned { proc: db }));
+    assert_eq!(starting.len(), 64);
+    stand.term();
+    stand.dies(db, KILLED, true);
+    let started = stand.tell(Event::Spawned { proc: starting[0] });
+    let [Action::Spawn { proc: db, instance: InstanceId(66) }] = started[..] else { panic!("{started:?}") };
+    let started = stand.tell(Event::Spawned { proc: db });
+    assert!(matches!(started[..], [Action::Spawn { instance: InstanceId(64), .. }]), "{started:?}");
+}
+
+#[test]
 fn nobody_sits_out_a_back_off_when_what_it_requires_will_never_be_ready_again() {
     let mut stand = Stand::new(pair(|db, web| {
         db.restart = Restart::Never;

@@ -96,6 +96,8 @@ pub struct Session {
     pub pending: Vec<Signal>,
     /// Got KILL and is still in the kernel's hands, perhaps for ever: runs no more code.
     pub hung: bool,
+    /// For how long everybody was stopped while it was in the kernel's hands.
+    pub stood_still: Duration,
     pub event_seen: bool,
     /// Its probe was called off.
     pub unasked: bool,
@@ -181,6 +183,9 @@ impl Fake {
 
     /// The world goes on while the clock stands still (`late` is taken off every appointment), or stands still while it goes on.
     pub fn shift_agenda(&mut self, by: Duration, earlier: bool) {
+        if !earlier {
+            self.sessions.values_mut().filter(|session| session.hung).for_each(|session| session.stood_still += by);
+        }
         let now = self.now;
         let moved = |at: Time| match earlier {
             _ if at == Time::NEVER => at,

@@ -37,6 +37,7 @@ impl Fake {
             told: if forked { Told::Nothing } else { Told::Over },
             pending: Vec::new(),
             hung: false,
+            stood_still: Duration::ZERO,
             event_seen: false,
             unasked: false,
             since: None,

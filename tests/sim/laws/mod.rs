@@ -214,6 +214,7 @@ impl Laws {
             Event::Signalled { meaning: Meaning::Forward, signal } => self.owes(*signal),
             Event::Signalled { meaning: Meaning::Interrupt, .. } if self.stop.is_some() => self.interrupt = Some(now),
             Event::Spawned { proc } => {
+                self.start_error = None;
                 self.enter(*proc, Phase::Alive);
                 self.runs(now, *proc);
             }
@@ -253,7 +254,9 @@ impl Laws {
         let starts = actions.iter().filter(|action| matches!(action, Action::Spawn { .. })).count();
         let crowded = self.unborn() + starts >= STARTS_AT_ONCE;
         let states = (self.stop.is_some(), crowded);
-        let open = |id| self.records.values().any(|record| record.instance == id);
+        // Whoever is forgotten for the sake of members that are not ours is over before it is decided what comes next.
+        let forgotten = |proc| actions.iter().any(|action| matches!(action, Action::Forget { proc: of } if of == proc));
+        let open = |id| self.records.iter().any(|(proc, record)| record.instance == id && !forgotten(proc));
         self.restarts.handled(now, actions, states, &open, &mut self.services)?;
         for action in actions {
             self.cont_follows(action)?;
