@@ -29,6 +29,8 @@ pub(super) struct Instance {
     /// Starts that came to running the program, and those that did not; those that we ended ourselves are neither.
     pub runs: u64,
     pub failed_starts: u64,
+    /// Deaths for want of memory.
+    pub oom_kills: u64,
     /// Items it settled as done, in all its lives.
     pub done: u64,
     /// It ran once, or never will: workers that are `after` it need not wait any more.
@@ -151,6 +153,7 @@ impl Instance {
             starts: 0,
             runs: 0,
             failed_starts: 0,
+            oom_kills: 0,
             done: 0,
             begun: false,
             completed: false,
@@ -178,6 +181,20 @@ impl Instance {
             | State::Starting { .. }
             | State::Aborting { .. }
             | State::Resting(_) => None,
+        }
+    }
+
+    /// Its leader is alive, and was sent no KILL by us.
+    pub fn lives_unkilled(&self) -> bool {
+        match &self.state {
+            State::Starting { .. } | State::Up(_) => true,
+            State::Leaving(_, climb) => climb.rung != Some(LadderStep::Kill),
+            State::Waiting
+            | State::Due
+            | State::Delayed
+            | State::Aborting { .. }
+            | State::Remains(..)
+            | State::Resting(_) => false,
         }
     }
 

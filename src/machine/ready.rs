@@ -242,8 +242,8 @@ impl Machine {
         let for_good = self.rests(worker);
         let running = match &self.phase {
             Phase::Running => true,
-            // Nobody falls in a stop. But who waits for it to work off a queue would wait for ever.
-            Phase::Stopping(_) if for_good && self.drains_any() => false,
+            // Nobody falls in a stop. But who is to work off a queue leaves the line of starts, and does not wait for ever.
+            Phase::Stopping(_) if self.drains_any() => false,
             Phase::Stopping(_) | Phase::Sweeping(_) | Phase::Over => return,
         };
         let plan = self.plan.clone();

@@ -33,6 +33,8 @@ pub struct Leaver {
     pub restarts: u64,
     /// Starts that never came to running the program.
     pub failed_starts: u64,
+    /// Deaths for want of memory, as the kernel tells it.
+    pub oom_kills: u64,
     pub items: u64,
 }
 

@@ -50,6 +50,7 @@ fn level(plan: &Plan, note: &Note) -> Level {
         | Note::WatchdogExpired { .. }
         | Note::FoundItselfUnwell { .. }
         | Note::Died { .. }
+        | Note::OutOfMemory { .. }
         | Note::ItemTimedOut { .. }
         | Note::ProtocolError { .. }
         | Note::Buried { .. }
@@ -98,6 +99,10 @@ fn words(plan: &Plan, note: &Note) -> String {
         Note::Died { instance, status, ran, usage } => {
             format!("{} ended by itself after {} ({status}){}", name(instance), span(*ran), used(usage))
         }
+        Note::OutOfMemory { instance } => format!(
+            "{} was killed while our control group was out of memory: the kernel says that it killed somebody",
+            name(instance)
+        ),
         Note::Left { instance, status, took } => format!("{} left after {} ({status})", name(instance), span(*took)),
         Note::Restarting { instance, after, .. } if after.is_zero() => format!("{} is restarted", name(instance)),
         Note::Restarting { instance, after, .. } => format!("{} is restarted in {}", name(instance), span(*after)),
@@ -255,6 +260,10 @@ mod tests {
             (
                 Note::Died { instance: web, status: killed, ran, usage: Usage::default() },
                 "web.0 ended by itself after 1m 30s (signal KILL)",
+            ),
+            (
+                Note::OutOfMemory { instance: web },
+                "web.0 was killed while our control group was out of memory: the kernel says that it killed somebody",
             ),
             (
                 Note::Left { instance: web, status: ExitStatus::Exited(0), took: ran },
