@@ -211,7 +211,6 @@ impl Laws {
             Event::Signalled { meaning: Meaning::Forward, signal } => self.owes(*signal),
             Event::Signalled { meaning: Meaning::Interrupt, .. } if self.stop.is_some() => self.interrupt = Some(now),
             Event::Spawned { proc } => {
-                self.start_error = None;
                 self.enter(*proc, Phase::Alive);
                 self.runs(now, *proc);
             }
