@@ -9,7 +9,7 @@ use super::action::{Action, Actions, LadderStep, Note};
 use super::instance::{Climb, Purpose, State, Survivors};
 use super::report::Fate;
 use super::timers::Key;
-use crate::model::plan::{KillMode, Rung, Step};
+use crate::model::plan::{KillMode, Rung, SURVIVORS_EXTRA, Step};
 use crate::model::{InstanceId, ProcId, Signal, StopReason, Target, Time};
 use std::time::Duration;
 
@@ -19,9 +19,6 @@ pub(super) const UNKILLABLE_AFTER: Duration = Duration::from_secs(5);
 /// Survivors are looked for again this often while they are being stopped: the last of them may be the child of a living
 /// stranger, and its death is not told to us.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
-
-/// What a stop may take longer than its ladder when the leader leaves members behind.
-const SURVIVORS_EXTRA: Duration = Duration::from_secs(1);
 
 impl Machine {
     /// Begins the ladder of an instance that runs. Nothing for one that is on its way already.

@@ -34,6 +34,7 @@ impl Machine {
             State::Waiting | State::Due | State::Delayed | State::Resting(_) => return,
         }
         self.starting -= 1;
+        self.instances[id.index()].runs += 1;
         self.instances[id.index()].last_error = None;
         let work = self.plan.consumer(id).map(|consumer| Work::new(consumer.prefetch));
         self.instances[id.index()].state = State::Up(Life { proc, since: self.now, ready: false, refusals: 0, work });

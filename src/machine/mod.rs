@@ -167,7 +167,12 @@ impl Machine {
             Event::Wrote { proc, frames, progress } => self.wrote(proc, frames, progress),
             Event::Replied { proc, reply } => self.replied(proc, reply, out),
             Event::Garbled { proc, seen } => self.garbled(proc, seen, out),
-            Event::Exited { proc, status, in_hand, usage } => self.exited(proc, status, in_hand, usage, out),
+            Event::Exited { proc, status, in_hand, usage, out_of_memory } => {
+                if out_of_memory {
+                    self.killed_for_memory(proc, out);
+                }
+                self.exited(proc, status, in_hand, usage, out);
+            }
             Event::MembersLeft { proc, count } => self.members_left(proc, count, out),
             Event::MembersGone { proc } => self.members_gone(proc, out),
             Event::OrphanReaped => self.orphan_reaped(out),
@@ -262,6 +267,16 @@ impl Machine {
         let index = u32::try_from(proc.0.checked_rem(slots)?).ok()?;
         let id = InstanceId(index);
         (self.instances[id.index()].proc() == Some(proc)).then_some(id)
+    }
+
+    /// The kernel chose it, as far as can be known: who dies after our own KILL needs no other reason.
+    fn killed_for_memory(&mut self, proc: ProcId, out: &mut Actions) {
+        let Some(id) = self.slot(proc) else { return };
+        let instance = &mut self.instances[id.index()];
+        if instance.lives_unkilled() {
+            instance.oom_kills += 1;
+            out.push(Action::Note(Note::OutOfMemory { instance: id }));
+        }
     }
 
     fn worker_of(&self, id: InstanceId) -> Option<WorkerId> {

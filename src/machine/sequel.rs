@@ -43,7 +43,6 @@ impl Machine {
         match remains.climb.as_ref().map(|climb| climb.purpose) {
             Some(Purpose::Rest) => self.rest(id, fate, out),
             Some(Purpose::Renew | Purpose::TimedOut(_) | Purpose::Await) => {
-                self.instances[id.index()].restarts += 1;
                 self.due_or_waiting(id, out);
             }
             None if self.is_completed(worker, status) => {
@@ -68,6 +67,7 @@ impl Machine {
     pub(super) fn start_was_aborted(&mut self, id: InstanceId, purpose: Purpose, out: &mut Actions) {
         match (purpose, self.worker_of(id)) {
             (Purpose::Unwell, Some(worker)) if self.may_start(id) => {
+                self.instances[id.index()].failed_starts += 1;
                 self.failed_again(id, worker, Fate::NeverStarted, out)
             }
             (Purpose::Await, Some(_)) if self.may_start(id) => self.due_or_waiting(id, out),
@@ -90,6 +90,7 @@ impl Machine {
         let prospect = prospect(error);
         let is_init = self.plan.init.is_some();
         let instance = &mut self.instances[id.index()];
+        instance.failed_starts += 1;
         // A shortage is said once, however often it is met until it is over.
         let again = instance.last_error.replace(error) == Some(error) && prospect == Prospect::Shortage;
         if !is_init {
@@ -178,7 +179,6 @@ impl Machine {
         let chance = self.random.f64();
         let instance = &mut self.instances[id.index()];
         let after = instance.delays.next(&backoff, chance);
-        instance.restarts += 1;
         out.push(Action::Note(Note::Restarting { instance: id, after, again }));
         if after.is_zero() {
             self.due_or_waiting(id, out);

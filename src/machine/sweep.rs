@@ -13,11 +13,11 @@ use super::Machine;
 use super::action::{Action, Actions, Note, StopCause};
 use super::shutdown::Phase;
 use super::timers::{Key, Timers};
+use crate::model::plan::STRANGERS_TERM;
 use crate::model::{Signal, Time};
 use std::time::Duration;
 
-/// Strangers have this moment between TERM and KILL, and are waited for that long after KILL.
-const TERM_MOMENT: Duration = Duration::from_secs(1);
+/// Strangers are waited for that long after KILL.
 const KILL_MOMENT: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
@@ -114,7 +114,7 @@ impl Machine {
         }
         let (noted, signal, moment) = match &mut sweep.stage {
             Stage::Patient => return,
-            Stage::Asked { noted } => (noted, Signal::TERM, TERM_MOMENT),
+            Stage::Asked { noted } => (noted, Signal::TERM, STRANGERS_TERM),
             Stage::Killed { noted } => (noted, Signal::KILL, KILL_MOMENT),
             Stage::Over => return self.quit(out),
         };

@@ -1,8 +1,10 @@
 //! The plan: the configuration as meant. Every default is filled in, every name resolved, every limit a number.
 
+mod longest;
 mod program;
 mod worker;
 
+pub use longest::{LongestStop, STRANGERS_TERM, SURVIVORS_EXTRA};
 pub use program::{INSTANCE_MARK, KillMode, Log, Place, Program, Rung, Secret, Step, Words};
 pub use worker::{Consumer, Health, Kind, OnGiveUp, Probe, Ready, Restart, Results, StartLimit, WorkerPlan};
 
@@ -210,14 +212,5 @@ impl Plan {
             levels.entry(rank(role)).or_default().push(InstanceId(i));
         }
         levels.into_values().collect()
-    }
-
-    /// The longest a stop may take when every ladder is climbed to KILL: the slowest ladder of each level, added up, and not
-    /// more than `stop_budget`. Members that outlive their leader may add a second to each level.
-    pub fn worst_stop(&self) -> Duration {
-        let level_time =
-            |level: &Vec<InstanceId>| level.iter().map(|&id| self.program(id).ladder_time()).max().unwrap_or_default();
-        let ladders = self.stop_levels().iter().map(level_time).sum::<Duration>();
-        self.stop_budget.map_or(ladders, |budget| ladders.min(budget))
     }
 }

@@ -1,7 +1,7 @@
 //! What is kept of items on disk: leftovers and dead letters. One thread writes both.
 
 use super::lane::Lane;
-use super::leftovers::{Keeper, Kept, Previous};
+use super::leftovers::{Keeper, Kept, Place, Previous};
 use super::letters;
 use super::messages::messages;
 use crate::machine::DeadLetter;
@@ -30,7 +30,7 @@ pub struct Disk {
     queues: Vec<Shelf>,
     /// The last dead letters, for the report.
     pub(super) obituary: VecDeque<Value>,
-    /// Something that a file should have kept was said on stderr instead.
+    /// Something that a file should have kept was said on stderr instead, or where else it is.
     fell_back: Arc<AtomicBool>,
 }
 
@@ -48,14 +48,24 @@ struct Shelf {
 pub struct Left {
     pub queue: QueueId,
     pub items: u64,
-    /// `None`: they went to stderr.
+    /// So many of them went to stderr: all where there is no file for them, the last ones where the disk failed.
+    pub on_stderr: u64,
+    /// Where the others are, if there are any.
     pub path: Option<PathBuf>,
 }
 
 enum Job {
     Keep { queue: usize, frames: Vec<u8> },
     Bury { path: PathBuf, line: Vec<u8> },
-    Finish { queue: usize, previous: Previous, answer: mpsc::Sender<(usize, Kept)> },
+    Finish { queue: usize, previous: Previous, answer: mpsc::Sender<Finished> },
+}
+
+/// The disk's last word on the leftovers of a queue.
+struct Finished {
+    queue: usize,
+    kept: Kept,
+    /// Items that it did not take were said, so many.
+    said: u64,
 }
 
 impl Disk {
@@ -67,6 +77,7 @@ impl Disk {
             name: queue.name.clone(),
             framing: queue.framing,
             keeper: queue.leftovers.clone().map(|path| Keeper::new(path, queue.framing.delimiter())),
+            said: 0,
         };
         let mut keepers: Vec<Keeping> = plan.queues.iter().map(keeper).collect();
         let fell_back = Arc::new(AtomicBool::new(false));
@@ -125,7 +136,8 @@ impl Disk {
         }
     }
 
-    /// Whether anything that a file should have kept was said on stderr instead. All is known after [`finish`](Self::finish).
+    /// Whether anything that a file should have kept was said on stderr instead, or where else it is. All is known after
+    /// [`finish`](Self::finish).
     pub fn fell_back(&self) -> bool {
         self.fell_back.load(Ordering::Relaxed)
     }
@@ -150,38 +162,55 @@ impl Disk {
         }
         drop(answer);
         self.lane.flush(None);
-        let failed: Vec<usize> =
-            answers.try_iter().filter(|(queue, kept)| self.fall_back(*queue, kept)).map(|(queue, _)| queue).collect();
-        let shelves = ids().zip(self.queues.iter().zip(&self.plan.queues)).filter(|(_, (shelf, _))| shelf.items > 0);
-        let path = |id: QueueId, path: &Option<PathBuf>| path.clone().filter(|_| !failed.contains(&id.index()));
-        shelves
-            .map(|(id, (shelf, plan))| Left { queue: id, items: shelf.items, path: path(id, &plan.leftovers) })
-            .collect()
+        let finished: Vec<Finished> = answers.try_iter().collect();
+        let fates = ids().zip(self.queues.iter().zip(&self.plan.queues)).map(|(id, (shelf, plan))| {
+            let finished = finished.iter().find(|finished| finished.queue == id.index());
+            let (on_stderr, path) = match finished {
+                Some(finished) => self.told(plan, finished),
+                None if plan.leftovers.is_none() => (shelf.items, None),
+                // Of a thread that panicked no answer comes.
+                None => (0, None),
+            };
+            Left { queue: id, items: shelf.items, on_stderr, path }
+        });
+        fates.filter(|left| left.items > 0).collect()
     }
 
-    /// Items that the disk did not take went to stderr, or go there now. Answers whether there were any.
-    fn fall_back(&self, queue: usize, kept: &Kept) -> bool {
-        let Some(plan) = self.plan.queues.get(queue) else { return false };
+    /// Says what the disk did not take, where that was not done yet. Answers how many items are on stderr, and where the others are.
+    fn told(&self, plan: &QueuePlan, finished: &Finished) -> (u64, Option<PathBuf>) {
+        let kept = &finished.kept;
         if let (Some(error), Some(path)) = (&kept.trouble, &plan.leftovers) {
-            let text = format!("leftovers of queue {} cannot be kept in {}: {}", plan.name, path.display(), why(error));
+            let which = if kept.place == Place::File { "some leftovers" } else { "leftovers" };
+            let (name, path, why) = (&plan.name, path.display(), why(error));
+            let text = format!("{which} of queue {name} cannot be kept in {path}: {why}");
             messages().must(super::messages::line(log::Level::Error, &text));
         }
-        if let Some(path) = &kept.stranded {
+        if let Place::Stranded(path) = &kept.place {
             let text = format!("unfinished items of queue {} are in {}", plan.name, path.display());
             messages().must(super::messages::line(log::Level::Error, &text));
+            self.fell_back.store(true, Ordering::Relaxed);
         }
-        say(&plan.name, plan.framing, &kept.lost);
-        kept.trouble.is_some()
+        let said = finished.said + say(&plan.name, plan.framing, &kept.lost);
+        let path = match &kept.place {
+            Place::Nowhere => None,
+            Place::File => plan.leftovers.clone(),
+            Place::Stranded(path) => Some(path.clone()),
+        };
+        (said, path)
     }
 }
 
-/// The last resort: items on stderr.
-fn say(queue: &str, framing: Framing, frames: &[u8]) {
-    let mut splitter = Splitter::new(framing, usize::MAX);
+/// The last resort: items on stderr. Answers how many.
+fn say(queue: &str, framing: Framing, frames: &[u8]) -> u64 {
+    let (mut splitter, mut said) = (Splitter::new(framing, usize::MAX), 0);
     splitter.feed(frames, |frame| match frame {
-        Frame::Item(payload) => messages().must(letters::handed_back(queue, &payload)),
+        Frame::Item(payload) => {
+            messages().must(letters::handed_back(queue, &payload));
+            said += 1;
+        }
         Frame::Oversized { .. } => {}
     });
+    said
 }
 
 /// What the thread knows of a queue.
@@ -189,16 +218,18 @@ struct Keeping {
     name: String,
     framing: Framing,
     keeper: Option<Keeper>,
+    /// Items that the disk did not take.
+    said: u64,
 }
 
 fn work(keepers: &mut [Keeping], job: Job, fell_back: &AtomicBool) {
     match job {
         Job::Keep { queue, frames } => {
-            if let Some(Keeping { name, framing, keeper: Some(keeper) }) = keepers.get_mut(queue)
+            if let Some(Keeping { name, framing, keeper: Some(keeper), said }) = keepers.get_mut(queue)
                 && !keeper.keep(&frames)
             {
                 // At once: a full disk must not become a full memory.
-                say(name, *framing, &frames);
+                *said += say(name, *framing, &frames);
                 fell_back.store(true, Ordering::Relaxed);
             }
         }
@@ -211,8 +242,10 @@ fn work(keepers: &mut [Keeping], job: Job, fell_back: &AtomicBool) {
             }
         }
         Job::Finish { queue, previous, answer } => {
-            if let Some(keeper) = keepers.get_mut(queue).and_then(|keeping| keeping.keeper.take()) {
-                let _nobody_waits = answer.send((queue, keeper.finish(previous)));
+            if let Some(keeping) = keepers.get_mut(queue)
+                && let Some(keeper) = keeping.keeper.take()
+            {
+                let _nobody_waits = answer.send(Finished { queue, kept: keeper.finish(previous), said: keeping.said });
             }
         }
     }

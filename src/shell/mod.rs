@@ -147,7 +147,7 @@ fn close(shell: &mut Shell, plan: &Plan, options: &RunOptions, report: &Report) 
     let left = shell.disk.finish(whole);
     let on_stderr = |queue| plan.queue(queue).leftovers.is_none();
     let dead = report.queues.iter().any(|queue| queue.dead > 0 && on_stderr(queue.queue));
-    if dead || shell.disk.fell_back() || left.iter().any(|left| left.path.is_none()) {
+    if dead || shell.disk.fell_back() || left.iter().any(|left| left.on_stderr > 0) {
         // These items are nowhere else. Only a budget, or a person, says that they may wait no longer for somebody to read them.
         let rest = plan.stop_budget.map(|budget| budget.saturating_sub(report.stop_took));
         shell.wait_for_a_reader(rest);

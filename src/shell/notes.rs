@@ -50,6 +50,7 @@ fn level(plan: &Plan, note: &Note) -> Level {
         | Note::WatchdogExpired { .. }
         | Note::FoundItselfUnwell { .. }
         | Note::Died { .. }
+        | Note::OutOfMemory { .. }
         | Note::ItemTimedOut { .. }
         | Note::ProtocolError { .. }
         | Note::Buried { .. }
@@ -98,6 +99,10 @@ fn words(plan: &Plan, note: &Note) -> String {
         Note::Died { instance, status, ran, usage } => {
             format!("{} ended by itself after {} ({status}){}", name(instance), span(*ran), used(usage))
         }
+        Note::OutOfMemory { instance } => format!(
+            "{} was killed while our control group was out of memory: the kernel says that it killed somebody",
+            name(instance)
+        ),
         Note::Left { instance, status, took } => format!("{} left after {} ({status})", name(instance), span(*took)),
         Note::Restarting { instance, after, .. } if after.is_zero() => format!("{} is restarted", name(instance)),
         Note::Restarting { instance, after, .. } => format!("{} is restarted in {}", name(instance), span(*after)),
@@ -132,7 +137,8 @@ fn words(plan: &Plan, note: &Note) -> String {
         Note::StopDeadline => "the stop budget is used up: everybody is killed".into(),
         Note::Hurried { next } => hurried(*next),
         Note::Strangers { count, signal } => {
-            format!("{} in other sessions {} sent {signal}", processes(*count), are(*count))
+            let are = are(*count);
+            format!("{} that {are} left at the end {are} sent {signal}", processes(*count))
         }
         Note::StrangersLeft { count } => format!("{} could not be killed", processes(*count)),
         Note::SourceEnded { source, items } => {
@@ -240,12 +246,24 @@ mod tests {
                 "web.0 cannot be started: changing directory to /srv: No such file or directory",
             ),
             (
+                Note::SpawnFailed {
+                    instance: web,
+                    error: SpawnError { stage: Stage::Secret(0), errno: 22 },
+                    again: false,
+                },
+                "web.0 cannot be started: reading a secret: it is no regular file",
+            ),
+            (
                 Note::CannotStart { worker: WorkerId(0), error: SpawnError { stage: Stage::Exec, errno: 13 } },
                 "worker web is given up, it cannot be started: executing ./web: Permission denied",
             ),
             (
                 Note::Died { instance: web, status: killed, ran, usage: Usage::default() },
                 "web.0 ended by itself after 1m 30s (signal KILL)",
+            ),
+            (
+                Note::OutOfMemory { instance: web },
+                "web.0 was killed while our control group was out of memory: the kernel says that it killed somebody",
             ),
             (
                 Note::Left { instance: web, status: ExitStatus::Exited(0), took: ran },
@@ -258,6 +276,11 @@ mod tests {
             (
                 Note::Survivors { instance: web, count: 1 },
                 "web.0 left a process behind, which is asked to go with TERM",
+            ),
+            // Some made sessions of their own, others were left in theirs by `kill-mode = "process"`.
+            (
+                Note::Strangers { count: 2, signal: crate::model::Signal::TERM },
+                "2 processes that are left at the end are sent TERM",
             ),
             (Note::Hurried { next: Some(LadderStep::Kill) }, "everybody climbs one rung; the next Ctrl+C kills"),
         ];

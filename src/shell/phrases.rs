@@ -32,6 +32,9 @@ pub fn counted(count: u64, what: &str) -> String {
 pub fn cause(plan: &Plan, cause: &StopCause) -> String {
     match cause {
         StopCause::Signal(signal) => format!("on {signal}"),
+        // Its user has no workers.
+        StopCause::Done if plan.init.is_some() => "because the program has ended".into(),
+        StopCause::GaveUp(_) if plan.init.is_some() => "because the program cannot be started".into(),
         StopCause::Done if plan.queues.is_empty() => "because no worker is left to run".into(),
         StopCause::Done => "because all work is done".into(),
         StopCause::GaveUp(worker) => format!("because worker {} was given up", worker_name(plan, *worker)),

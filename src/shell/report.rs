@@ -71,10 +71,15 @@ fn leaver_line(plan: &Plan, leaver: &Leaver) -> String {
         Fate::GivenUp => "given up".into(),
         Fate::Unkillable => "unkillable, still there".into(),
     };
-    let items = if leaver.items > 0 { format!(", {}", counted(leaver.items, "item")) } else { String::new() };
-    let restarts =
-        if leaver.restarts > 0 { format!(", {}", counted(leaver.restarts, "restart")) } else { String::new() };
-    format!("{} {fate}{items}{restarts}", instance_name(plan, leaver.instance))
+    let counts = [
+        (leaver.items, "item", ""),
+        (leaver.restarts, "restart", ""),
+        (leaver.failed_starts, "failed start", ""),
+        (leaver.oom_kills, "kill", " for want of memory"),
+    ];
+    let worth_saying = counts.into_iter().filter(|&(count, ..)| count > 0);
+    let counts = worth_saying.map(|(count, what, why)| format!(", {}{why}", counted(count, what))).collect::<String>();
+    format!("{} {fate}{counts}", instance_name(plan, leaver.instance))
 }
 
 fn queue_line(plan: &Plan, queue: &QueueReport) -> String {
@@ -103,11 +108,17 @@ fn source_line(plan: &Plan, source: &SourceReport) -> String {
 }
 
 fn left_line(plan: &Plan, left: &Left) -> String {
-    let place = match &left.path {
-        Some(path) => format!("are in {}", path.display()),
-        None => "are on stderr".into(),
+    let Left { queue, items, on_stderr, path } = left;
+    let place = match (path, on_stderr) {
+        (Some(path), 0) => format!("are in {}: {items}", path.display()),
+        (Some(path), said) => {
+            let kept = items.saturating_sub(*said);
+            format!("are in {}: {kept}; and on stderr, for the disk failed: {said}", path.display())
+        }
+        (None, 0) => format!("are lost: {items}"),
+        (None, _) => format!("are on stderr: {items}"),
     };
-    format!("unfinished items of queue {} {place}: {}", queue_name(plan, left.queue), left.items)
+    format!("unfinished items of queue {} {place}", queue_name(plan, *queue))
 }
 
 fn dead_line(plan: &Plan, queue: &QueueReport) -> String {
@@ -147,6 +158,8 @@ fn leaver_json(plan: &Plan, leaver: &Leaver) -> Value {
         "rung": step,
         "took_ms": took.map(millis),
         "restarts": leaver.restarts,
+        "failed_starts": leaver.failed_starts,
+        "oom_kills": leaver.oom_kills,
         "items": leaver.items,
     })
 }
@@ -175,7 +188,7 @@ fn source_json(plan: &Plan, source: &SourceReport) -> Value {
 
 fn left_json(plan: &Plan, left: &Left) -> Value {
     let path = left.path.as_ref().map(|path| path.to_string_lossy());
-    json!({"queue": queue_name(plan, left.queue), "items": left.items, "path": path})
+    json!({"queue": queue_name(plan, left.queue), "items": left.items, "path": path, "on_stderr": left.on_stderr})
 }
 
 fn millis(span: Duration) -> u64 {
@@ -195,7 +208,14 @@ pub(super) mod tests {
             cause: StopCause::Signal(Signal::INT),
             stop_took: Duration::from_millis(1200),
             ran: Duration::from_secs(12),
-            leavers: vec![Leaver { instance: InstanceId(0), fate: left, restarts: 1, items: 13 }],
+            leavers: vec![Leaver {
+                instance: InstanceId(0),
+                fate: left,
+                restarts: 1,
+                failed_starts: 0,
+                oom_kills: 2,
+                items: 13,
+            }],
             queues: vec![QueueReport {
                 queue: QueueId(0),
                 accepted: 100,
@@ -220,7 +240,7 @@ pub(super) mod tests {
     }
 
     fn left() -> Vec<Left> {
-        vec![Left { queue: QueueId(0), items: 40, path: Some("left.txt".into()) }]
+        vec![Left { queue: QueueId(0), items: 40, on_stderr: 0, path: Some("left.txt".into()) }]
     }
 
     #[test]
@@ -228,7 +248,7 @@ pub(super) mod tests {
         let text = String::from_utf8(text(&nameless(), &report(), &left())).unwrap();
         let expected = "\
 exeunt: stopped on INT; the stop took 1.2s, the run 12s; exit code 75
-exeunt:   instance 0 left on the event rung after 12ms (exit 0), 13 items, 1 restart
+exeunt:   instance 0 left on the event rung after 12ms (exit 0), 13 items, 1 restart, 2 kills for want of memory
 exeunt:   source ?: 100 items, read to its end
 exeunt:   queue ?: 100 accepted, 59 done, 1 dead, 40 handed back, 2 crashed
 exeunt:   unfinished items of queue ? are in left.txt: 40
@@ -248,8 +268,24 @@ exeunt:   1 orphan reaped
         assert_eq!(value["cause"], json!({"kind": "signal", "signal": "INT"}));
         assert_eq!(value["instances"][0]["rung"], "event");
         assert_eq!(value["instances"][0]["took_ms"], 12);
+        assert_eq!(value["instances"][0]["oom_kills"], 2);
         assert_eq!(value["queues"][0]["handed_back"], 40);
         assert_eq!(value["dead_letters"], json!([{"item": "a"}]));
-        assert_eq!(value["leftovers"][0], json!({"queue": "?", "items": 40, "path": "left.txt"}));
+        assert_eq!(value["leftovers"][0], json!({"queue": "?", "items": 40, "path": "left.txt", "on_stderr": 0}));
+    }
+
+    #[test]
+    fn f76_leftovers_are_said_to_be_where_they_are() {
+        let path = || Some("left.txt".into());
+        let cases = [
+            (0, path(), "in left.txt: 40"),
+            (30, path(), "in left.txt: 10; and on stderr, for the disk failed: 30"),
+            (40, None, "on stderr: 40"),
+            (0, None, "lost: 40"),
+        ];
+        for (on_stderr, path, place) in cases {
+            let left = Left { queue: QueueId(0), items: 40, on_stderr, path };
+            assert_eq!(left_line(&nameless(), &left), format!("unfinished items of queue ? are {place}"));
+        }
     }
 }

@@ -2,9 +2,11 @@
 
 use super::messages::voice;
 use super::phrases::errno;
+use super::voice::program_name;
 use crate::model::identity::{Account, Bound, Limit};
 use crate::model::plan::{Plan, Probe, Program, Words};
 use crate::model::{InstanceId, SpawnError, Stage};
+use crate::sys::secret;
 
 /// `changing directory to /srv: No such file or directory`.
 pub fn spawn_error(plan: &Plan, instance: Option<InstanceId>, error: SpawnError) -> String {
@@ -13,7 +15,7 @@ pub fn spawn_error(plan: &Plan, instance: Option<InstanceId>, error: SpawnError)
         Some(id) => step(error.stage, plan.program(id), &plan.words(id)),
         None => step(error.stage, &Program::plain(vec![]), &Program::plain(vec![]).words("")),
     };
-    let why = errno(error.errno);
+    let why = reason(error);
     match (error.stage, instance.and_then(|id| plan.words(id).command.first().cloned())) {
         (Stage::Exec, Some(program)) => voice().cannot_execute(&program, &why),
         _ => format!("{step}: {why}"),
@@ -28,7 +30,12 @@ pub fn probe_error(plan: &Plan, instance: InstanceId, probe: &Probe, error: Spaw
         Probe::Http(_) | Probe::Tcp(_) => (&Program::plain(vec![]), ourselves.as_slice()),
     };
     let words = program.words_with(command, &plan.instance_name(instance));
-    format!("{}: {}", step(error.stage, program, &words), errno(error.errno))
+    format!("{}: {}", step(error.stage, program, &words), reason(error))
+}
+
+fn reason(error: SpawnError) -> String {
+    let of_secret = matches!(error.stage, Stage::Secret(_)).then(|| secret::reason(error.errno)).flatten();
+    of_secret.map_or_else(|| errno(error.errno), str::to_owned)
 }
 
 fn step(stage: Stage, program: &Program, words: &Words) -> String {
@@ -58,7 +65,7 @@ fn step(stage: Stage, program: &Program, words: &Words) -> String {
         },
         Stage::ParentDeath => "setting the parent-death signal".into(),
         Stage::Exec => match words.command.first() {
-            Some(command) => format!("executing {command}"),
+            Some(command) => format!("executing {}", program_name(command)),
             None => "executing the program".into(),
         },
     }

@@ -109,11 +109,40 @@ pub fn is_in_session(pid: Pid, session: Pid) -> Option<bool> {
     }
 }
 
-/// A descriptor that stands for this process, whatever becomes of its number, if it is in that session and the kernel has such descriptors.
-pub fn pin(pid: Pid, session: Pid) -> Option<OwnedFd> {
-    let pidfd = raw::pidfd_open(pid).ok()?;
+/// Why a process could not be pinned.
+#[derive(Debug)]
+pub enum Unpinned {
+    Gone,
+    /// It is not in that session.
+    Foreign,
+    /// Of pidfd_open(2): ENOSYS, or EPERM of a sandbox, where there is no such descriptor for anybody.
+    Refused(io::Error),
+}
+
+/// A descriptor that stands for this process, whatever becomes of its number, if it is in that session.
+pub fn pin(pid: Pid, session: Pid) -> Result<OwnedFd, Unpinned> {
+    let pidfd = raw::pidfd_open(pid);
     // Checked after it was opened: from now on the number cannot become another's without the descriptor being a dead one's.
-    (is_in_session(pid, session) == Some(true)).then_some(pidfd)
+    match (is_in_session(pid, session), pidfd) {
+        (None, _) => Err(Unpinned::Gone),
+        (Some(false), _) => Err(Unpinned::Foreign),
+        (Some(true), Ok(pidfd)) => Ok(pidfd),
+        (Some(true), Err(error)) if raw::is_gone(&error) => Err(Unpinned::Gone),
+        (Some(true), Err(error)) => Err(Unpinned::Refused(error)),
+    }
+}
+
+impl std::fmt::Display for Unpinned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Unpinned::Gone => f.write_str("it is gone"),
+            Unpinned::Foreign => f.write_str("it is none of its own"),
+            Unpinned::Refused(error) if raw::is_absent(error) => f.write_str(
+                "this kernel, or the sandbox that exeunt is in, has no descriptors for processes (pidfd_open)",
+            ),
+            Unpinned::Refused(error) => write!(f, "pidfd_open: {error}"),
+        }
+    }
 }
 
 /// Signals who was pinned. False where it is gone, or a zombie: that takes every signal and does nothing.

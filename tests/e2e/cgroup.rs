@@ -251,6 +251,7 @@ fn f38_a_worker_that_the_kernel_kills_for_want_of_memory_is_said_to_be_so() {
     let said = "w.0 was killed while our control group was out of memory";
     assert!(outcome.stderr.contains(said), "{outcome}");
     assert!(outcome.stderr.contains("w.0 is restarted"), "{outcome}");
+    assert!(outcome.stderr.contains("1 restart, 1 kill for want of memory"), "{outcome}");
 }
 
 /// A worker that somebody killed has not eaten anything.

@@ -248,7 +248,13 @@ impl Fake {
         let token = Token { seq: self.dice.between(1, 9), delivery: 1 };
         let settle = |verdict| Event::Replied { proc, reply: Reply::Settle { token, verdict } };
         let error = SpawnError { stage: Stage::Exec, errno: 2 };
-        let exited = |in_hand| Event::Exited { proc, status: ExitStatus::Exited(1), in_hand, usage: Usage::default() };
+        let exited = |in_hand| Event::Exited {
+            proc,
+            status: ExitStatus::Exited(1),
+            in_hand,
+            usage: Usage::default(),
+            out_of_memory: in_hand,
+        };
         Some(match self.dice.below(24) {
             0 => Event::Spawned { proc },
             1 => Event::SpawnFailed { proc, error },

@@ -6,6 +6,7 @@ mod getopt;
 mod tini;
 
 use super::args::{Init as Arguments, LogLevel};
+use crate::config::quote;
 use crate::model::plan::{
     Backoff, Init, KillMode, Place, Plan, Program, Restart, Role, Rung, StartLimit, Step, WorkerPlan,
 };
@@ -128,7 +129,11 @@ fn run(request: Request) -> u8 {
 fn plan(request: &Request, inherited: &Inherited) -> Plan {
     let command = request.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>();
     let path = command.first().cloned().unwrap_or_default();
-    let name = Path::new(&path).file_name().map_or(path.clone(), |name| name.to_string_lossy().into_owned());
+    let name = match Path::new(&path).file_name() {
+        Some(name) => name.to_string_lossy().into_owned(),
+        None if path.is_empty() => quote(&path),
+        None => path,
+    };
     let (ignore_signals, block_signals) = match request.keeps_signals {
         true => (without_pipe(inherited.ignored), inherited.blocked),
         false => (SignalSet::EMPTY, SignalSet::EMPTY),
