@@ -271,8 +271,10 @@ fn f57_in_the_background_it_leaves_the_foreground_to_the_shell() {
 fn behind_a_pipe_ctrl_z_stops_both_and_ctrl_c_is_passed_on() {
     let sandbox = Sandbox::new("");
     let mut run = shell(&sandbox);
-    let line = format!("sleep 1000 | {} init -- sh -c 'echo up >&2; exec sleep 1000'\n", env!("CARGO_BIN_EXE_exeunt"));
-    run.type_keys(line.as_bytes());
+    let sleep = "sh -c 'echo up >&2; exec sleep 1000'";
+    run.type_keys(format!("{sleep} | {} init -- {sleep}\n", env!("CARGO_BIN_EXE_exeunt")).as_bytes());
+    // Until its exec a child of an interactive shell ignores Ctrl+Z, and the job is not stopped while one of it runs.
+    run.wait_for_line_with("up");
     run.wait_for_line_with("up");
     to_the_shell(&mut run);
     let sleepers = || crate::support::marked(&sandbox.mark()).into_iter().filter(|one| one.command.contains("sleep"));

@@ -214,8 +214,6 @@ impl Laws {
             Event::Signalled { meaning: Meaning::Forward, signal } => self.owes(*signal),
             Event::Signalled { meaning: Meaning::Interrupt, .. } if self.stop.is_some() => self.interrupt = Some(now),
             Event::Spawned { proc } => {
-                // Late news of one that is over changes nothing of what was.
-                self.start_error = self.start_error.filter(|_| self.inert);
                 self.enter(*proc, Phase::Alive);
                 self.runs(now, *proc);
             }
