@@ -124,7 +124,10 @@ pub fn run(plan: Rc<Plan>, options: RunOptions, inherited: Inherited) -> u8 {
             return FAULT;
         }
     };
-    memory::give_back();
+    // An init has read no file.
+    if plan.init.is_none() {
+        memory::give_back();
+    }
     // The shell is not used as if whole after a panic: only its list of children is, to let nobody be left behind.
     match catch_unwind(AssertUnwindSafe(|| shell.turns())) {
         Ok(report) => close(&mut shell, &plan, &options, &report),
