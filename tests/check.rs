@@ -251,6 +251,50 @@ fn accounts_are_shown_by_name_and_number() {
     assert!(told.contains("  as        user 12345, group 12345, no other group\n"), "{told}");
 }
 
+/// The check reads as the start does, without ever waiting: at this FIFO for ever. Who waits to write to it goes on waiting.
+#[test]
+fn a_secret_that_no_start_could_read_is_warned_of() {
+    let made = tempfile::tempdir().expect("there is room");
+    let fifo = Command::new("mkfifo").arg(made.path().join("fifo")).status().expect("mkfifo is there");
+    assert!(fifo.success());
+    let write = |name: &str, bytes: &[u8]| std::fs::write(made.path().join(name), bytes).expect("it can be written");
+    write("nul", b"a\0b");
+    write("large", &vec![b'x'; 128 * 1024]);
+    write("good", b"secret\n");
+    let file = "[worker.w]\ncommand = ['true']\nenv-from-file = { A = 'fifo', B = 'nul', C = 'large', D = '.', E = '/dev/zero', \
+        F = 'good' }\n";
+    write("exeunt.toml", file.as_bytes());
+    // A failed test leaves nobody behind for longer.
+    let mut writer = Command::new("timeout");
+    let script = "echo opening >&2; echo word >fifo; echo written >written";
+    let mut writer = writer
+        .args(["20", "sh", "-c", script])
+        .current_dir(made.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let opening = std::io::Read::read_exact(writer.stderr.as_mut().expect("piped"), &mut [0; 8]);
+    opening.expect("it says so");
+    let output = check(made.path(), "exeunt.toml");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let told = text(&output.stderr);
+    for (name, what) in [
+        ("\"fifo\", which holds A", "it is no regular file"),
+        ("\"nul\", which holds B", "there is a NUL in it, which no variable can hold"),
+        ("\"large\", which holds C", "it is longer than a variable can be (128 KiB with its name)"),
+        ("\".\", which holds D", "is a directory"),
+        ("\"/dev/zero\", which holds E", "it is no regular file"),
+    ] {
+        assert!(told.contains(&format!("{name}, cannot be read: {what}\n")), "{name}: {told}");
+    }
+    assert!(!told.contains("good") && !told.contains("secret"), "{told}");
+    let word =
+        Command::new("timeout").args(["20", "cat", "fifo"]).current_dir(made.path()).output().expect("it starts");
+    assert_eq!(text(&word.stdout), "word\n", "the check was taken for its reader");
+    assert!(writer.wait().expect("it is ours").success());
+}
+
 /// What would fail at the start is told beforehand: F104.
 #[test]
 fn what_exeunt_may_not_give_is_warned_of() {

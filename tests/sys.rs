@@ -16,7 +16,7 @@ use exeunt::sys::reap::{Reaped, reap_one};
 use exeunt::sys::secret::FileVariable;
 use exeunt::sys::signals::Signals;
 use exeunt::sys::spawn::{Birth, Born, Launch, birth, candidates, spawn};
-use exeunt::sys::{Pid, fds};
+use exeunt::sys::{Pid, fds, strangers};
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -61,22 +61,35 @@ fn start(argv: &[&str], want: &Want) -> Result<(Born, File), SpawnError> {
     let mut descriptors = vec![Some(null.as_fd()), Some(pipe.write.as_fd()), Some(pipe.write.as_fd())];
     descriptors.extend(want.more.iter().copied());
     let born = spawn(&Launch {
-        argv: &argv,
         env: &want.env,
-        candidates: &candidates(&argv[0], None),
         directory: want.directory,
         ignore: want.ignore,
         block: want.block,
         secrets: &want.secrets,
-        numbered: None,
-        identity: &want.identity,
         descriptors: &descriptors,
+        ..bare(&argv, &candidates(&argv[0], None), &want.identity)
+    })?;
+    Ok((born, File::from(pipe.read)))
+}
+
+/// Without any file, and without anything else that can be left out.
+fn bare<'a>(argv: &'a [CString], candidates: &'a [CString], identity: &'a Identity) -> Launch<'a> {
+    Launch {
+        argv,
+        env: &[],
+        candidates,
+        directory: None,
+        ignore: SignalSet::EMPTY,
+        block: SignalSet::EMPTY,
+        secrets: &[],
+        numbered: None,
+        identity,
+        descriptors: &[],
         place: Place::Session,
         foreground: false,
         group: None,
         passage: None,
-    })?;
-    Ok((born, File::from(pipe.read)))
+    }
 }
 
 fn account(id: u32) -> Account {
@@ -467,23 +480,8 @@ alone! {
         std::fs::create_dir(directory.path().join("tool")).unwrap();
         let path = format!("/nowhere:{}:/nowhere/else", directory.path().display());
         let argv = [c_string("tool")];
-        let launch = Launch {
-            argv: &argv,
-            env: &[],
-            candidates: &candidates(c"tool", Some(path.as_bytes())),
-            directory: None,
-            ignore: SignalSet::EMPTY,
-            block: SignalSet::EMPTY,
-            secrets: &[],
-            numbered: None,
-            identity: &Identity::default(),
-            descriptors: &[],
-            place: Place::Session,
-            foreground: false,
-            group: None,
-        passage: None,
-        };
-        let born = spawn(&launch).unwrap();
+        let candidates = candidates(c"tool", Some(path.as_bytes()));
+        let born = spawn(&bare(&argv, &candidates, &Identity::default())).unwrap();
         assert_eq!(awaited(&born), Birth::Failed(SpawnError { stage: Stage::Exec, errno: libc::EACCES }));
         reaped(born.pid);
     }
@@ -599,11 +597,11 @@ alone! {
         let inherited = first_steps();
         let [before] = inherited.children[..] else { panic!("{:?}", inherited.children) };
         assert!(!inherited.init);
-        assert!(members::strangers(&[], &inherited.children, false).is_empty());
-        assert_eq!(members::strangers(&[], &[], false), [before]);
+        assert!(strangers::living(&[], &inherited.children, false).is_empty());
+        assert_eq!(strangers::living(&[], &[], false), [before]);
         members::signal_child(before, None, Signal::KILL).unwrap();
         reaped(before);
-        assert!(members::strangers(&[], &[], false).is_empty());
+        assert!(strangers::living(&[], &[], false).is_empty());
     }
 
     f9_f46_what_a_dead_leader_left_is_found_and_stopped, HERE, as_it_is, {
@@ -647,7 +645,7 @@ alone! {
         let mut asked = [nix::poll::PollFd::new(born.pidfd.as_ref().unwrap().as_fd(), nix::poll::PollFlags::POLLIN)];
         nix::poll::poll(&mut asked, nix::poll::PollTimeout::NONE).unwrap();
         assert_eq!(members::living(&[born.pid], &nobody), []);
-        assert!(members::strangers(&[], &[], false).is_empty());
+        assert!(strangers::living(&[], &[], false).is_empty());
         assert!(reap_one().is_some());
     }
 
@@ -679,13 +677,13 @@ alone! {
         assert_eq!(members::signal_members(&[gone], Signal::KILL).unwrap(), 0);
         let crowds = [0, 1, -1].map(|group| Member { pid: bystander.pid, group, session: bystander.pid });
         assert_eq!(members::signal_members(&crowds, Signal::KILL).unwrap(), 0);
-        members::signal_strangers(&[0, 1, -1, -bystander.pid], Signal::KILL);
+        strangers::signal(&[0, 1, -1, -bystander.pid], Signal::KILL);
         for crowd in [0, 1, -1, -bystander.pid] {
             assert!(members::signal_child(crowd, None, Signal::KILL).is_err());
         }
         // Nor a process that is no descendant of ours.
         let parent = std::os::unix::process::parent_id() as Pid;
-        members::signal_strangers(&[parent], Signal::KILL);
+        strangers::signal(&[parent], Signal::KILL);
         let living = members::living(&[bystander.pid], &nobody);
         assert_eq!(pids(&living), BTreeSet::from([bystander.pid]));
         assert_eq!(members::signal_members(&living, Signal::TERM).unwrap(), 1);
@@ -716,7 +714,7 @@ alone! {
             output(&["true"], &Want::default());
             failure(&["/nowhere"], &Want::default());
             members::living(&[1 << 20], &nobody);
-            members::strangers(&[], &[], false);
+            strangers::living(&[], &[], false);
         };
         cycle();
         let before = count();
@@ -769,23 +767,7 @@ alone! {
 
 fn start_without_files() -> Result<(), SpawnError> {
     let argv = [c_string("/bin/true")];
-    let launch = Launch {
-        argv: &argv,
-        env: &[],
-        candidates: &argv,
-        directory: None,
-        ignore: SignalSet::EMPTY,
-        block: SignalSet::EMPTY,
-        secrets: &[],
-        numbered: None,
-        identity: &Identity::default(),
-        descriptors: &[],
-        place: Place::Session,
-        foreground: false,
-        group: None,
-        passage: None,
-    };
-    spawn(&launch).map(drop)
+    spawn(&bare(&argv, &argv, &Identity::default())).map(drop)
 }
 
 fn descriptors_are_exact() {
@@ -820,17 +802,17 @@ fn stop_of_a_session() {
         found = look();
     }
     assert!(pids(&found).is_superset(&BTreeSet::from([timeout, plain])));
-    assert_eq!(members::strangers(&[born.pid], &[], false), [own]);
-    assert!(members::strangers(&[born.pid], &[own], false).is_empty());
+    assert_eq!(strangers::living(&[born.pid], &[], false), [own]);
+    assert!(strangers::living(&[born.pid], &[own], false).is_empty());
 
     assert_eq!(members::signal_members(&found, Signal::TERM).unwrap(), 2);
     reap_until(|| look().is_empty());
     // Zombies still hold their group's number; when they are reaped nobody is there to be signalled.
     reap_until(|| members::signal_members(&found, Signal::TERM).unwrap() == 0);
-    assert_eq!(members::strangers(&[], &[], false), [own]);
-    members::signal_strangers(&[own], Signal::KILL);
+    assert_eq!(strangers::living(&[], &[], false), [own]);
+    strangers::signal(&[own], Signal::KILL);
     assert_eq!(reaped(own).status, ExitStatus::Signalled { signal: Signal::KILL, core: false });
-    assert!(members::strangers(&[], &[], false).is_empty());
+    assert!(strangers::living(&[], &[], false).is_empty());
 }
 
 fn life_of_an_init() {
@@ -843,11 +825,11 @@ fn life_of_an_init() {
 
     let (born, said, _pipe) = start_until_line("setsid sleep 1000 & echo $!");
     reaped(born.pid);
-    let everybody = members::strangers(&[], &[], true);
+    let everybody = strangers::living(&[], &[], true);
     assert_eq!(everybody, numbers(&said));
-    members::signal_strangers(&everybody, Signal::KILL);
+    strangers::signal(&everybody, Signal::KILL);
     reaped(everybody[0]);
-    assert!(members::strangers(&[], &[], true).is_empty());
+    assert!(strangers::living(&[], &[], true).is_empty());
 }
 
 fn stop_without_proc() {
@@ -857,16 +839,16 @@ fn stop_without_proc() {
     reaped(born.pid);
     let found = members::living(&[born.pid], &nobody);
     assert_eq!(found, [Member { pid: born.pid, group: born.pid, session: born.pid }]);
-    assert_eq!(members::strangers(&[], &[], true), [-1]);
+    assert_eq!(strangers::living(&[], &[], true), [-1]);
     assert_eq!(members::signal_members(&found, Signal::TERM).unwrap(), 1);
     reap_until(|| members::living(&[born.pid], &nobody).is_empty());
-    assert!(members::strangers(&[], &[], true).is_empty());
+    assert!(strangers::living(&[], &[], true).is_empty());
 
     let (born, said, _pipe) = start_until_line("setsid sleep 1000 & echo $!");
     reaped(born.pid);
     while !members::living(&[born.pid], &nobody).is_empty() {
         std::thread::yield_now();
     }
-    members::signal_strangers(&members::strangers(&[], &[], true), Signal::KILL);
+    strangers::signal(&strangers::living(&[], &[], true), Signal::KILL);
     reaped(numbers(&said)[0]);
 }

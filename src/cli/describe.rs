@@ -220,15 +220,16 @@ fn shell_word(word: &str) -> String {
 
 fn stop_text(plan: &Plan) -> String {
     let mut text = "\nstop, in this order\n".to_owned();
-    let mut times = Vec::new();
-    for (level, number) in plan.stop_levels().iter().zip(1u32..) {
-        let time = level.iter().map(|&id| plan.program(id).ladder_time()).max().unwrap_or_default();
-        times.push(time);
-        let _ = writeln!(text, "  {number}. {} ({} at most)", level_words(plan, level), show(time));
+    let longest = plan.longest_stop();
+    for ((level, &time), number) in plan.stop_levels().iter().zip(&longest.ladders).zip(1u32..) {
+        let _ = writeln!(text, "  {number}. {} (KILL after {})", level_words(plan, level), show(time));
     }
-    let sum = times.iter().sum::<std::time::Duration>();
-    let terms = times.iter().map(|&time| show(time)).collect::<Vec<_>>().join(" + ");
-    let added = if times.len() > 1 { format!("{terms} = {}", show(sum)) } else { show(sum) };
+    let extra = [(longest.survivors, "survivors"), (longest.strangers, "strangers")];
+    let extra = extra.into_iter().filter(|(time, _)| !time.is_zero());
+    let extra = extra.map(|(time, whose)| format!("{} for {whose}", show(time)));
+    let terms = longest.ladders.iter().map(|&time| show(time)).chain(extra).collect::<Vec<_>>();
+    let sum = longest.total();
+    let added = format!("{} = {}", terms.join(" + "), show(sum));
     let budget = match plan.stop_budget {
         Some(budget) if budget < sum => format!(", cut to {} by the stop-budget", show(budget)),
         Some(budget) => format!(", within the stop-budget of {}", show(budget)),

@@ -4,9 +4,13 @@
 use crate::config::quote;
 use crate::model::Resource;
 use crate::model::identity::{Account, Bound, Identity, Limit};
-use crate::model::plan::Words;
+use crate::model::plan::{Secret, Words};
 use crate::sys::identity::{self, Own};
+use crate::sys::secret::{self, FileVariable};
+use std::ffi::CString;
 use std::fs::Metadata;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
@@ -40,14 +44,21 @@ pub fn refusals(who: &Identity, own: &Own) -> Vec<String> {
     found
 }
 
-/// Which of the files of its secrets are not there.
+/// Which of the files of its secrets a start could not read.
 pub fn missing_secrets(words: &Words) -> Vec<String> {
     let missing = words.secrets.iter().filter_map(|secret| {
-        let error = std::fs::metadata(&secret.path).err()?;
+        let error = try_out(secret).err()?;
+        let why = error.raw_os_error().and_then(secret::reason).map(str::to_owned);
+        let why = why.unwrap_or_else(|| super::file::reason(&error));
         let path = quote(&secret.path.display().to_string());
-        Some(format!("{path}, which holds {}, cannot be read: {}", secret.name, super::file::reason(&error)))
+        Some(format!("{path}, which holds {}, cannot be read: {why}", secret.name))
     });
     missing.collect()
+}
+
+fn try_out(secret: &Secret) -> io::Result<()> {
+    let path = CString::new(secret.path.as_os_str().as_bytes())?;
+    secret::try_out(&FileVariable { name: CString::new(secret.name.as_str())?, path })
 }
 
 /// The part of a path that whom the program runs as may not enter, or execute, though we may.

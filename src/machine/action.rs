@@ -196,6 +196,10 @@ pub enum Note {
         ran: Duration,
         usage: Usage,
     },
+    /// Killed by the kernel, it seems, for want of memory. How it left is told when the rest of it has gone too.
+    OutOfMemory {
+        instance: InstanceId,
+    },
     /// It was asked to go and went.
     Left {
         instance: InstanceId,

@@ -4,7 +4,7 @@
 use super::Machine;
 use super::instance::{Instance, State, Survivors};
 use super::lease;
-use super::life::STARTS_AT_ONCE;
+use super::order::STARTS_AT_ONCE;
 use super::shutdown::Phase;
 use crate::model::{InstanceId, ProcId};
 

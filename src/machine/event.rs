@@ -26,8 +26,9 @@ pub enum Event {
     /// The reply pipe carried something that is no reply; the first bytes (80 at most) to show. Nothing more is read from it.
     Garbled { proc: ProcId, seen: Vec<u8> },
     /// The leader of the session died and is reaped, or will be in this very turn. `in_hand`: it had read at least
-    /// a byte of its oldest unanswered item (true where that cannot be known).
-    Exited { proc: ProcId, status: ExitStatus, in_hand: bool, usage: Usage },
+    /// a byte of its oldest unanswered item (true where that cannot be known). `out_of_memory`: it died of KILL, and the kernel
+    /// says that it killed somebody of our control group for want of memory.
+    Exited { proc: ProcId, status: ExitStatus, in_hand: bool, usage: Usage, out_of_memory: bool },
     /// After `Exited`: so many living members are left in the session.
     MembersLeft { proc: ProcId, count: u32 },
     /// After `Exited`: the session is empty, the reply pipe (or a source's stdout) was read to its end, our ends are closed.

@@ -26,7 +26,11 @@ pub(super) struct Instance {
     pub delays: Delays,
     /// Starts so far, failed ones included; the incarnation's number comes from it.
     pub starts: u64,
-    pub restarts: u64,
+    /// Starts that came to running the program, and those that did not; those that we ended ourselves are neither.
+    pub runs: u64,
+    pub failed_starts: u64,
+    /// Deaths for want of memory.
+    pub oom_kills: u64,
     /// Items it settled as done, in all its lives.
     pub done: u64,
     /// It ran once, or never will: workers that are `after` it need not wait any more.
@@ -147,7 +151,9 @@ impl Instance {
             state: State::Waiting,
             delays: Delays::default(),
             starts: 0,
-            restarts: 0,
+            runs: 0,
+            failed_starts: 0,
+            oom_kills: 0,
             done: 0,
             begun: false,
             completed: false,
@@ -175,6 +181,20 @@ impl Instance {
             | State::Starting { .. }
             | State::Aborting { .. }
             | State::Resting(_) => None,
+        }
+    }
+
+    /// Its leader is alive, and was sent no KILL by us.
+    pub fn lives_unkilled(&self) -> bool {
+        match &self.state {
+            State::Starting { .. } | State::Up(_) => true,
+            State::Leaving(_, climb) => climb.rung != Some(LadderStep::Kill),
+            State::Waiting
+            | State::Due
+            | State::Delayed
+            | State::Aborting { .. }
+            | State::Remains(..)
+            | State::Resting(_) => false,
         }
     }
 

@@ -9,7 +9,7 @@ use super::action::{Action, Actions, LadderStep, Note};
 use super::instance::{Climb, Purpose, State, Survivors};
 use super::report::Fate;
 use super::timers::Key;
-use crate::model::plan::{KillMode, Rung, Step};
+use crate::model::plan::{KillMode, Rung, SURVIVORS_EXTRA, Step};
 use crate::model::{InstanceId, ProcId, Signal, StopReason, Target, Time};
 use std::time::Duration;
 
@@ -20,28 +20,32 @@ pub(super) const UNKILLABLE_AFTER: Duration = Duration::from_secs(5);
 /// stranger, and its death is not told to us.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// What a stop may take longer than its ladder when the leader leaves members behind.
-const SURVIVORS_EXTRA: Duration = Duration::from_secs(1);
-
 impl Machine {
     /// Begins the ladder of an instance that runs. Nothing for one that is on its way already.
     pub(super) fn ask_to_leave(&mut self, id: InstanceId, reason: StopReason, purpose: Purpose, out: &mut Actions) {
+        if !self.instances[id.index()].is_up() {
+            return;
+        }
+        self.enter_ladder(id, reason, purpose, 0, out);
+        // Who is on its way out is not ready any more, however long it takes.
+        if let Some(worker) = self.worker_of(id) {
+            self.check_dependents(worker, out);
+        }
+    }
+
+    /// From Up onto this rung of the ladder.
+    fn enter_ladder(&mut self, id: InstanceId, reason: StopReason, purpose: Purpose, next: usize, out: &mut Actions) {
         let instance = &mut self.instances[id.index()];
         match std::mem::replace(&mut instance.state, State::Waiting) {
             State::Up(life) => {
-                let proc = life.proc;
-                let consumes = life.work.is_some();
-                let climb = Climb { began: self.now, reason, purpose, rung: None, next: 0 };
+                let (proc, consumes) = (life.proc, life.work.is_some());
+                let climb = Climb { began: self.now, reason, purpose, rung: None, next };
                 instance.state = State::Leaving(life, climb);
                 self.stop_watching(id);
                 self.unask(id, proc, out);
                 self.climb(id, out);
                 if consumes {
                     out.push(Action::CloseItems { proc });
-                }
-                // Who is on its way out is not ready any more, however long it takes.
-                if let Some(worker) = self.worker_of(id) {
-                    self.check_dependents(worker, out);
                 }
             }
             other @ (State::Waiting
@@ -94,9 +98,7 @@ impl Machine {
                 let proc = *proc;
                 self.abort_start(id, proc, Purpose::Rest, out);
             }
-            State::Up(_) => {
-                self.kill_without_a_word(id, reason, out);
-            }
+            State::Up(_) => self.enter_ladder(id, reason, Purpose::Rest, ladder, out),
             State::Leaving(_, climb) if climb.next <= ladder => {
                 climb.next = ladder;
                 self.climb(id, out);
@@ -108,22 +110,6 @@ impl Machine {
             | State::Due
             | State::Delayed
             | State::Resting(_) => {}
-        }
-    }
-
-    fn kill_without_a_word(&mut self, id: InstanceId, reason: StopReason, out: &mut Actions) {
-        let next = self.plan.program(id).ladder.len();
-        let instance = &mut self.instances[id.index()];
-        if let State::Up(life) = std::mem::replace(&mut instance.state, State::Waiting) {
-            let (proc, consumes) = (life.proc, life.work.is_some());
-            let climb = Climb { began: self.now, reason, purpose: Purpose::Rest, rung: None, next };
-            instance.state = State::Leaving(life, climb);
-            self.stop_watching(id);
-            self.unask(id, proc, out);
-            self.climb(id, out);
-            if consumes {
-                out.push(Action::CloseItems { proc });
-            }
         }
     }
 

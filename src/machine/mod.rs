@@ -4,9 +4,11 @@
 //! an action's result comes back as a new event. Every event in every state has an answer. What cannot happen is reported
 //! as a bug of our own ([`Note::Bug`], exit code 70), and the safest way on is taken.
 //!
-//! The rooms of the core: `instance` (one process slot and its states), `life` (start, death, restart), `ladder` (the stop of
-//! one instance), `shutdown` (the stop of all), `queue`, `lease` and `pool` (where items are and who is given them), `settle`
-//! (what workers say of them), `forward` (signals that are passed on), `feed` (where they come from), `restart` (delays and limits), `timers`, `report`.
+//! The rooms of the core: `instance` (one process slot and its states), `order` (whose turn it is to start), `life` (one
+//! incarnation), `ready` (whether it is ready and well), `ladder` (its stop), `sequel` (what follows it: another or rest), `restart`
+//! (delays and limits), `shutdown` (the stop of all), `sweep` (what escaped from every session), `queue`, `lease` and `pool` (where
+//! items are and who is given them), `settle` (what workers say of them), `feed` (where they come from), `forward` (signals that
+//! are passed on), `timers`, `report` and `reckoning` (what the run comes to).
 
 pub mod action;
 #[doc(hidden)]
@@ -18,14 +20,17 @@ mod instance;
 mod ladder;
 mod lease;
 mod life;
+mod order;
 mod pool;
 mod queue;
 mod ready;
 mod reckoning;
 pub mod report;
 mod restart;
+mod sequel;
 mod settle;
 mod shutdown;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -162,7 +167,12 @@ impl Machine {
             Event::Wrote { proc, frames, progress } => self.wrote(proc, frames, progress),
             Event::Replied { proc, reply } => self.replied(proc, reply, out),
             Event::Garbled { proc, seen } => self.garbled(proc, seen, out),
-            Event::Exited { proc, status, in_hand, usage } => self.exited(proc, status, in_hand, usage, out),
+            Event::Exited { proc, status, in_hand, usage, out_of_memory } => {
+                if out_of_memory {
+                    self.killed_for_memory(proc, out);
+                }
+                self.exited(proc, status, in_hand, usage, out);
+            }
             Event::MembersLeft { proc, count } => self.members_left(proc, count, out),
             Event::MembersGone { proc } => self.members_gone(proc, out),
             Event::OrphanReaped => self.orphan_reaped(out),
@@ -257,6 +267,16 @@ impl Machine {
         let index = u32::try_from(proc.0.checked_rem(slots)?).ok()?;
         let id = InstanceId(index);
         (self.instances[id.index()].proc() == Some(proc)).then_some(id)
+    }
+
+    /// The kernel chose it, as far as can be known: who dies after our own KILL needs no other reason.
+    fn killed_for_memory(&mut self, proc: ProcId, out: &mut Actions) {
+        let Some(id) = self.slot(proc) else { return };
+        let instance = &mut self.instances[id.index()];
+        if instance.lives_unkilled() {
+            instance.oom_kills += 1;
+            out.push(Action::Note(Note::OutOfMemory { instance: id }));
+        }
     }
 
     fn worker_of(&self, id: InstanceId) -> Option<WorkerId> {

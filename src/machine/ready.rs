@@ -16,7 +16,7 @@ use super::event::Question;
 use super::instance::{Instance, Purpose, State};
 use super::shutdown::Phase;
 use super::timers::Key;
-use crate::model::plan::{Kind, Ready, Restart};
+use crate::model::plan::{Kind, Ready};
 use crate::model::{InstanceId, Notice, ProcId, StopReason, WorkerId};
 use std::time::Duration;
 
@@ -219,17 +219,6 @@ impl Machine {
         }
     }
 
-    /// A replica of this worker became ready: who waited for it may start, but when others were ready before.
-    pub(super) fn wake_waiting(&mut self, worker: WorkerId) {
-        let ready = self.replicas(worker).filter(|instance| instance.serves()).take(2).count();
-        if !self.has_order || ready > 1 || !self.is_ready(worker) {
-            return;
-        }
-        for id in self.instance_ids() {
-            self.start_if_its_turn(id);
-        }
-    }
-
     /// A replica of this worker is not ready any more, or never will be. Those that require it fall if it was the last, and those that
     /// require them in their turn, one after another: a file may name a chain of thousands, and the stack holds no such chain.
     pub(super) fn check_dependents(&mut self, worker: WorkerId, out: &mut Actions) {
@@ -253,8 +242,8 @@ impl Machine {
         let for_good = self.rests(worker);
         let running = match &self.phase {
             Phase::Running => true,
-            // Nobody falls in a stop. But who waits for it to work off a queue would wait for ever.
-            Phase::Stopping(_) if for_good && self.drains_any() => false,
+            // Nobody falls in a stop. But who is to work off a queue leaves the line of starts, and does not wait for ever.
+            Phase::Stopping(_) if self.drains_any() => false,
             Phase::Stopping(_) | Phase::Sweeping(_) | Phase::Over => return,
         };
         let plan = self.plan.clone();
@@ -281,26 +270,5 @@ impl Machine {
             State::Delayed => {}
             State::Waiting | State::Aborting { .. } | State::Leaving(..) | State::Remains(..) | State::Resting(_) => {}
         }
-    }
-
-    /// Due when all it waits for is there; else it waits on. What it requires may have been given up meanwhile.
-    pub(super) fn due_or_waiting(&mut self, id: InstanceId, out: &mut Actions) {
-        self.instances[id.index()].state = State::Waiting;
-        if self.waits_in_vain(id) {
-            return self.rest_unstarted(id, out);
-        }
-        self.start_if_its_turn(id);
-    }
-
-    /// What it requires will never be ready again.
-    pub(super) fn waits_in_vain(&self, id: InstanceId) -> bool {
-        let Some(worker) = self.worker_of(id) else { return false };
-        let lost = |worker: &WorkerId| !self.is_ready(*worker) && self.rests(*worker);
-        self.plan.worker(worker).requires.iter().any(lost)
-    }
-
-    /// Whether a worker that was found unwell is started again.
-    pub(super) fn tries_again(&self, worker: WorkerId) -> bool {
-        self.plan.worker(worker).restart != Restart::Never
     }
 }

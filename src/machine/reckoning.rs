@@ -2,9 +2,9 @@
 
 use super::Machine;
 use super::action::StopCause;
-use super::instance::State;
+use super::instance::{Instance, State};
 use super::report::{Fate, Leaver, QueueReport, Report, SourceReport};
-use super::shutdown::Sweep;
+use super::sweep::Sweep;
 use crate::model::{ExitStatus, InstanceId, QueueId, SourceId, WorkerId};
 
 impl Machine {
@@ -23,7 +23,8 @@ impl Machine {
                 | State::Leaving(..)
                 | State::Remains(..) => Fate::NeverStarted,
             };
-            Leaver { instance: id, fate, restarts: instance.restarts, items: instance.done }
+            let Instance { runs, failed_starts, oom_kills, done: items, .. } = *instance;
+            Leaver { instance: id, fate, restarts: runs.saturating_sub(1), failed_starts, oom_kills, items }
         };
         let mut report = Report {
             exit_code: 0,

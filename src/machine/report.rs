@@ -29,8 +29,12 @@ pub struct Report {
 pub struct Leaver {
     pub instance: InstanceId,
     pub fate: Fate,
-    /// Restarts in the whole run.
+    /// How often it ran once more, in the whole run.
     pub restarts: u64,
+    /// Starts that never came to running the program.
+    pub failed_starts: u64,
+    /// Deaths for want of memory, as the kernel tells it.
+    pub oom_kills: u64,
     pub items: u64,
 }
 

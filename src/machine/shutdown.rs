@@ -14,6 +14,7 @@ use super::action::{Action, Actions, LadderStep, Note, StopCause};
 use super::event::Meaning;
 use super::instance::{Instance, Purpose, State};
 use super::queue::Gate;
+use super::sweep::Sweep;
 use super::timers::Key;
 use crate::model::plan::{End, Feed, Step};
 use crate::model::{InstanceId, QueueId, Signal, SourceId, StopReason, Time, WorkerId};
@@ -21,10 +22,6 @@ use std::time::Duration;
 
 /// Results that are handed to the writer are waited for this long once everybody has left.
 const LAST_RESULTS: Duration = Duration::from_secs(2);
-/// Strangers have this moment between TERM and KILL, and are waited for that long after KILL.
-const STRANGERS_TERM: Duration = Duration::from_secs(1);
-const STRANGERS_KILL: Duration = Duration::from_secs(2);
-
 #[derive(Debug)]
 pub(super) enum Phase {
     Running,
@@ -49,26 +46,6 @@ pub(super) struct Stop {
     farewell: bool,
 }
 
-/// Descendants that escaped from every session of ours.
-#[derive(Debug)]
-pub(super) struct Sweep {
-    pub cause: StopCause,
-    pub began: Time,
-    signal: Signal,
-    noted: bool,
-    pub count: u32,
-    /// They end by themselves, and nothing is sent to them.
-    patient: bool,
-    /// The patience after KILL is over: what is counted next is what is left.
-    over: bool,
-}
-
-impl Sweep {
-    pub fn is_patient(&self) -> bool {
-        self.patient
-    }
-}
-
 impl Stop {
     /// Whether this instance works off a queue and is started again when it dies: until its level is begun. From then on
     /// nobody would tell a new incarnation to leave.
@@ -76,9 +53,7 @@ impl Stop {
         let told = || self.levels.iter().take(self.entered).flatten().any(|&other| other == id);
         machine.is_fed_from_draining(id) && !told()
     }
-}
 
-impl Stop {
     /// Whether all whose level is begun rest.
     fn have_left(&mut self, instances: &[Instance]) -> bool {
         while self.left.0 < self.entered
@@ -109,11 +84,7 @@ impl Machine {
                     self.hurry(out);
                 }
             }
-            (Meaning::Stop | Meaning::Interrupt, Phase::Sweeping(sweep)) => {
-                if std::mem::replace(&mut sweep.patient, false) {
-                    out.push(Action::Sweep { signal: sweep.signal });
-                }
-            }
+            (Meaning::Stop | Meaning::Interrupt, Phase::Sweeping(_)) => self.end_patience(out),
             (Meaning::Stop | Meaning::Interrupt, Phase::Over) => {}
         }
     }
@@ -222,16 +193,6 @@ impl Machine {
         }
     }
 
-    /// At rest without a process; a command source then gives nothing more either.
-    pub(super) fn rest_unstarted(&mut self, id: InstanceId, out: &mut Actions) {
-        self.timers.cancel(Key::Slot(id));
-        if let Some(source) = self.source_of(id) {
-            let feeding = &mut self.feeds[source.index()];
-            (feeding.ended, feeding.process_gone) = (true, true);
-        }
-        self.rest_as_it_was(id, out);
-    }
-
     /// Goes as far as the present state of things allows.
     pub(super) fn advance(&mut self, out: &mut Actions) {
         match &self.phase {
@@ -335,12 +296,7 @@ impl Machine {
             let (cause, began) = (stop.cause.clone(), stop.began);
             self.timers.cancel(Key::Farewell);
             self.timers.cancel(Key::Stdin);
-            // Past the deadline there is no moment left between TERM and KILL.
-            let past = self.plan.stop_budget.is_some_and(|budget| began + budget <= self.now);
-            let signal = if past { Signal::KILL } else { Signal::TERM };
-            let patient = cause == StopCause::Done && self.plan.init.as_ref().is_some_and(|init| init.wait_all);
-            self.phase = Phase::Sweeping(Sweep { cause, began, signal, noted: false, count: 0, patient, over: false });
-            out.push(if patient { Action::CountStrangers } else { Action::Sweep { signal } });
+            self.begin_sweep(cause, began, out);
         }
     }
 
@@ -402,9 +358,8 @@ impl Machine {
                 self.instance_ids().for_each(|id| self.kill_now(id, StopReason::Shutdown, out));
                 self.progressed = true;
             }
-            Phase::Sweeping(sweep) if sweep.signal == Signal::TERM => self.farewell_is_over(out),
-            // They are killed already, and have the moment that KILL takes.
-            Phase::Sweeping(_) | Phase::Running | Phase::Over => {}
+            Phase::Sweeping(_) => self.sweep_deadline(out),
+            Phase::Running | Phase::Over => {}
         }
     }
 
@@ -415,45 +370,8 @@ impl Machine {
                     self.give_up_results(WorkerId(index), out);
                 }
             }
-            Phase::Sweeping(sweep) if sweep.signal == Signal::TERM => {
-                sweep.signal = Signal::KILL;
-                sweep.noted = false;
-                self.timers.cancel(Key::Farewell);
-                out.push(Action::Sweep { signal: Signal::KILL });
-            }
-            // Whose death we slept through is not left behind.
-            Phase::Sweeping(sweep) => {
-                sweep.over = true;
-                out.push(Action::CountStrangers);
-            }
+            Phase::Sweeping(_) => self.sweep_goes_on(out),
             Phase::Running | Phase::Over => {}
         }
-    }
-
-    pub(super) fn strangers(&mut self, count: u32, out: &mut Actions) {
-        let Phase::Sweeping(sweep) = &mut self.phase else { return };
-        sweep.count = count;
-        if count == 0 || sweep.over {
-            return self.quit(out);
-        }
-        if sweep.patient {
-            return;
-        }
-        if !std::mem::replace(&mut sweep.noted, true) {
-            let signal = sweep.signal;
-            let patience = if signal == Signal::TERM { STRANGERS_TERM } else { STRANGERS_KILL };
-            self.timers.set(Key::Farewell, self.now + patience);
-            out.push(Action::Note(Note::Strangers { count, signal }));
-        }
-    }
-
-    fn quit(&mut self, out: &mut Actions) {
-        let Phase::Sweeping(sweep) = std::mem::replace(&mut self.phase, Phase::Over) else { return };
-        if sweep.count > 0 {
-            out.push(Action::Note(Note::StrangersLeft { count: sweep.count }));
-        }
-        self.timers = super::timers::Timers::default();
-        let report = self.report(sweep);
-        out.push(Action::Quit(Box::new(report)));
     }
 }

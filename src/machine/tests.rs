@@ -70,18 +70,7 @@ fn pool(prefetch: u32) -> Plan {
 
 fn plan(queues: Vec<QueuePlan>, sources: Vec<SourcePlan>, workers: Vec<WorkerPlan>) -> Plan {
     let instances = Plan::roles(&sources, &workers);
-    Plan {
-        name: "t".into(),
-        stop_budget: None,
-        end: End::Idle,
-        exit_code_from: None,
-        cgroup: ControlGroups::Off,
-        init: None,
-        queues,
-        sources,
-        workers,
-        instances,
-    }
+    Plan { queues, sources, workers, instances, ..Plan::empty("t") }
 }
 
 /// A machine and what it ordered last.
@@ -136,7 +125,7 @@ impl Stand {
     }
 
     fn dies(&mut self, proc: ProcId, status: ExitStatus, in_hand: bool) -> Actions {
-        self.tell(Event::Exited { proc, status, in_hand, usage: Usage::default() });
+        self.tell(Event::Exited { proc, status, in_hand, usage: Usage::default(), out_of_memory: false });
         self.tell(Event::MembersGone { proc })
     }
 
@@ -259,7 +248,7 @@ fn a_budget_kills_all_at_its_deadline() {
 fn survivors_get_term_then_kill_and_only_then_a_new_incarnation_comes() {
     let mut stand = Stand::new(pool(1));
     let proc = stand.spawned();
-    stand.tell(Event::Exited { proc, status: KILLED, in_hand: false, usage: Usage::default() });
+    stand.tell(Event::Exited { proc, status: KILLED, in_hand: false, usage: Usage::default(), out_of_memory: false });
     let members = |signal| Action::Kill { proc, signal, target: Target::Members };
     let orders = stand.tell(Event::MembersLeft { proc, count: 1 });
     assert_eq!(orders, [members(Signal::TERM), members(Signal::CONT)]);
@@ -290,6 +279,28 @@ fn a_death_is_blamed_on_the_oldest_item_and_the_others_go_back_in_order() {
         panic!("no dead letter in {orders:?}")
     };
     assert_eq!((letter.reason.clone(), letter.crashes, letter.last_status), (DeathReason::Crashes, 2, Some(KILLED)));
+}
+
+#[test]
+fn f38_a_death_for_want_of_memory_is_told_and_counted_but_not_after_our_own_kill() {
+    let mut stand = Stand::new(pool(1));
+    let starve = |stand: &mut Stand, proc| {
+        let (usage, in_hand) = (Usage::default(), false);
+        stand.tell(Event::Exited { proc, status: KILLED, in_hand, usage, out_of_memory: true });
+        let note = Action::Note(Note::OutOfMemory { instance: InstanceId(0) });
+        std::mem::take(&mut stand.out).contains(&note)
+    };
+    let proc = stand.spawned();
+    assert!(starve(&mut stand, proc));
+    stand.tell(Event::MembersGone { proc });
+    let proc = stand.machine.instances[0].proc().unwrap();
+    stand.tell(Event::Spawned { proc });
+    stand.interrupt();
+    for _ in 0..2 {
+        stand.interrupt();
+    }
+    assert!(!starve(&mut stand, proc));
+    assert_eq!(stand.machine.instances[0].oom_kills, 1);
 }
 
 #[test]
@@ -380,7 +391,7 @@ fn who_outlives_a_killed_leader_is_not_asked_to_go() {
     let proc = stand.spawned();
     stand.term();
     stand.after(8_000);
-    stand.tell(Event::Exited { proc, status: KILLED, in_hand: false, usage: Usage::default() });
+    stand.tell(Event::Exited { proc, status: KILLED, in_hand: false, usage: Usage::default(), out_of_memory: false });
     let orders = stand.tell(Event::MembersLeft { proc, count: 1 });
     let kill = Action::Kill { proc, signal: Signal::KILL, target: Target::Members };
     assert_eq!(orders, [kill, Action::CheckMembers { proc }]);
@@ -523,6 +534,28 @@ fn a_drain_does_not_wait_for_a_worker_that_waits_for_one_that_is_never_started_a
 }
 
 #[test]
+fn in_a_drain_too_nobody_in_the_line_of_starts_is_started_without_what_it_requires() {
+    let mut drained = pool(1);
+    drained.queues[0].drain_on_stop = true;
+    drained.workers.push(worker("db", Some(consumer(1))));
+    // Two more than may be starting at once.
+    (drained.workers[0].after, drained.workers[0].requires) = (vec![WorkerId(1)], vec![WorkerId(1)]);
+    (drained.workers[0].replicas, drained.workers[0].level) = (66, 1);
+    drained.instances = Plan::roles(&drained.sources, &drained.workers);
+    let mut stand = Stand::new(drained);
+    let db = spawns(&stand.out)[0];
+    stand.give(&["a"]);
+    let starting = spawns(&stand.tell(Event::Spawned { proc: db }));
+    assert_eq!(starting.len(), 64);
+    stand.term();
+    stand.dies(db, KILLED, true);
+    let started = stand.tell(Event::Spawned { proc: starting[0] });
+    let [Action::Spawn { proc: db, instance: InstanceId(66) }] = started[..] else { panic!("{started:?}") };
+    let started = stand.tell(Event::Spawned { proc: db });
+    assert!(matches!(started[..], [Action::Spawn { instance: InstanceId(64), .. }]), "{started:?}");
+}
+
+#[test]
 fn nobody_sits_out_a_back_off_when_what_it_requires_will_never_be_ready_again() {
     let mut stand = Stand::new(pair(|db, web| {
         db.restart = Restart::Never;
@@ -532,7 +565,8 @@ fn nobody_sits_out_a_back_off_when_what_it_requires_will_never_be_ready_again() 
     let web = stand.spawned();
     let web = spawns(&stand.dies(web, KILLED, false))[0];
     stand.tell(Event::Spawned { proc: web });
-    let exited = |proc| Event::Exited { proc, status: KILLED, in_hand: false, usage: Usage::default() };
+    let exited =
+        |proc| Event::Exited { proc, status: KILLED, in_hand: false, usage: Usage::default(), out_of_memory: false };
     // It dies in the same turn as the other, and is gone after it.
     stand.tell(exited(web));
     stand.dies(db, KILLED, false);
@@ -551,7 +585,13 @@ fn a_worker_that_was_used_up_by_the_last_drained_item_is_not_replaced() {
     stand.term();
     stand.tell(Event::SourceEnded { source: SourceId(0), end: SourceEnd::Abandoned { torn: None } });
     stand.reply(proc, token(1, 1), Verdict::Ok(None));
-    stand.tell(Event::Exited { proc, status: ExitStatus::Exited(0), in_hand: false, usage: Usage::default() });
+    stand.tell(Event::Exited {
+        proc,
+        status: ExitStatus::Exited(0),
+        in_hand: false,
+        usage: Usage::default(),
+        out_of_memory: false,
+    });
     // Nobody would ever tell a new one to leave.
     assert_eq!(stand.tell(Event::MembersGone { proc }), [Action::Sweep { signal: Signal::TERM }]);
 }
@@ -566,7 +606,13 @@ fn a_result_that_is_written_after_it_was_given_up_is_no_fault() {
     stand.reply(proc, token(1, 1), Verdict::Ok(Some(Payload::from(&b"r"[..]))));
     stand.term();
     stand.tell(Event::SourceEnded { source: SourceId(0), end: SourceEnd::Abandoned { torn: None } });
-    stand.tell(Event::Exited { proc, status: ExitStatus::Exited(0), in_hand: false, usage: Usage::default() });
+    stand.tell(Event::Exited {
+        proc,
+        status: ExitStatus::Exited(0),
+        in_hand: false,
+        usage: Usage::default(),
+        out_of_memory: false,
+    });
     stand.tell(Event::MembersGone { proc });
     assert!(stand.after(2000).iter().any(|order| matches!(order, Action::HandBack { .. })));
     assert_eq!(stand.tell(Event::ResultsWritten { worker: WorkerId(0), count: 1 }), []);
@@ -603,7 +649,7 @@ fn late_words_of_an_old_incarnation_are_inert() {
     stand.give(&["a"]);
     for event in [
         Event::Replied { proc, reply: Reply::Prefetch(9) },
-        Event::Exited { proc, status: KILLED, in_hand: true, usage: Usage::default() },
+        Event::Exited { proc, status: KILLED, in_hand: true, usage: Usage::default(), out_of_memory: false },
         Event::MembersGone { proc },
         Event::Garbled { proc, seen: vec![] },
         Event::Wrote { proc, frames: 1, progress: true },
@@ -647,7 +693,13 @@ fn f42_a_signal_goes_once_to_each_living_instance_that_wants_it() {
     assert_eq!(stand.tell(usr1()), std::slice::from_ref(&kill));
     stand.term();
     assert_eq!(stand.tell(usr1()), [kill], "on its way out it still hears");
-    stand.tell(Event::Exited { proc: procs[0], status: KILLED, in_hand: false, usage: Usage::default() });
+    stand.tell(Event::Exited {
+        proc: procs[0],
+        status: KILLED,
+        in_hand: false,
+        usage: Usage::default(),
+        out_of_memory: false,
+    });
     assert_eq!(stand.tell(usr1()), []);
 }
 
@@ -740,7 +792,13 @@ fn an_init_that_waits_for_all_stops_nobody_until_it_is_told() {
     let leaves = || {
         let mut stand = Stand::new(init(true));
         let proc = stand.spawned();
-        stand.tell(Event::Exited { proc, status: ExitStatus::Exited(0), in_hand: false, usage: Usage::default() });
+        stand.tell(Event::Exited {
+            proc,
+            status: ExitStatus::Exited(0),
+            in_hand: false,
+            usage: Usage::default(),
+            out_of_memory: false,
+        });
         assert_eq!(stand.tell(Event::MembersLeft { proc, count: 1 }), []);
         assert_eq!(stand.machine.deadline(), None, "nothing wakes it but their deaths");
         (stand, proc)
@@ -829,7 +887,7 @@ fn a_start_that_hangs_before_exec_is_ended_and_tried_again() {
 
 #[test]
 fn a_probe_is_put_until_it_is_answered_by_yes() {
-    let probe = Probe::Tcp("127.0.0.1:80".parse().unwrap());
+    let probe = Probe::Tcp(crate::model::plan::TcpAddress::Localhost(80));
     let mut stand = Stand::new(pair(|db, _| db.ready = Some(Ready::Probe(probe))));
     let Action::Spawn { proc: db, .. } = stand.out[0] else { panic!() };
     let asked = |orders: &Actions| matches!(orders[..], [Action::Ask { question: Question::Ready, .. }]);
@@ -842,7 +900,7 @@ fn a_probe_is_put_until_it_is_answered_by_yes() {
 
 #[test]
 fn a_stop_ends_the_question_that_is_under_way() {
-    let probe = Probe::Tcp("127.0.0.1:80".parse().unwrap());
+    let probe = Probe::Tcp(crate::model::plan::TcpAddress::Localhost(80));
     let mut stand = Stand::new(pair(|db, _| db.ready = Some(Ready::Probe(probe))));
     let db = stand.spawned();
     let orders = stand.tell(Event::Signalled { signal: Signal::TERM, meaning: Meaning::Stop });
@@ -871,7 +929,8 @@ fn who_requires_another_falls_with_it_and_comes_back_with_it() {
     let mut stand = Stand::new(pair(|_, web| web.requires = vec![WorkerId(0)]));
     let db = stand.spawned();
     let web = stand.spawned();
-    let event = Event::Exited { proc: db, status: KILLED, in_hand: false, usage: Usage::default() };
+    let event =
+        Event::Exited { proc: db, status: KILLED, in_hand: false, usage: Usage::default(), out_of_memory: false };
     assert!(told_term(&stand.tell(event), web));
     assert_eq!(stand.dies(web, ExitStatus::Exited(0), false), [], "it waits for the other");
     let db = spawns(&stand.tell(Event::MembersGone { proc: db }))[0];
@@ -912,7 +971,13 @@ fn who_requires_one_that_rests_for_good_rests_too() {
     let mut stand = Stand::new(pair(|_, web| web.requires = vec![WorkerId(0)]));
     let db = stand.spawned();
     let web = stand.spawned();
-    stand.tell(Event::Exited { proc: db, status: ExitStatus::Exited(0), in_hand: false, usage: Usage::default() });
+    stand.tell(Event::Exited {
+        proc: db,
+        status: ExitStatus::Exited(0),
+        in_hand: false,
+        usage: Usage::default(),
+        out_of_memory: false,
+    });
     stand.tell(Event::MembersGone { proc: db });
     let orders = stand.dies(web, ExitStatus::Exited(0), false);
     assert_eq!(orders, [Action::Sweep { signal: Signal::TERM }], "nobody is left: the run is over");
@@ -1016,7 +1081,13 @@ fn the_line_of_an_empty_queue_does_not_grow_with_the_deaths_of_its_worker() {
     let mut stand = Stand::new(idle);
     for _ in 0..10 {
         let proc = stand.spawned();
-        stand.tell(Event::Exited { proc, status: ExitStatus::Exited(1), in_hand: false, usage: Usage::default() });
+        stand.tell(Event::Exited {
+            proc,
+            status: ExitStatus::Exited(1),
+            in_hand: false,
+            usage: Usage::default(),
+            out_of_memory: false,
+        });
         stand.tell(Event::MembersGone { proc });
         while !stand.out.iter().any(|action| matches!(action, Action::Spawn { .. })) {
             stand.after(500);

@@ -1,8 +1,12 @@
 //! The plan: the configuration as meant. Every default is filled in, every name resolved, every limit a number.
 
+mod address;
+mod longest;
 mod program;
 mod worker;
 
+pub use address::TcpAddress;
+pub use longest::{LongestStop, STRANGERS_TERM, SURVIVORS_EXTRA};
 pub use program::{INSTANCE_MARK, KillMode, Log, Place, Program, Rung, Secret, Step, Words};
 pub use worker::{Consumer, Health, Kind, OnGiveUp, Probe, Ready, Restart, Results, StartLimit, WorkerPlan};
 
@@ -124,6 +128,22 @@ pub enum Feed {
 }
 
 impl Plan {
+    /// With nothing in it, and nothing asked for.
+    pub fn empty(name: &str) -> Plan {
+        Plan {
+            name: name.to_owned(),
+            stop_budget: None,
+            end: End::Idle,
+            exit_code_from: None,
+            cgroup: ControlGroups::Off,
+            queues: Vec::new(),
+            sources: Vec::new(),
+            workers: Vec::new(),
+            instances: Vec::new(),
+            init: None,
+        }
+    }
+
     pub fn queue(&self, id: QueueId) -> &QueuePlan {
         &self.queues[id.index()]
     }
@@ -194,14 +214,5 @@ impl Plan {
             levels.entry(rank(role)).or_default().push(InstanceId(i));
         }
         levels.into_values().collect()
-    }
-
-    /// The longest a stop may take when every ladder is climbed to KILL: the slowest ladder of each level, added up, and not
-    /// more than `stop_budget`. Members that outlive their leader may add a second to each level.
-    pub fn worst_stop(&self) -> Duration {
-        let level_time =
-            |level: &Vec<InstanceId>| level.iter().map(|&id| self.program(id).ladder_time()).max().unwrap_or_default();
-        let ladders = self.stop_levels().iter().map(level_time).sum::<Duration>();
-        self.stop_budget.map_or(ladders, |budget| ladders.min(budget))
     }
 }

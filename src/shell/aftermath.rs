@@ -4,8 +4,7 @@ use super::messages::messages;
 use super::table::Life;
 use super::turn::Shell;
 use crate::model::Signal;
-use crate::sys::members;
-use crate::sys::{clock, reap};
+use crate::sys::{clock, members, reap, strangers};
 use log::error;
 use mio::Events;
 use std::os::fd::AsFd;
@@ -48,8 +47,8 @@ impl Shell {
         let sessions = self.table.sessions();
         let living = members::living(&sessions, &|_| false);
         let _told = members::signal_members(&living, signal);
-        let strangers = members::strangers(&sessions, &self.inherited.children, self.inherited.init);
-        members::signal_strangers(&strangers, signal);
+        let strangers = strangers::living(&sessions, &self.inherited.children, self.inherited.init);
+        strangers::signal(&strangers, signal);
     }
 
     fn is_house_empty(&mut self) -> bool {
@@ -63,7 +62,7 @@ impl Shell {
         let leaders = self.table.iter().all(|(_, proc)| matches!(proc.life, Life::Dead { .. }));
         leaders
             && members::living(&sessions, &|_| false).is_empty()
-            && members::strangers(&sessions, &self.inherited.children, self.inherited.init).is_empty()
+            && strangers::living(&sessions, &self.inherited.children, self.inherited.init).is_empty()
     }
 
     /// Until a signal comes, which may be a death; members that are no children of ours die without a word to us.

@@ -1,7 +1,7 @@
 //! What is kept of items on disk: leftovers and dead letters. One thread writes both.
 
 use super::lane::Lane;
-use super::leftovers::{Keeper, Kept, Previous};
+use super::leftovers::{Keeper, Kept, Place, Previous};
 use super::letters;
 use super::messages::messages;
 use crate::machine::DeadLetter;
@@ -18,7 +18,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 
 /// So many dead letters are in the report.
@@ -29,9 +29,17 @@ pub struct Disk {
     lane: Lane<Job>,
     queues: Vec<Shelf>,
     /// The last dead letters, for the report.
-    pub(super) obituary: VecDeque<Value>,
-    /// Something that a file should have kept was said on stderr instead.
-    fell_back: Arc<AtomicBool>,
+    obituary: VecDeque<Value>,
+    fallback: Arc<Fallback>,
+}
+
+/// What went to stderr because the disk failed.
+#[derive(Debug, Default)]
+struct Fallback {
+    /// Something that a file should have kept was said there instead, or where else it is.
+    happened: AtomicBool,
+    /// Dead letters of each queue.
+    letters: Vec<AtomicU64>,
 }
 
 /// The leftovers of one queue, as the loop sees them.
@@ -43,19 +51,40 @@ struct Shelf {
     is_stdin: bool,
 }
 
+/// What became of the items that were not done.
+#[derive(Debug, Default)]
+pub struct Rest {
+    /// Of each queue that left some unfinished.
+    pub left: Vec<Left>,
+    /// Of each queue, dead letters that are on stderr because the disk did not take them.
+    pub letters_on_stderr: Vec<u64>,
+    /// The last dead letters, each as an object.
+    pub letters: VecDeque<Value>,
+}
+
 /// What became of the unfinished items of one queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Left {
     pub queue: QueueId,
     pub items: u64,
-    /// `None`: they went to stderr.
+    /// So many of them went to stderr: all where there is no file for them, the last ones where the disk failed.
+    pub on_stderr: u64,
+    /// Where the others are, if there are any.
     pub path: Option<PathBuf>,
 }
 
 enum Job {
     Keep { queue: usize, frames: Vec<u8> },
-    Bury { path: PathBuf, line: Vec<u8> },
-    Finish { queue: usize, previous: Previous, answer: mpsc::Sender<(usize, Kept)> },
+    Bury { queue: usize, path: PathBuf, line: Vec<u8> },
+    Finish { queue: usize, previous: Previous, answer: mpsc::Sender<Finished> },
+}
+
+/// The disk's last word on the leftovers of a queue.
+struct Finished {
+    queue: usize,
+    kept: Kept,
+    /// Items that it did not take were said, so many.
+    said: u64,
 }
 
 impl Disk {
@@ -67,12 +96,14 @@ impl Disk {
             name: queue.name.clone(),
             framing: queue.framing,
             keeper: queue.leftovers.clone().map(|path| Keeper::new(path, queue.framing.delimiter())),
+            said: 0,
         };
         let mut keepers: Vec<Keeping> = plan.queues.iter().map(keeper).collect();
-        let fell_back = Arc::new(AtomicBool::new(false));
-        let told = fell_back.clone();
+        let letters = plan.queues.iter().map(|_| AtomicU64::default()).collect();
+        let fallback = Arc::new(Fallback { letters, ..Fallback::default() });
+        let told = fallback.clone();
         let lane = Lane::new("disk", move |job| work(&mut keepers, job, &told));
-        Disk { plan: plan.clone(), lane, queues, obituary: VecDeque::new(), fell_back }
+        Disk { plan: plan.clone(), lane, queues, obituary: VecDeque::new(), fallback }
     }
 
     pub fn hand_back(&mut self, queue: QueueId, payload: &Payload) {
@@ -102,7 +133,7 @@ impl Disk {
                 let mut path = path.clone().into_os_string();
                 path.push(".dead");
                 let bytes = line.len();
-                self.lane.push(Job::Bury { path: path.into(), line }, bytes);
+                self.lane.push(Job::Bury { queue: letter.queue.index(), path: path.into(), line }, bytes);
             }
             None => messages().must(line),
         }
@@ -125,9 +156,10 @@ impl Disk {
         }
     }
 
-    /// Whether anything that a file should have kept was said on stderr instead. All is known after [`finish`](Self::finish).
+    /// Whether anything that a file should have kept was said on stderr instead, or where else it is. All is known after
+    /// [`finish`](Self::finish).
     pub fn fell_back(&self) -> bool {
-        self.fell_back.load(Ordering::Relaxed)
+        self.fallback.happened.load(Ordering::Relaxed)
     }
 
     /// Whether anything waits for a thread that cannot be had; tries again to have it.
@@ -137,7 +169,7 @@ impl Disk {
 
     /// Puts the leftovers in place; blocks until that is done, since nothing else is left to do. `whole`: the queue's
     /// stdin source was read to its end.
-    pub fn finish(&mut self, whole: impl Fn(QueueId) -> bool) -> Vec<Left> {
+    pub fn finish(&mut self, whole: impl Fn(QueueId) -> bool) -> Rest {
         self.hand_over();
         let (answer, answers) = mpsc::channel();
         let ids = || (0u32..).map(QueueId);
@@ -150,38 +182,57 @@ impl Disk {
         }
         drop(answer);
         self.lane.flush(None);
-        let failed: Vec<usize> =
-            answers.try_iter().filter(|(queue, kept)| self.fall_back(*queue, kept)).map(|(queue, _)| queue).collect();
-        let shelves = ids().zip(self.queues.iter().zip(&self.plan.queues)).filter(|(_, (shelf, _))| shelf.items > 0);
-        let path = |id: QueueId, path: &Option<PathBuf>| path.clone().filter(|_| !failed.contains(&id.index()));
-        shelves
-            .map(|(id, (shelf, plan))| Left { queue: id, items: shelf.items, path: path(id, &plan.leftovers) })
-            .collect()
+        let finished: Vec<Finished> = answers.try_iter().collect();
+        let fates = ids().zip(self.queues.iter().zip(&self.plan.queues)).map(|(id, (shelf, plan))| {
+            let finished = finished.iter().find(|finished| finished.queue == id.index());
+            let (on_stderr, path) = match finished {
+                Some(finished) => self.told(plan, finished),
+                None if plan.leftovers.is_none() => (shelf.items, None),
+                // Of a thread that panicked no answer comes.
+                None => (0, None),
+            };
+            Left { queue: id, items: shelf.items, on_stderr, path }
+        });
+        let left = fates.filter(|left| left.items > 0).collect();
+        let letters_on_stderr = self.fallback.letters.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+        Rest { left, letters_on_stderr, letters: std::mem::take(&mut self.obituary) }
     }
 
-    /// Items that the disk did not take went to stderr, or go there now. Answers whether there were any.
-    fn fall_back(&self, queue: usize, kept: &Kept) -> bool {
-        let Some(plan) = self.plan.queues.get(queue) else { return false };
+    /// Says what the disk did not take, where that was not done yet. Answers how many items are on stderr, and where the others are.
+    fn told(&self, plan: &QueuePlan, finished: &Finished) -> (u64, Option<PathBuf>) {
+        let kept = &finished.kept;
         if let (Some(error), Some(path)) = (&kept.trouble, &plan.leftovers) {
-            let text = format!("leftovers of queue {} cannot be kept in {}: {}", plan.name, path.display(), why(error));
+            let which = if kept.place == Place::File { "some leftovers" } else { "leftovers" };
+            let (name, path, why) = (&plan.name, path.display(), why(error));
+            let text = format!("{which} of queue {name} cannot be kept in {path}: {why}");
             messages().must(super::messages::line(log::Level::Error, &text));
         }
-        if let Some(path) = &kept.stranded {
+        if let Place::Stranded(path) = &kept.place {
             let text = format!("unfinished items of queue {} are in {}", plan.name, path.display());
             messages().must(super::messages::line(log::Level::Error, &text));
+            self.fallback.happened.store(true, Ordering::Relaxed);
         }
-        say(&plan.name, plan.framing, &kept.lost);
-        kept.trouble.is_some()
+        let said = finished.said + say(&plan.name, plan.framing, &kept.lost);
+        let path = match &kept.place {
+            Place::Nowhere => None,
+            Place::File => plan.leftovers.clone(),
+            Place::Stranded(path) => Some(path.clone()),
+        };
+        (said, path)
     }
 }
 
-/// The last resort: items on stderr.
-fn say(queue: &str, framing: Framing, frames: &[u8]) {
-    let mut splitter = Splitter::new(framing, usize::MAX);
+/// The last resort: items on stderr. Answers how many.
+fn say(queue: &str, framing: Framing, frames: &[u8]) -> u64 {
+    let (mut splitter, mut said) = (Splitter::new(framing, usize::MAX), 0);
     splitter.feed(frames, |frame| match frame {
-        Frame::Item(payload) => messages().must(letters::handed_back(queue, &payload)),
+        Frame::Item(payload) => {
+            messages().must(letters::handed_back(queue, &payload));
+            said += 1;
+        }
         Frame::Oversized { .. } => {}
     });
+    said
 }
 
 /// What the thread knows of a queue.
@@ -189,42 +240,67 @@ struct Keeping {
     name: String,
     framing: Framing,
     keeper: Option<Keeper>,
+    /// Items that the disk did not take.
+    said: u64,
 }
 
-fn work(keepers: &mut [Keeping], job: Job, fell_back: &AtomicBool) {
+fn work(keepers: &mut [Keeping], job: Job, fallback: &Fallback) {
     match job {
         Job::Keep { queue, frames } => {
-            if let Some(Keeping { name, framing, keeper: Some(keeper) }) = keepers.get_mut(queue)
+            if let Some(Keeping { name, framing, keeper: Some(keeper), said }) = keepers.get_mut(queue)
                 && !keeper.keep(&frames)
             {
                 // At once: a full disk must not become a full memory.
-                say(name, *framing, &frames);
-                fell_back.store(true, Ordering::Relaxed);
+                *said += say(name, *framing, &frames);
+                fallback.happened.store(true, Ordering::Relaxed);
             }
         }
-        Job::Bury { path, line } => {
+        Job::Bury { queue, path, line } => {
             if let Err(error) = append_line(&path, &line) {
                 let text = format!("a dead letter cannot be kept in {}: {}", path.display(), why(&error));
                 messages().must(super::messages::line(log::Level::Error, &text));
                 messages().must(line);
-                fell_back.store(true, Ordering::Relaxed);
+                fallback.happened.store(true, Ordering::Relaxed);
+                if let Some(letters) = fallback.letters.get(queue) {
+                    letters.fetch_add(1, Ordering::Relaxed);
+                }
             }
         }
         Job::Finish { queue, previous, answer } => {
-            if let Some(keeper) = keepers.get_mut(queue).and_then(|keeping| keeping.keeper.take()) {
-                let _nobody_waits = answer.send((queue, keeper.finish(previous)));
+            if let Some(keeping) = keepers.get_mut(queue)
+                && let Some(keeper) = keeping.keeper.take()
+            {
+                let _nobody_waits = answer.send(Finished { queue, kept: keeper.finish(previous), said: keeping.said });
             }
         }
     }
 }
 
-/// A disk that became full may have left half a line, which must not spoil this one too.
+/// A line that the disk does not take whole is taken back, if nobody wrote after it. Half a line may be there all the same, from who was
+/// killed: it must not spoil this one too.
 fn append_line(path: &Path, line: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().append(true).create(true).open(path)?;
     if ends_in_half_a_line(path) {
         file.write_all(b"\n")?;
     }
-    file.write_all(line)
+    let before = file.metadata()?;
+    let mut rest = line;
+    let outcome = loop {
+        match file.write(rest) {
+            Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => break Err(error),
+        }
+        if rest.is_empty() {
+            break Ok(());
+        }
+    };
+    let half = (line.len() - rest.len()) as u64;
+    if outcome.is_err() && before.is_file() && file.metadata()?.len() == before.len() + half {
+        file.set_len(before.len())?;
+    }
+    outcome
 }
 
 /// Only of a file can it be said, and only by who may read it.
@@ -242,7 +318,7 @@ fn ends_in_half_a_line(path: &Path) -> bool {
 }
 
 fn why(error: &io::Error) -> String {
-    error.raw_os_error().map_or_else(|| error.to_string(), super::notes::errno)
+    error.raw_os_error().map_or_else(|| error.to_string(), super::phrases::errno)
 }
 
 /// Whether the queue is fed from our stdin and its leftovers are that very file.

@@ -1,7 +1,7 @@
 //! The last wait of a run: for somebody who reads what has no other place than our stderr.
 
 use super::messages::messages;
-use super::turn::Shell;
+use super::turn::{Shell, THREADS_AGAIN};
 use crate::model::Signal;
 use crate::sys::clock;
 use mio::Events;
@@ -13,13 +13,18 @@ impl Shell {
         let until = limit.map(|limit| clock::now() + limit);
         let mut readiness = Events::with_capacity(16);
         let _heard_before = self.signals.pending();
-        while !messages().are_stranded() && !messages().are_written(&self.waker) {
+        while !messages().are_written(&self.waker) {
             let left = until.map(|until| until.since(clock::now()));
             let interrupted = self.signals.pending().contains(&Signal::INT);
             if interrupted || left.is_some_and(|left| left.is_zero()) {
                 return;
             }
-            let _interrupted = self.poll.poll(&mut readiness, left);
+            if messages().are_stranded() {
+                // Nobody wakes us when there is room: we write it ourselves, and look up now and then.
+                messages().flush(Some(left.map_or(THREADS_AGAIN, |left| left.min(THREADS_AGAIN))));
+            } else {
+                let _interrupted = self.poll.poll(&mut readiness, left);
+            }
         }
     }
 }

@@ -7,7 +7,6 @@ use super::turn::Shell;
 use crate::machine::Event;
 use crate::model::plan::Place;
 use crate::model::{ExitStatus, ProcId, Signal};
-use crate::sys::oom::OomKills;
 use crate::sys::reap::{self, Reaped};
 use crate::sys::spawn::{Birth, birth};
 use crate::sys::{Pid, members, terminal};
@@ -55,7 +54,7 @@ impl Shell {
             if let Life::Running = proc.life {
                 // To be compared with when somebody dies. For who is dead already it comes too late, and an init waits for nobody else.
                 if !is_dead() {
-                    self.oom_kills.get_or_insert_with(OomKills::of_our_group);
+                    self.oom_kills.begin();
                 }
                 self.facts.push(Event::Spawned { proc: id });
                 self.launcher.arrived();
@@ -67,7 +66,11 @@ impl Shell {
     }
 
     pub(super) fn tell_deaths(&mut self, dead: &[(Option<ProcId>, Reaped)]) {
+        // Whom the kernel killed it does not say, only how many.
+        let mut oom_kills = if dead.iter().any(|(_, reaped)| is_killed(reaped)) { self.oom_kills.news() } else { 0 };
         for &(id, reaped) in dead {
+            let out_of_memory = oom_kills > 0 && is_killed(&reaped);
+            oom_kills -= u64::from(out_of_memory);
             let Some((id, proc)) = id.and_then(|id| Some((id, self.table.get_mut(id)?))) else {
                 if self.warn_reaping {
                     warn!("{}", voice().reaped(reaped.pid, &reaped.status.to_string()));
@@ -91,18 +94,10 @@ impl Shell {
                 terminal::take_from(proc.pid);
             }
             let Reaped { status, usage, .. } = reaped;
-            if let ExitStatus::Signalled { signal: Signal::KILL, .. } = status
-                && self.oom_kills.as_mut().and_then(Option::as_mut).is_some_and(|kills| kills.news() > 0)
-            {
-                let name = self.plan.instance_name(proc.instance);
-                warn!(
-                    "{name} was killed while our control group was out of memory: the kernel says that it killed somebody"
-                );
-            }
             if let (What::Source(source), ExitStatus::Signalled { .. }) = (proc.what, status) {
                 self.sources.killed(source);
             }
-            self.facts.push(Event::Exited { proc: id, status, in_hand, usage });
+            self.facts.push(Event::Exited { proc: id, status, in_hand, usage, out_of_memory });
             self.unask(id);
         }
     }
@@ -179,4 +174,8 @@ impl Shell {
         self.probes.forget(id);
         self.facts.push(Event::MembersGone { proc: id });
     }
+}
+
+fn is_killed(reaped: &Reaped) -> bool {
+    matches!(reaped.status, ExitStatus::Signalled { signal: Signal::KILL, .. })
 }

@@ -16,9 +16,6 @@ pub const HIGH: usize = 1024 * 1024;
 /// … until it is below so many.
 pub const LOW: usize = HIGH / 2;
 
-/// The name of the lane of our own messages.
-pub const OWN_WORDS: &str = "stderr";
-
 type Work<J> = Box<dyn FnMut(J) + Send>;
 
 /// Jobs done in order, one at a time, off the loop. The caller keeps the bound: it asks [`Lane::waiting_bytes`] first.
@@ -27,8 +24,18 @@ pub struct Lane<J> {
     shared: Arc<Shared<J>>,
     /// Until the thread is started.
     work: Mutex<Option<Work<J>>>,
+    without: Without,
     /// A thread was wanted and none was to be had.
     stranded: AtomicBool,
+}
+
+/// What becomes of the jobs where a sandbox forbids threads. It will forbid them later too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Without {
+    /// They are done by who brings them: what waits for ever is worse than what may wait for a reader.
+    DoneAtOnce,
+    /// They wait for [`Lane::work_here`].
+    DoneInPieces,
 }
 
 /// What came of the wish for a thread.
@@ -40,6 +47,16 @@ enum Start {
     Later,
     /// A sandbox refuses the system call; glibc (2.34 and later) does without `clone3` only where that is told as ENOSYS.
     Forbidden,
+}
+
+/// What was done of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    Part,
+    /// There is nothing left of it.
+    Last,
+    /// Nothing now.
+    Stuck,
 }
 
 struct Shared<J> {
@@ -65,17 +82,28 @@ struct State<J> {
 
 impl<J: Send + 'static> Lane<J> {
     pub fn new(name: &'static str, work: impl FnMut(J) + Send + 'static) -> Lane<J> {
+        Lane::with(name, Without::DoneAtOnce, work)
+    }
+
+    /// One that never makes who brings a job wait: where no thread is to be had, now or ever, somebody has to ask for [`Lane::work_here`].
+    pub fn in_pieces(name: &'static str, work: impl FnMut(J) + Send + 'static) -> Lane<J> {
+        Lane::with(name, Without::DoneInPieces, work)
+    }
+
+    fn with(name: &'static str, without: Without, work: impl FnMut(J) + Send + 'static) -> Lane<J> {
         let state = State { jobs: VecDeque::new(), bytes: 0, busy: false, broken: false, waiting: None, at_rest: None };
         let shared = Shared { state: Mutex::new(state), came: Condvar::new(), done: Condvar::new() };
         Lane {
             name,
             shared: Arc::new(shared),
             work: Mutex::new(Some(Box::new(work))),
+            without,
             stranded: AtomicBool::new(false),
         }
     }
 
-    /// Never blocks, but where no thread ever is to be had. `bytes` is what the job counts for in [`Lane::waiting_bytes`].
+    /// Never blocks, but in a [`new`](Lane::new) lane where no thread ever is to be had. `bytes` is what the job counts for in
+    /// [`Lane::waiting_bytes`].
     pub fn push(&self, job: J, bytes: usize) {
         let mut state = self.shared.lock();
         // With jobs before it the thread is at work, or was woken already.
@@ -96,7 +124,7 @@ impl<J: Send + 'static> Lane<J> {
     /// Whether jobs wait for a thread that cannot be had. Tries again to have it: until then nobody else may, and who waits for a
     /// job to be done would wait for ever.
     pub fn is_stranded(&self) -> bool {
-        self.stranded.load(Ordering::Relaxed) && !self.start_or_work_here()
+        self.stranded.load(Ordering::Relaxed) && !self.shared.lock().jobs.is_empty() && !self.start_or_work_here()
     }
 
     /// Whether so much waits that nothing should be read that brings more. Where it does, `waker` is woken when that is over.
@@ -108,14 +136,24 @@ impl<J: Send + 'static> Lane<J> {
         choked
     }
 
-    /// Where jobs wait for a thread: does those that `may_be_done` here, in order, until one may not.
-    pub fn work_here_while(&self, may_be_done: impl Fn(&J) -> bool) {
-        let mut slot = self.work.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(work) = slot.as_mut() else { return };
-        while self.shared.lock().jobs.front().is_some_and(|(job, _)| may_be_done(job))
-            && let Some((job, bytes)) = self.shared.next()
-        {
-            work(job);
+    /// Where jobs wait for a thread: has `piece` do a part of the first, again and again, until that is
+    /// [no longer possible](Piece::Stuck) or nothing waits.
+    pub fn work_here(&self, mut piece: impl FnMut(&mut J) -> Piece) {
+        let slot = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.is_none() {
+            return;
+        }
+        while let Some((mut job, bytes)) = self.shared.next() {
+            let done = loop {
+                match piece(&mut job) {
+                    Piece::Part => {}
+                    Piece::Last => break true,
+                    Piece::Stuck => break false,
+                }
+            };
+            if !done {
+                return self.shared.put_back(job, bytes);
+            }
             self.shared.finish(bytes);
         }
     }
@@ -128,7 +166,7 @@ impl<J: Send + 'static> Lane<J> {
         rests
     }
 
-    /// Blocks until all jobs are done, or for `limit`. Answers whether all are done.
+    /// Blocks until all jobs are done, or for `limit`, which binds only a thread. Answers whether all are done.
     pub fn flush(&self, limit: Option<Duration>) -> bool {
         let state = self.shared.lock();
         if !state.busy && state.jobs.is_empty() {
@@ -137,7 +175,8 @@ impl<J: Send + 'static> Lane<J> {
         }
         drop(state);
         if self.start() != Start::Done {
-            return self.work_here();
+            self.work_all_here();
+            return true;
         }
         let until = limit.map(|limit| clock::now() + limit);
         let mut state = self.shared.lock();
@@ -152,19 +191,18 @@ impl<J: Send + 'static> Lane<J> {
         !state.broken
     }
 
-    /// Answers whether the jobs are somebody's by now: the thread's, or done. A sandbox that forbids threads will forbid them
-    /// later too, and what waits for ever is worse than what may wait for a reader.
+    /// Answers whether the jobs are somebody's by now: the thread's, or done.
     fn start_or_work_here(&self) -> bool {
-        match self.start() {
-            Start::Done => true,
-            Start::Later => false,
-            Start::Forbidden => {
+        match (self.start(), self.without) {
+            (Start::Done, _) => true,
+            (Start::Later, _) | (Start::Forbidden, Without::DoneInPieces) => false,
+            (Start::Forbidden, Without::DoneAtOnce) => {
                 static SAID: AtomicBool = AtomicBool::new(false);
-                // Who looks at our own words sees that they come.
-                if self.name != OWN_WORDS && !SAID.swap(true, Ordering::Relaxed) {
+                if !SAID.swap(true, Ordering::Relaxed) {
                     warn!("no thread may be started here: a slow reader of what is written holds up everything else");
                 }
-                self.work_here()
+                self.work_all_here();
+                true
             }
         }
     }
@@ -190,19 +228,18 @@ impl<J: Send + 'static> Lane<J> {
             Err(error) if threads::are_forbidden(error) => Start::Forbidden,
             Err(_) => Start::Later,
         };
-        self.stranded.store(start == Start::Later, Ordering::Relaxed);
+        self.stranded.store(start != Start::Done, Ordering::Relaxed);
         start
     }
 
     /// The last resort where no thread could be started: blocks.
-    fn work_here(&self) -> bool {
+    fn work_all_here(&self) {
         let mut slot = self.work.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(work) = slot.as_mut() else { return true };
+        let Some(work) = slot.as_mut() else { return };
         while let Some((job, bytes)) = self.shared.next() {
             work(job);
             self.shared.finish(bytes);
         }
-        true
     }
 }
 
@@ -232,6 +269,12 @@ impl<J> Shared<J> {
         let next = state.jobs.pop_front();
         state.busy = next.is_some();
         next
+    }
+
+    fn put_back(&self, job: J, bytes: usize) {
+        let mut state = self.lock();
+        state.jobs.push_front((job, bytes));
+        state.busy = false;
     }
 
     fn finish(&self, bytes: usize) {

@@ -41,11 +41,22 @@ pub enum Previous {
 /// How the keeping ended.
 #[derive(Debug, Default)]
 pub struct Kept {
-    /// Frames that could not be kept, in order, for a last resort.
+    /// Frames that were kept and cannot be any longer, in order, for a last resort.
     pub lost: Vec<u8>,
-    /// They are here, under a name that nobody asked for: too many to be said.
-    pub stranded: Option<PathBuf>,
+    /// Where the others are that were kept.
+    pub place: Place,
     pub trouble: Option<io::Error>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// There are none.
+    #[default]
+    Nowhere,
+    /// In the file.
+    File,
+    /// Here, under a name that nobody asked for: too many to be said.
+    Stranded(PathBuf),
 }
 
 impl Keeper {
@@ -65,16 +76,20 @@ impl Keeper {
     /// Puts the file in place. Blocks for as long as the disk does.
     pub fn finish(mut self, previous: Previous) -> Kept {
         let Some(mut temp) = self.temp.take() else { return self.without_file(previous) };
+        if temp.length == 0 {
+            let _gone_already = fs::remove_file(&temp.path);
+            return self.without_file(previous);
+        }
         match put_in_place(&mut temp, &self.path, self.delimiter, previous) {
-            Ok(()) => Kept { trouble: self.trouble, ..Kept::default() },
+            Ok(()) => Kept { lost: Vec::new(), place: Place::File, trouble: self.trouble },
             Err(error) => {
                 let lost = if temp.length <= READ_BACK { temp.read_back().unwrap_or_default() } else { Vec::new() };
                 // The temporary file is the only copy left where it is not read back.
                 if lost.len() as u64 == temp.length {
                     let _gone_already = fs::remove_file(&temp.path);
-                    return Kept { lost, stranded: None, trouble: Some(error) };
+                    return Kept { lost, place: Place::Nowhere, trouble: Some(error) };
                 }
-                Kept { lost: Vec::new(), stranded: Some(temp.path), trouble: Some(error) }
+                Kept { lost: Vec::new(), place: Place::Stranded(temp.path), trouble: Some(error) }
             }
         }
     }
@@ -224,7 +239,7 @@ mod tests {
             keeper.keep(b"a\n");
             keeper.keep(b"b\n");
             let kept = keeper.finish(Previous::Keep);
-            assert!(kept.lost.is_empty() && kept.trouble.is_none(), "{kept:?}");
+            assert!(kept.lost.is_empty() && kept.trouble.is_none() && kept.place == Place::File, "{kept:?}");
             assert_eq!(fs::read_to_string(&path).unwrap(), after);
             assert_eq!(names(directory.path()), ["left.txt"]);
         }
@@ -261,7 +276,8 @@ mod tests {
         fs::create_dir(directory.path().join("left.txt")).unwrap();
         let kept = keeper.finish(Previous::Keep);
         assert!(kept.lost.is_empty() && kept.trouble.is_some());
-        assert_eq!(fs::read(kept.stranded.unwrap()).unwrap(), frames);
+        let Place::Stranded(path) = kept.place else { panic!("{:?}", kept.place) };
+        assert_eq!(fs::read(path).unwrap(), frames);
     }
 
     #[test]
@@ -272,7 +288,7 @@ mod tests {
         fs::create_dir(directory.path().join("left.txt")).unwrap();
         let kept = keeper.finish(Previous::Keep);
         assert_eq!(kept.lost, b"a\n");
-        assert!(kept.trouble.is_some());
+        assert!(kept.trouble.is_some() && kept.place == Place::Nowhere);
         assert_eq!(names(directory.path()), ["left.txt"]);
     }
 

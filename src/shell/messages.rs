@@ -3,9 +3,10 @@
 //! The loop's thread gathers what it says and hands it over once a turn: a thousand services that leave at once are a thousand
 //! lines, and not a thousand times waking the thread that writes them.
 
-use super::lane::{Lane, OWN_WORDS, write_all};
+use super::lane::{Lane, Piece, write_all};
 use super::voice::Voice;
-use crate::sys::{Pid, fds};
+use crate::model::Time;
+use crate::sys::{Pid, clock, fds};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use mio::Waker;
 use std::cell::RefCell;
@@ -34,7 +35,7 @@ pub struct Messages {
 /// The one stderr of the process.
 pub fn messages() -> &'static Messages {
     static MESSAGES: OnceLock<Messages> = OnceLock::new();
-    MESSAGES.get_or_init(|| Messages { lane: Lane::new(OWN_WORDS, to_stderr), dropped: AtomicU64::new(0) })
+    MESSAGES.get_or_init(|| Messages { lane: Lane::in_pieces("stderr", to_stderr), dropped: AtomicU64::new(0) })
 }
 
 impl Messages {
@@ -75,11 +76,7 @@ impl Messages {
     /// Whether messages wait for a thread that cannot be had; tries again to have it. That there are too few processes is worth
     /// saying just then: what stderr takes without a wait is written here.
     pub fn are_stranded(&self) -> bool {
-        if !self.lane.is_stranded() {
-            return false;
-        }
-        self.lane.work_here_while(|text| text.len() <= fds::ALWAYS_ROOM && fds::has_room(io::stderr().as_fd()));
-        self.lane.waiting_bytes() > 0
+        self.lane.is_stranded() && !self.write_here(Some(clock::now()))
     }
 
     /// Whether so much waits that no further item should be read, for each may end here. `waker` is woken when that is over.
@@ -98,12 +95,23 @@ impl Messages {
     pub fn flush(&self, limit: Option<Duration>) -> bool {
         self.own_up();
         self.hand_over();
+        if self.lane.is_stranded() {
+            return self.write_here(limit.map(|limit| clock::now() + limit));
+        }
         self.lane.flush(limit)
     }
 
     fn push(&self, text: Vec<u8>) {
         let bytes = text.len();
         self.lane.push(text, bytes);
+        self.write_here(Some(clock::now()));
+    }
+
+    /// Without a thread: writes what stderr takes without a wait, and again when it has room, until then. Answers whether nothing
+    /// waits any more.
+    fn write_here(&self, until: Option<Time>) -> bool {
+        self.lane.work_here(|text| write_piece(text, until));
+        self.lane.waiting_bytes() == 0
     }
 
     fn own_up(&self) {
@@ -120,6 +128,25 @@ fn to_stderr(text: Vec<u8>) {
         if write_all(io::stderr().as_fd(), lines, |_| ()).is_err() {
             return;
         }
+    }
+}
+
+/// No more than stderr has room for: a write there blocks until all is written, for we never make it non-blocking.
+/// A line longer than that is cut, and a child's may come in between.
+fn write_piece(text: &mut Vec<u8>, until: Option<Time>) -> Piece {
+    let stderr = io::stderr();
+    if !fds::has_room(stderr.as_fd(), || until.map(|until| until.since(clock::now()))) {
+        return Piece::Stuck;
+    }
+    let lines = atoms(text).next().unwrap_or_default();
+    match fds::write(stderr.as_fd(), lines.get(..fds::ALWAYS_ROOM).unwrap_or(lines)) {
+        Ok(written) if (1..text.len()).contains(&written) => {
+            text.drain(..written);
+            Piece::Part
+        }
+        // Somebody else made it non-blocking, and was faster.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Piece::Stuck,
+        Ok(_) | Err(_) => Piece::Last,
     }
 }
 

@@ -1,12 +1,12 @@
 //! The machine's notes in words, each with its level. This is what operators read.
 
 use super::letters;
-use super::messages::voice;
-use crate::machine::{DeadLetter, LadderStep, Note, StopCause};
-use crate::model::identity::{Account, Bound, Limit};
-use crate::model::plan::{Plan, Probe, Program, Role, Words};
+use super::phrases::{cause, counted, errno, instance_name, queue_name, rung, source_name, span, worker_name};
+use super::start_error::spawn_error;
+use crate::machine::{DeadLetter, LadderStep, Note};
+use crate::model::plan::{Plan, Role};
 use crate::model::process::Usage;
-use crate::model::{ExitStatus, InstanceId, QueueId, SourceId, SpawnError, Stage, WorkerId};
+use crate::model::{ExitStatus, InstanceId, SpawnError, WorkerId};
 use log::Level;
 use std::time::Duration;
 
@@ -16,140 +16,6 @@ pub fn put(plan: &Plan, note: &Note) {
     if log::log_enabled!(level) {
         log::log!(level, "{}", words(plan, note));
     }
-}
-
-/// A duration as people say it: `0.4ms`, `12ms`, `1.5s`, `2m 5s`.
-pub fn span(span: Duration) -> String {
-    let millis = span.as_millis();
-    match millis {
-        0..10 => format!("{}.{}ms", millis, span.subsec_micros() / 100 % 10),
-        10..1000 => format!("{millis}ms"),
-        1000..60_000 => {
-            let tenths = (millis + 50) / 100;
-            if tenths.is_multiple_of(10) {
-                format!("{}s", tenths / 10)
-            } else {
-                format!("{}.{}s", tenths / 10, tenths % 10)
-            }
-        }
-        _ => humantime::format_duration(Duration::from_secs(span.as_secs())).to_string(),
-    }
-}
-
-/// Why a stop began, as it follows `stopped` or `stopping`.
-pub fn cause(plan: &Plan, cause: &StopCause) -> String {
-    match cause {
-        StopCause::Signal(signal) => format!("on {signal}"),
-        StopCause::Done if plan.queues.is_empty() => "because no worker is left to run".into(),
-        StopCause::Done => "because all work is done".into(),
-        StopCause::GaveUp(worker) => format!("because worker {} was given up", worker_name(plan, *worker)),
-        StopCause::ResultsClosed(worker) => {
-            format!("because the results of worker {} can no longer be written", worker_name(plan, *worker))
-        }
-        StopCause::Deserted(queue) => format!("because nobody is left to work off queue {}", queue_name(plan, *queue)),
-    }
-}
-
-pub fn rung(step: LadderStep) -> String {
-    match step {
-        LadderStep::Event => "the event rung".into(),
-        LadderStep::Signal(signal) => format!("the {signal} rung"),
-        LadderStep::Kill => "the KILL rung".into(),
-    }
-}
-
-pub fn instance_name(plan: &Plan, id: InstanceId) -> String {
-    if id.index() < plan.instances.len() { plan.instance_name(id) } else { format!("instance {}", id.0) }
-}
-
-pub fn queue_name(plan: &Plan, id: QueueId) -> &str {
-    plan.queues.get(id.index()).map_or("?", |queue| &queue.name)
-}
-
-pub fn source_name(plan: &Plan, id: SourceId) -> &str {
-    plan.sources.get(id.index()).map_or("?", |source| &source.name)
-}
-
-pub fn worker_name(plan: &Plan, id: WorkerId) -> &str {
-    plan.workers.get(id.index()).map_or("?", |worker| &worker.name)
-}
-
-/// `changing directory to /srv: No such file or directory`.
-pub fn spawn_error(plan: &Plan, instance: Option<InstanceId>, error: SpawnError) -> String {
-    let instance = instance.filter(|id| id.index() < plan.instances.len());
-    let step = match instance {
-        Some(id) => step(error.stage, plan.program(id), &plan.words(id)),
-        None => step(error.stage, &Program::plain(vec![]), &Program::plain(vec![]).words("")),
-    };
-    let why = errno(error.errno);
-    match (error.stage, instance.and_then(|id| plan.words(id).command.first().cloned())) {
-        (Stage::Exec, Some(program)) => voice().cannot_execute(&program, &why),
-        _ => format!("{step}: {why}"),
-    }
-}
-
-/// The same of the process that asks for an instance.
-pub fn probe_error(plan: &Plan, instance: InstanceId, probe: &Probe, error: SpawnError) -> String {
-    let ourselves = ["exeunt".to_owned()];
-    let (program, command) = match probe {
-        Probe::Command(command) => (plan.program(instance), command.as_slice()),
-        Probe::Http(_) | Probe::Tcp(_) => (&Program::plain(vec![]), ourselves.as_slice()),
-    };
-    let words = program.words_with(command, &plan.instance_name(instance));
-    format!("{}: {}", step(error.stage, program, &words), errno(error.errno))
-}
-
-fn step(stage: Stage, program: &Program, words: &Words) -> String {
-    let who = &program.identity;
-    let account = |account: &Option<Account>| account.as_ref().map_or(String::new(), |it| format!(" {}", it.name));
-    let number = |number: Option<i32>| number.map_or(String::new(), |number| format!(" to {number}"));
-    match stage {
-        Stage::Secret(index) => match words.secrets.get(usize::from(index)) {
-            Some(secret) => format!("reading {} for {}", secret.path.display(), secret.name),
-            None => "reading a secret".into(),
-        },
-        Stage::Prepare => "preparing the start".into(),
-        Stage::Fork => "forking".into(),
-        Stage::Session => "making a session".into(),
-        Stage::Descriptors => "setting up descriptors".into(),
-        Stage::Signals => "setting up signals".into(),
-        Stage::OomScore => format!("setting oom-score-adjust{}", number(who.oom_score_adjust)),
-        Stage::Nice => format!("setting nice{}", number(who.nice)),
-        Stage::Limit(resource) => format!("setting the limit {}{}", resource.name(), limit(who.limit(resource))),
-        Stage::Groups => "setting the supplementary groups".into(),
-        Stage::Group => format!("changing to group{}", account(&who.group)),
-        Stage::User => format!("changing to user{}", account(&who.user)),
-        Stage::Privileges => "forbidding new privileges".into(),
-        Stage::Directory => match &words.working_directory {
-            Some(directory) => format!("changing directory to {}", directory.display()),
-            None => "changing directory".into(),
-        },
-        Stage::ParentDeath => "setting the parent-death signal".into(),
-        Stage::Exec => match words.command.first() {
-            Some(command) => format!("executing {command}"),
-            None => "executing the program".into(),
-        },
-    }
-}
-
-fn limit(limit: Option<Limit>) -> String {
-    let number = |bound: Bound| match bound {
-        Bound::Inherited => "as it is".to_owned(),
-        Bound::At(number) => number.to_string(),
-        Bound::Unlimited => "unlimited".to_owned(),
-    };
-    match limit {
-        Some(limit) if limit.soft == limit.hard => format!(" to {}", number(limit.hard)),
-        Some(limit) => format!(" to {} (hard: {})", number(limit.soft), number(limit.hard)),
-        None => String::new(),
-    }
-}
-
-/// The text of an error number, without the number that std adds.
-pub fn errno(number: i32) -> String {
-    let text = std::io::Error::from_raw_os_error(number).to_string();
-    let marker = format!(" (os error {number})");
-    text.strip_suffix(&marker).unwrap_or(&text).to_owned()
 }
 
 fn level(plan: &Plan, note: &Note) -> Level {
@@ -184,6 +50,7 @@ fn level(plan: &Plan, note: &Note) -> Level {
         | Note::WatchdogExpired { .. }
         | Note::FoundItselfUnwell { .. }
         | Note::Died { .. }
+        | Note::OutOfMemory { .. }
         | Note::ItemTimedOut { .. }
         | Note::ProtocolError { .. }
         | Note::Buried { .. }
@@ -232,6 +99,10 @@ fn words(plan: &Plan, note: &Note) -> String {
         Note::Died { instance, status, ran, usage } => {
             format!("{} ended by itself after {} ({status}){}", name(instance), span(*ran), used(usage))
         }
+        Note::OutOfMemory { instance } => format!(
+            "{} was killed while our control group was out of memory: the kernel says that it killed somebody",
+            name(instance)
+        ),
         Note::Left { instance, status, took } => format!("{} left after {} ({status})", name(instance), span(*took)),
         Note::Restarting { instance, after, .. } if after.is_zero() => format!("{} is restarted", name(instance)),
         Note::Restarting { instance, after, .. } => format!("{} is restarted in {}", name(instance), span(*after)),
@@ -266,7 +137,8 @@ fn words(plan: &Plan, note: &Note) -> String {
         Note::StopDeadline => "the stop budget is used up: everybody is killed".into(),
         Note::Hurried { next } => hurried(*next),
         Note::Strangers { count, signal } => {
-            format!("{} in other sessions {} sent {signal}", processes(*count), are(*count))
+            let are = are(*count);
+            format!("{} that {are} left at the end {are} sent {signal}", processes(*count))
         }
         Note::StrangersLeft { count } => format!("{} could not be killed", processes(*count)),
         Note::SourceEnded { source, items } => {
@@ -345,62 +217,21 @@ fn are(count: u32) -> &'static str {
     if count == 1 { "is" } else { "are" }
 }
 
-pub fn counted(count: u64, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::plan::{Backoff, ControlGroups, OnGiveUp};
-    use crate::model::plan::{End, KillMode, Restart, WorkerPlan};
-
-    fn backoff() -> Backoff {
-        Backoff { delay: Duration::ZERO, factor: 1.0, max: Duration::ZERO, jitter: 0.0 }
-    }
+    use crate::machine::StopCause;
+    use crate::model::Stage;
+    use crate::model::plan::{Program, WorkerPlan};
 
     /// One service, `web`.
     fn plan() -> Plan {
-        let program = Program {
-            working_directory: Some("/srv".into()),
-            ladder: vec![],
-            kill_mode: KillMode::Mixed,
-            ..Program::plain(vec!["./web".into()])
-        };
-        let worker = WorkerPlan {
-            name: "web".into(),
-            program,
-            replicas: 1,
-            consumer: None,
-            restart: Restart::Never,
-            restart_delay: backoff(),
-            restart_reset_after: Duration::ZERO,
-            start_limit: None,
-            on_give_up: OnGiveUp::Shutdown,
-            forward_signals: Default::default(),
-            after: vec![],
-            level: 0,
-            ..WorkerPlan::plain("", Program::plain(vec![]))
-        };
+        let program = Program { working_directory: Some("/srv".into()), ..Program::plain(vec!["./web".into()]) };
         Plan {
-            name: "test".into(),
-            stop_budget: None,
-            end: End::Idle,
-            exit_code_from: None,
-            cgroup: ControlGroups::Off,
-            init: None,
-            queues: vec![],
-            sources: vec![],
-            workers: vec![worker],
+            workers: vec![WorkerPlan::plain("web", program)],
             instances: vec![Role::Worker { worker: WorkerId(0), index: 0 }],
+            ..Plan::empty("test")
         }
-    }
-
-    #[test]
-    fn durations_are_said_as_people_say_them() {
-        let said = [400, 12_000, 999_999, 1_000_000, 1_550_000, 8_000_000, 59_960_000, 125_000_000];
-        let said = said.map(|micros| span(Duration::from_micros(micros)));
-        assert_eq!(said, ["0.4ms", "12ms", "999ms", "1s", "1.6s", "8s", "60s", "2m 5s"]);
     }
 
     #[test]
@@ -415,12 +246,24 @@ mod tests {
                 "web.0 cannot be started: changing directory to /srv: No such file or directory",
             ),
             (
+                Note::SpawnFailed {
+                    instance: web,
+                    error: SpawnError { stage: Stage::Secret(0), errno: 22 },
+                    again: false,
+                },
+                "web.0 cannot be started: reading a secret: it is no regular file",
+            ),
+            (
                 Note::CannotStart { worker: WorkerId(0), error: SpawnError { stage: Stage::Exec, errno: 13 } },
                 "worker web is given up, it cannot be started: executing ./web: Permission denied",
             ),
             (
                 Note::Died { instance: web, status: killed, ran, usage: Usage::default() },
                 "web.0 ended by itself after 1m 30s (signal KILL)",
+            ),
+            (
+                Note::OutOfMemory { instance: web },
+                "web.0 was killed while our control group was out of memory: the kernel says that it killed somebody",
             ),
             (
                 Note::Left { instance: web, status: ExitStatus::Exited(0), took: ran },
@@ -433,6 +276,11 @@ mod tests {
             (
                 Note::Survivors { instance: web, count: 1 },
                 "web.0 left a process behind, which is asked to go with TERM",
+            ),
+            // Some made sessions of their own, others were left in theirs by `kill-mode = "process"`.
+            (
+                Note::Strangers { count: 2, signal: crate::model::Signal::TERM },
+                "2 processes that are left at the end are sent TERM",
             ),
             (Note::Hurried { next: Some(LadderStep::Kill) }, "everybody climbs one rung; the next Ctrl+C kills"),
         ];

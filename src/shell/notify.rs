@@ -151,10 +151,12 @@ impl Shell {
         let news = notices.into_iter().filter(|notice| mailbox.is_news(notice));
         self.facts.extend(news.map(|notice| Event::Notified { proc: id, notice }));
         if let Some(pid) = main {
-            proc.main = members::pin(pid, proc.pid).filter(|_| pid != proc.pid);
-            if proc.main.is_none() && pid != proc.pid {
-                mailbox.warn(&name(), &format!("process {pid} cannot be its main one: it is none of its own"));
+            // The leader is its main one in any case.
+            let pinned = (pid != proc.pid).then(|| members::pin(pid, proc.pid)).transpose();
+            if let Err(why) = &pinned {
+                mailbox.warn(&name(), &format!("process {pid} cannot be its main one: {why}"));
             }
+            proc.main = pinned.ok().flatten();
         }
     }
 }

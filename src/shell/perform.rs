@@ -8,7 +8,7 @@ use crate::machine::{Action, Event, Note};
 use crate::model::plan::Place;
 use crate::model::{InstanceId, ProcId, Signal, StopReason, Target};
 use crate::sys::members::{self, Member};
-use crate::sys::{Pid, fds, permit};
+use crate::sys::{Pid, fds, permit, strangers};
 use crate::wire::worker::encode_stop;
 use log::{debug, warn};
 use mio::Interest;
@@ -223,9 +223,9 @@ impl Shell {
         // Who waits for all waits for what its program left, not for those that came into its namespace from outside.
         let waits = self.plan.init.as_ref().is_some_and(|init| init.wait_all);
         let everybody = self.inherited.init && !waits;
-        let strangers = members::strangers(&self.table.sessions(), &self.inherited.children, everybody);
+        let strangers = strangers::living(&self.table.sessions(), &self.inherited.children, everybody);
         if let Some(signal) = signal {
-            members::signal_strangers(&strangers, signal);
+            strangers::signal(&strangers, signal);
         }
         self.facts.push(Event::Strangers { count: u32::try_from(strangers.len()).unwrap_or(u32::MAX) });
     }

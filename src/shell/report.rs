@@ -1,18 +1,18 @@
 //! The report at the end of a run: for people, or as one JSON object.
 
-use super::disk::Left;
+use super::disk::{Left, Rest};
 use super::messages::line;
-use super::notes::{cause, counted, instance_name, queue_name, rung, source_name, span, worker_name};
+use super::phrases::{cause, counted, instance_name, queue_name, rung, source_name, span, worker_name};
 use crate::machine::report::{Fate, Leaver, QueueReport, SourceReport};
 use crate::machine::{LadderStep, Report, StopCause};
 use crate::model::plan::Plan;
 use log::Level;
 use serde_json::{Value, json};
-use std::collections::VecDeque;
+use std::path::Path;
 use std::time::Duration;
 
 /// Lines for people.
-pub fn text(plan: &Plan, report: &Report, left: &[Left]) -> Vec<u8> {
+pub fn text(plan: &Plan, report: &Report, rest: &Rest) -> Vec<u8> {
     let mut lines = vec![format!(
         "stopped {}; the stop took {}, the run {}; exit code {}",
         cause(plan, &report.cause),
@@ -23,10 +23,9 @@ pub fn text(plan: &Plan, report: &Report, left: &[Left]) -> Vec<u8> {
     lines.extend(report.leavers.iter().map(|leaver| format!("  {}", leaver_line(plan, leaver))));
     lines.extend(report.sources.iter().map(|source| format!("  {}", source_line(plan, source))));
     lines.extend(report.queues.iter().map(|queue| format!("  {}", queue_line(plan, queue))));
-    lines.extend(left.iter().map(|left| format!("  {}", left_line(plan, left))));
-    lines.extend(
-        report.queues.iter().filter(|queue| queue.dead > 0).map(|queue| format!("  {}", dead_line(plan, queue))),
-    );
+    lines.extend(rest.left.iter().map(|left| format!("  {}", left_line(plan, left))));
+    let dead = report.queues.iter().filter(|queue| queue.dead > 0);
+    lines.extend(dead.map(|queue| format!("  {}", dead_line(plan, queue, said(rest, queue)))));
     let extra = [
         (report.orphans_reaped, "orphan reaped", "orphans reaped"),
         (u64::from(report.strangers_left), "process left alive", "processes left alive"),
@@ -39,7 +38,7 @@ pub fn text(plan: &Plan, report: &Report, left: &[Left]) -> Vec<u8> {
 }
 
 /// One object on one line. Names are stable; `version` changes when one changes its meaning.
-pub fn json(plan: &Plan, report: &Report, left: &[Left], dead: &VecDeque<Value>) -> Vec<u8> {
+pub fn json(plan: &Plan, report: &Report, rest: &Rest) -> Vec<u8> {
     let object = json!({
         "version": 1,
         "exit_code": report.exit_code,
@@ -47,10 +46,10 @@ pub fn json(plan: &Plan, report: &Report, left: &[Left], dead: &VecDeque<Value>)
         "stop_ms": millis(report.stop_took),
         "ran_ms": millis(report.ran),
         "instances": report.leavers.iter().map(|leaver| leaver_json(plan, leaver)).collect::<Vec<_>>(),
-        "queues": report.queues.iter().map(|queue| queue_json(plan, queue)).collect::<Vec<_>>(),
+        "queues": report.queues.iter().map(|queue| queue_json(plan, queue, said(rest, queue))).collect::<Vec<_>>(),
         "sources": report.sources.iter().map(|source| source_json(plan, source)).collect::<Vec<_>>(),
-        "leftovers": left.iter().map(|left| left_json(plan, left)).collect::<Vec<_>>(),
-        "dead_letters": dead,
+        "leftovers": rest.left.iter().map(|left| left_json(plan, left)).collect::<Vec<_>>(),
+        "dead_letters": rest.letters,
         "orphans_reaped": report.orphans_reaped,
         "strangers_left": report.strangers_left,
         "late_replies": report.late_replies,
@@ -71,10 +70,15 @@ fn leaver_line(plan: &Plan, leaver: &Leaver) -> String {
         Fate::GivenUp => "given up".into(),
         Fate::Unkillable => "unkillable, still there".into(),
     };
-    let items = if leaver.items > 0 { format!(", {}", counted(leaver.items, "item")) } else { String::new() };
-    let restarts =
-        if leaver.restarts > 0 { format!(", {}", counted(leaver.restarts, "restart")) } else { String::new() };
-    format!("{} {fate}{items}{restarts}", instance_name(plan, leaver.instance))
+    let counts = [
+        (leaver.items, "item", ""),
+        (leaver.restarts, "restart", ""),
+        (leaver.failed_starts, "failed start", ""),
+        (leaver.oom_kills, "kill", " for want of memory"),
+    ];
+    let worth_saying = counts.into_iter().filter(|&(count, ..)| count > 0);
+    let counts = worth_saying.map(|(count, what, why)| format!(", {}{why}", counted(count, what))).collect::<String>();
+    format!("{} {fate}{counts}", instance_name(plan, leaver.instance))
 }
 
 fn queue_line(plan: &Plan, queue: &QueueReport) -> String {
@@ -103,17 +107,36 @@ fn source_line(plan: &Plan, source: &SourceReport) -> String {
 }
 
 fn left_line(plan: &Plan, left: &Left) -> String {
-    let place = match &left.path {
-        Some(path) => format!("are in {}", path.display()),
-        None => "are on stderr".into(),
+    let Left { queue, items, on_stderr, path } = left;
+    let place = match (path, on_stderr) {
+        (Some(path), 0) => format!("are in {}: {items}", path.display()),
+        (Some(path), said) => {
+            let kept = items.saturating_sub(*said);
+            format!("are in {}: {kept}; and on stderr, for the disk failed: {said}", path.display())
+        }
+        (None, 0) => format!("are lost: {items}"),
+        (None, _) => format!("are on stderr: {items}"),
     };
-    format!("unfinished items of queue {} {place}: {}", queue_name(plan, left.queue), left.items)
+    format!("unfinished items of queue {} {place}", queue_name(plan, *queue))
 }
 
-fn dead_line(plan: &Plan, queue: &QueueReport) -> String {
-    let leftovers = plan.queues.get(queue.queue.index()).and_then(|queue| queue.leftovers.as_ref());
-    let place = leftovers.map_or("above".to_owned(), |path| format!("{}.dead", path.display()));
+/// Dead letters of this queue that the disk did not take.
+fn said(rest: &Rest, queue: &QueueReport) -> u64 {
+    rest.letters_on_stderr.get(queue.queue.index()).copied().unwrap_or(0)
+}
+
+fn dead_line(plan: &Plan, queue: &QueueReport, said: u64) -> String {
+    let leftovers = plan.queues.get(queue.queue.index()).and_then(|queue| queue.leftovers.as_deref());
+    let place = letters_place(leftovers, queue.dead, said);
     format!("dead letters of queue {}: {}, see {place}", queue_name(plan, queue.queue), queue.dead)
+}
+
+fn letters_place(leftovers: Option<&Path>, dead: u64, said: u64) -> String {
+    match leftovers.map(Path::display) {
+        Some(path) if said == 0 => format!("{path}.dead"),
+        Some(path) if said < dead => format!("{path}.dead; and above, for the disk failed: {said}"),
+        Some(_) | None => "above".to_owned(),
+    }
 }
 
 fn cause_json(plan: &Plan, cause: &StopCause) -> Value {
@@ -147,16 +170,19 @@ fn leaver_json(plan: &Plan, leaver: &Leaver) -> Value {
         "rung": step,
         "took_ms": took.map(millis),
         "restarts": leaver.restarts,
+        "failed_starts": leaver.failed_starts,
+        "oom_kills": leaver.oom_kills,
         "items": leaver.items,
     })
 }
 
-fn queue_json(plan: &Plan, queue: &QueueReport) -> Value {
+fn queue_json(plan: &Plan, queue: &QueueReport, said: u64) -> Value {
     json!({
         "name": queue_name(plan, queue.queue),
         "accepted": queue.accepted,
         "done": queue.done,
         "dead": queue.dead,
+        "dead_on_stderr": said,
         "handed_back": queue.handed_back,
         "retried": queue.retried,
         "crashed": queue.crashed,
@@ -175,7 +201,7 @@ fn source_json(plan: &Plan, source: &SourceReport) -> Value {
 
 fn left_json(plan: &Plan, left: &Left) -> Value {
     let path = left.path.as_ref().map(|path| path.to_string_lossy());
-    json!({"queue": queue_name(plan, left.queue), "items": left.items, "path": path})
+    json!({"queue": queue_name(plan, left.queue), "items": left.items, "path": path, "on_stderr": left.on_stderr})
 }
 
 fn millis(span: Duration) -> u64 {
@@ -186,6 +212,7 @@ fn millis(span: Duration) -> u64 {
 pub(super) mod tests {
     use super::*;
     use crate::model::{ExitStatus, InstanceId, QueueId, Signal, SourceId};
+    use std::collections::VecDeque;
 
     fn report() -> Report {
         let took = Duration::from_millis(12);
@@ -195,7 +222,14 @@ pub(super) mod tests {
             cause: StopCause::Signal(Signal::INT),
             stop_took: Duration::from_millis(1200),
             ran: Duration::from_secs(12),
-            leavers: vec![Leaver { instance: InstanceId(0), fate: left, restarts: 1, items: 13 }],
+            leavers: vec![Leaver {
+                instance: InstanceId(0),
+                fate: left,
+                restarts: 1,
+                failed_starts: 0,
+                oom_kills: 2,
+                items: 13,
+            }],
             queues: vec![QueueReport {
                 queue: QueueId(0),
                 accepted: 100,
@@ -216,30 +250,20 @@ pub(super) mod tests {
 
     /// Names do not matter here; an empty plan knows none.
     pub fn nameless() -> Plan {
-        Plan {
-            name: "test".into(),
-            stop_budget: None,
-            end: crate::model::plan::End::Idle,
-            exit_code_from: None,
-            cgroup: crate::model::plan::ControlGroups::Off,
-            init: None,
-            queues: vec![],
-            sources: vec![],
-            workers: vec![],
-            instances: vec![],
-        }
+        Plan::empty("test")
     }
 
-    fn left() -> Vec<Left> {
-        vec![Left { queue: QueueId(0), items: 40, path: Some("left.txt".into()) }]
+    fn rest() -> Rest {
+        let left = vec![Left { queue: QueueId(0), items: 40, on_stderr: 0, path: Some("left.txt".into()) }];
+        Rest { left, letters_on_stderr: vec![1], letters: VecDeque::from([json!({"item": "a"})]) }
     }
 
     #[test]
     fn the_report_for_people() {
-        let text = String::from_utf8(text(&nameless(), &report(), &left())).unwrap();
+        let text = String::from_utf8(text(&nameless(), &report(), &rest())).unwrap();
         let expected = "\
 exeunt: stopped on INT; the stop took 1.2s, the run 12s; exit code 75
-exeunt:   instance 0 left on the event rung after 12ms (exit 0), 13 items, 1 restart
+exeunt:   instance 0 left on the event rung after 12ms (exit 0), 13 items, 1 restart, 2 kills for want of memory
 exeunt:   source ?: 100 items, read to its end
 exeunt:   queue ?: 100 accepted, 59 done, 1 dead, 40 handed back, 2 crashed
 exeunt:   unfinished items of queue ? are in left.txt: 40
@@ -251,7 +275,7 @@ exeunt:   1 orphan reaped
 
     #[test]
     fn the_report_for_programs_is_one_line_of_json() {
-        let text = json(&nameless(), &report(), &left(), &VecDeque::from([json!({"item": "a"})]));
+        let text = json(&nameless(), &report(), &rest());
         assert_eq!(text.iter().filter(|&&byte| byte == b'\n').count(), 1);
         let value: Value = serde_json::from_slice(&text).unwrap();
         assert_eq!(value["version"], 1);
@@ -259,8 +283,33 @@ exeunt:   1 orphan reaped
         assert_eq!(value["cause"], json!({"kind": "signal", "signal": "INT"}));
         assert_eq!(value["instances"][0]["rung"], "event");
         assert_eq!(value["instances"][0]["took_ms"], 12);
+        assert_eq!(value["instances"][0]["oom_kills"], 2);
         assert_eq!(value["queues"][0]["handed_back"], 40);
+        assert_eq!(value["queues"][0]["dead_on_stderr"], 1);
         assert_eq!(value["dead_letters"], json!([{"item": "a"}]));
-        assert_eq!(value["leftovers"][0], json!({"queue": "?", "items": 40, "path": "left.txt"}));
+        assert_eq!(value["leftovers"][0], json!({"queue": "?", "items": 40, "path": "left.txt", "on_stderr": 0}));
+    }
+
+    #[test]
+    fn f76_leftovers_are_said_to_be_where_they_are() {
+        let path = || Some("left.txt".into());
+        let cases = [
+            (0, path(), "in left.txt: 40"),
+            (30, path(), "in left.txt: 10; and on stderr, for the disk failed: 30"),
+            (40, None, "on stderr: 40"),
+            (0, None, "lost: 40"),
+        ];
+        for (on_stderr, path, place) in cases {
+            let left = Left { queue: QueueId(0), items: 40, on_stderr, path };
+            assert_eq!(left_line(&nameless(), &left), format!("unfinished items of queue ? are {place}"));
+        }
+    }
+
+    #[test]
+    fn f76_dead_letters_are_said_to_be_where_they_are() {
+        let cases = [(0, "left.txt.dead"), (3, "left.txt.dead; and above, for the disk failed: 3"), (5, "above")];
+        for (said, place) in cases {
+            assert_eq!(letters_place(Some(Path::new("left.txt")), 5, said), place);
+        }
     }
 }

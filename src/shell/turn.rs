@@ -28,7 +28,7 @@ use std::time::Duration;
 /// Rounds of telling and performing in one turn at most.
 const ROUNDS_A_TURN: usize = 64;
 /// A thread that could not be had is asked for again after this long.
-const THREADS_AGAIN: Duration = Duration::from_millis(100);
+pub(super) const THREADS_AGAIN: Duration = Duration::from_millis(100);
 /// Room for so many facts and orders is kept from turn to turn.
 const KEPT: usize = 512;
 
@@ -75,8 +75,7 @@ pub struct Shell {
     pub(super) on_terminal: Option<ProcId>,
     suspend: Suspend,
     pub(super) warn_reaping: bool,
-    /// Asked for when somebody runs, who may then use the time.
-    pub(super) oom_kills: Option<Option<OomKills>>,
+    pub(super) oom_kills: OomKills,
 }
 
 impl Shell {
@@ -100,7 +99,7 @@ impl Shell {
             meanings: Meanings::new(&plan, init.as_ref(), &inherited),
             warn_reaping: init.as_ref().is_some_and(|init| init.warn_reaping),
             launcher: Launcher::new(&plan, init)?,
-            oom_kills: None,
+            oom_kills: OomKills::default(),
             on_terminal: None,
             suspend: Suspend::Never,
             table: Table::default(),
@@ -172,7 +171,8 @@ impl Shell {
             let deadlines = [self.machine.deadline(), self.probes.deadline()];
             deadlines.into_iter().flatten().min().map(|deadline| deadline.since(now))
         };
-        let stranded = self.sinks.are_stranded() || self.disk.is_stranded() || messages().are_stranded();
+        // Each is asked, for it does then what it can.
+        let stranded = [self.sinks.are_stranded(), self.disk.is_stranded(), messages().are_stranded()].contains(&true);
         let timeout =
             if stranded { Some(timeout.map_or(THREADS_AGAIN, |span| span.min(THREADS_AGAIN))) } else { timeout };
         match self.poll.poll(&mut self.readiness, timeout) {

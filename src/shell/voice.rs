@@ -39,7 +39,7 @@ impl Voice {
     /// A program whose exec failed, and why.
     pub fn cannot_execute(self, program: &str, why: &str) -> String {
         match self {
-            Voice::Exeunt => format!("executing {program}: {why}"),
+            Voice::Exeunt => format!("executing {}: {why}", program_name(program)),
             Voice::Tini => format!("exec {program} failed: {why}"),
             Voice::DumbInit => format!("{program}: {why}"),
         }
@@ -51,6 +51,12 @@ impl Voice {
             Voice::Tini => format!("Reaped zombie process with pid={pid} ({status})"),
         }
     }
+}
+
+/// The name of a program within a sentence: in quotes where it could not be told from the words around it.
+pub fn program_name(name: &str) -> String {
+    let is_plain = !name.is_empty() && !name.contains(char::is_whitespace);
+    if is_plain { name.to_owned() } else { format!("{name:?}") }
 }
 
 #[cfg(test)]

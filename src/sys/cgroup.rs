@@ -205,7 +205,7 @@ fn owner(name: &OsStr) -> Option<Pid> {
 }
 
 fn exists(pid: Pid) -> bool {
-    !raw::kill(pid, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
+    !raw::kill(pid, 0).is_err_and(|error| raw::is_gone(&error))
 }
 
 /// Groups within groups first. The kernel refuses to remove one that has living members.

@@ -1,6 +1,7 @@
 use super::raw::call;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 /// The lowest number for descriptors of our own. Below it a child puts what it is given.
 pub(super) const LOWEST: RawFd = 10;
@@ -176,13 +177,21 @@ fn is_terminal(fd: BorrowedFd) -> bool {
 /// So many bytes a pipe that [has room](has_room) takes without a wait (POSIX: PIPE_BUF).
 pub const ALWAYS_ROOM: usize = libc::PIPE_BUF;
 
-/// Whether a write of up to [`ALWAYS_ROOM`] bytes does not block now. Somebody else who writes there may be faster.
-pub fn has_room(fd: BorrowedFd) -> bool {
-    let mut asked = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
-    // SAFETY: one live pollfd, and no time to wait.
-    let told = call(|| unsafe { libc::poll(&raw mut asked, 1, 0) });
-    // A reader that is gone is told by the write, at once.
-    told.is_ok_and(|ready| ready == 1)
+/// Whether a write of up to [`ALWAYS_ROOM`] bytes does not block now, or within the time that `left` says there is (`None`: for
+/// ever). Somebody else who writes there may be faster.
+pub fn has_room(fd: BorrowedFd, left: impl Fn() -> Option<Duration>) -> bool {
+    loop {
+        // Rounded up, so that the wait does not end a moment too early. A negative number is no limit (poll(2)).
+        let millis = left().map(|left| left.as_nanos().div_ceil(1_000_000));
+        let timeout = millis.map_or(-1, |millis| libc::c_int::try_from(millis).unwrap_or(libc::c_int::MAX));
+        let mut asked = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+        // SAFETY: one live pollfd.
+        match call(|| unsafe { libc::poll(&raw mut asked, 1, timeout) }) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // A reader that is gone is told by the write, at once.
+            told => return told.is_ok_and(|ready| ready == 1),
+        }
+    }
 }
 
 /// Asks epoll itself: it refuses what is always ready (EPERM).

@@ -1,8 +1,11 @@
+//! Members: the living processes that belong to one program of ours, found and signalled: all in its session, whoever made the
+//! group they are in, or what descends from us in our own session where the program has none of its own.
+
 use super::proc::{Look, Proc};
-use super::stat::Stat;
-use super::{Pid, init, proc, raw, reap};
+use super::raw::{group_of, reached, session_of};
+use super::{Pid, family, init, proc, raw};
 use crate::model::Signal;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -36,13 +39,12 @@ pub fn living(sessions: &[Pid], is_leader: &dyn Fn(Pid) -> bool) -> Vec<Member> 
 /// descends from them. Without /proc: the program's group, told as one member, if it has one.
 pub fn beside(pid: Pid, has_group: bool, others: &dyn Fn(Pid) -> bool) -> Vec<Member> {
     let look = |proc: &mut Proc| {
-        if init::is_reaper() && has_living_children(proc, others) == Some(false) {
+        if init::is_reaper() && family::has_living_children(proc, others) == Some(false) {
             return Some(Vec::new());
         }
-        let us = raw::own_pid();
-        let session = session_of(us).ok()?;
-        let stats = all_stats(proc)?;
-        let descendants = descendants(&stats, us, others);
+        let session = session_of(raw::own_pid()).ok()?;
+        let stats = proc.stats()?;
+        let descendants = family::descendants(&stats, others);
         let ours = |pid: &Pid| stats.get(pid).filter(|stat| stat.is_living() && stat.session == session);
         let member = |pid: Pid| ours(&pid).map(|stat| Member { pid, group: stat.group, session });
         Some(descendants.into_iter().filter_map(member).collect())
@@ -55,19 +57,20 @@ pub fn beside(pid: Pid, has_group: bool, others: &dyn Fn(Pid) -> bool) -> Vec<Me
 pub fn signal_beside(members: &[Member], signal: Signal) -> io::Result<()> {
     let own = group_of(0);
     let is_member = |pid: Pid| members.iter().any(|member| member.pid == pid);
-    let strangers_groups: Vec<Pid> = proc::with(all_stats)
+    let others_groups: Vec<Pid> = proc::with(Proc::stats)
         .flatten()
         .unwrap_or_default()
         .into_iter()
         .filter(|&(pid, stat)| stat.is_living() && !is_member(pid))
         .map(|(_, stat)| stat.group)
         .collect();
-    let mixed = |member: &Member| {
-        strangers_groups.contains(&member.group) || own.as_ref().is_ok_and(|own| member.group == *own)
-    };
+    let mixed =
+        |member: &Member| others_groups.contains(&member.group) || own.as_ref().is_ok_and(|own| member.group == *own);
     let (each, groups): (Vec<Member>, Vec<Member>) = members.iter().partition(|member| mixed(member));
-    let pids: Vec<Pid> = each.iter().map(|member| member.pid).collect();
-    signal_strangers(&pids, signal);
+    for member in each {
+        // Whom we may not signal is still there at the next look.
+        let _told = family::signal(member.pid, signal);
+    }
     signal_members(&groups, signal).map(drop)
 }
 
@@ -89,32 +92,62 @@ pub fn signal_child(pid: Pid, pidfd: Option<BorrowedFd>, signal: Signal) -> io::
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
     }
     let told = pidfd.map(|pidfd| raw::pidfd_send_signal(pidfd, signal.number(), 0));
-    gone_is_fine(match told {
+    reached(match told {
         Some(Err(error)) if raw::is_absent(&error) => raw::kill(pid, signal.number()),
         Some(told) => told,
         None => raw::kill(pid, signal.number()),
     })
+    .map(drop)
 }
 
 /// Whether this process, which may be a zombie, is in that session; `None` where it is gone already.
 pub fn is_in_session(pid: Pid, session: Pid) -> Option<bool> {
     match session_of(pid) {
         Ok(found) => Some(found == session),
-        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => None,
+        Err(error) if raw::is_gone(&error) => None,
         Err(_) => Some(false),
     }
 }
 
-/// A descriptor that stands for this process, whatever becomes of its number, if it is in that session and the kernel has such descriptors.
-pub fn pin(pid: Pid, session: Pid) -> Option<OwnedFd> {
-    let pidfd = raw::pidfd_open(pid).ok()?;
+/// Why a process could not be pinned.
+#[derive(Debug)]
+pub enum Unpinned {
+    Gone,
+    /// It is not in that session.
+    Foreign,
+    /// Of pidfd_open(2): ENOSYS, or EPERM of a sandbox, where there is no such descriptor for anybody.
+    Refused(io::Error),
+}
+
+/// A descriptor that stands for this process, whatever becomes of its number, if it is in that session.
+pub fn pin(pid: Pid, session: Pid) -> Result<OwnedFd, Unpinned> {
+    let pidfd = raw::pidfd_open(pid);
     // Checked after it was opened: from now on the number cannot become another's without the descriptor being a dead one's.
-    (is_in_session(pid, session) == Some(true)).then_some(pidfd)
+    match (is_in_session(pid, session), pidfd) {
+        (None, _) => Err(Unpinned::Gone),
+        (Some(false), _) => Err(Unpinned::Foreign),
+        (Some(true), Ok(pidfd)) => Ok(pidfd),
+        (Some(true), Err(error)) if raw::is_gone(&error) => Err(Unpinned::Gone),
+        (Some(true), Err(error)) => Err(Unpinned::Refused(error)),
+    }
+}
+
+impl std::fmt::Display for Unpinned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Unpinned::Gone => f.write_str("it is gone"),
+            Unpinned::Foreign => f.write_str("it is none of its own"),
+            Unpinned::Refused(error) if raw::is_absent(error) => f.write_str(
+                "this kernel, or the sandbox that exeunt is in, has no descriptors for processes (pidfd_open)",
+            ),
+            Unpinned::Refused(error) => write!(f, "pidfd_open: {error}"),
+        }
+    }
 }
 
 /// Signals who was pinned. False where it is gone, or a zombie: that takes every signal and does nothing.
 pub fn signal_pinned(pidfd: BorrowedFd, signal: Signal) -> io::Result<bool> {
-    if raw::has_exited(pidfd) { Ok(false) } else { sent(raw::pidfd_send_signal(pidfd, signal.number(), 0)) }
+    if raw::has_exited(pidfd) { Ok(false) } else { reached(raw::pidfd_send_signal(pidfd, signal.number(), 0)) }
 }
 
 /// Signals every group of these members once, each only after a member of it is proven alive and in its session.
@@ -142,95 +175,23 @@ fn signal_group(group: Pid, members: &[Member], signal: Signal) -> io::Result<bo
     let leader = raw::pidfd_open(group).ok();
     let Some(session) = members.iter().find(|member| is_still(member)).map(|member| member.session) else {
         // Without /proc the members are mere groups, and their leaders may be long gone.
-        return if sees_all() { Ok(false) } else { sent(raw::kill(-group, signal.number())) };
+        return if sees_all() { Ok(false) } else { reached(raw::kill(-group, signal.number())) };
     };
     let ours = Member { pid: group, group, session };
     if let Some(leader) = leader.filter(|_| is_still(&ours)) {
         let told = raw::pidfd_send_signal(leader.as_fd(), signal.number(), raw::TO_PROCESS_GROUP);
         let unknown = |error: &io::Error| raw::is_absent(error) || error.raw_os_error() == Some(libc::EINVAL);
         if !told.as_ref().is_err_and(unknown) {
-            return sent(told);
+            return reached(told);
         }
     }
-    sent(raw::kill(-group, signal.number()))
-}
-
-/// Living descendants of ours that are neither in one of these sessions nor children from before our time (nor
-/// their descendants). As PID 1: every other process of the namespace but those in these sessions and kernel threads. Without
-/// /proc nobody can be named; as PID 1 the answer then is -1, which means everybody to kill(2), while anybody is there.
-pub fn strangers(sessions: &[Pid], before: &[Pid], init: bool) -> Vec<Pid> {
-    let look = |proc: &mut Proc| {
-        if !init && has_no_children_but(proc, before) {
-            return Some(Vec::new());
-        }
-        settled_strangers(proc, sessions, before, init)
-    };
-    proc::with(look).flatten().unwrap_or_else(|| {
-        let anybody = raw::own_pid() == 1 && raw::kill(-1, 0).is_ok();
-        if anybody { vec![-1] } else { Vec::new() }
-    })
-}
-
-/// Signals strangers, each by a pidfd that was checked after it was opened, so that no recycled number is hit.
-pub fn signal_strangers(strangers: &[Pid], signal: Signal) {
-    let init = raw::own_pid() == 1;
-    for &stranger in strangers {
-        let told = match stranger {
-            // Only an init may mean everybody: its everybody ends at its namespace.
-            -1 if init => raw::kill(-1, signal.number()),
-            2.. => signal_stranger(stranger, init, signal),
-            _ => Ok(()),
-        };
-        // Whom we may not signal is still counted by the next look, which is where it is told.
-        drop(told);
-    }
-}
-
-/// The descriptor is opened first: should the process die and its number be given away during the check, the
-/// signal goes to the dead.
-fn signal_stranger(pid: Pid, init: bool, signal: Signal) -> io::Result<()> {
-    let pidfd = raw::pidfd_open(pid);
-    if !init && !proc::with(|proc| descends_from_us(proc, pid)).unwrap_or(false) {
-        return Ok(());
-    }
-    let told = pidfd.and_then(|pidfd| raw::pidfd_send_signal(pidfd.as_fd(), signal.number(), 0));
-    match told {
-        Err(error) if error.raw_os_error() != Some(libc::ESRCH) => raw::kill(pid, signal.number()),
-        told => gone_is_fine(told),
-    }
+    reached(raw::kill(-group, signal.number()))
 }
 
 /// As a reaper of orphans we get whom a dead leader left, so our living children tell whether there is anybody.
 fn nobody_is_left(proc: &mut Proc, sessions: &[Pid], is_leader: &dyn Fn(Pid) -> bool) -> bool {
-    init::is_reaper() && has_living_children(proc, &|child| leads_another(child, sessions, is_leader)) == Some(false)
-}
-
-/// Whether anybody lives among our children, but for those that do not count. Whoever dies hands its children over to us before it
-/// is dead to anybody, and may have done so just after the list was made: while somebody is found dead who was not in the list
-/// before, there is another list to be made. `None` where the kernel makes none.
-fn has_living_children(proc: &mut Proc, excepted: &dyn Fn(Pid) -> bool) -> Option<bool> {
-    /// In a storm of deaths a full look is cheaper, and somebody is there for sure.
-    const LISTS: u32 = 8;
-    // The usual end of a single program, told by one call.
-    if reap::is_childless() {
-        return Some(false);
-    }
-    let mut dead = BTreeSet::new();
-    for _ in 0..LISTS {
-        let mut news = false;
-        for child in proc.listed_children()?.into_iter().filter(|&child| !excepted(child)) {
-            if !dead.contains(&child) {
-                if !is_dead(proc, child) {
-                    return Some(true);
-                }
-                news = dead.insert(child);
-            }
-        }
-        if !news {
-            return Some(false);
-        }
-    }
-    Some(true)
+    init::is_reaper()
+        && family::has_living_children(proc, &|child| leads_another(child, sessions, is_leader)) == Some(false)
 }
 
 /// A child that leads a session of ours was forked by us, and so are its descendants in that session: none of them is of
@@ -263,7 +224,7 @@ fn scan(proc: &mut Proc, sessions: &[Pid]) -> Option<Vec<Member>> {
     for pid in proc.pids()? {
         match session_of(pid) {
             Ok(session) if sessions.binary_search(&session).is_err() => continue,
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => continue,
+            Err(error) if raw::is_gone(&error) => continue,
             Ok(_) | Err(_) => {}
         }
         members.extend(member(proc, pid).filter(|member| sessions.binary_search(&member.session).is_ok()));
@@ -290,125 +251,10 @@ fn living_groups(sessions: &[Pid]) -> Vec<Member> {
     sessions.iter().copied().filter(|&session| session > 1).filter(lives).map(named).collect()
 }
 
-fn has_no_children_but(proc: &mut Proc, before: &[Pid]) -> bool {
-    has_living_children(proc, &|child| before.contains(&child)).map_or_else(reap::is_childless, |some| !some)
-}
-
-/// Who forks and dies while we look may hide its child from one look, for its place in the tree is gone; nobody is there when two
-/// looks in a row found nobody, and nobody forked meanwhile.
-fn settled_strangers(proc: &mut Proc, sessions: &[Pid], before: &[Pid], init: bool) -> Option<Vec<Pid>> {
-    const LOOKS: u32 = 4;
-    let mut found = scan_strangers(proc, sessions, before, init)?;
-    for _ in 1..LOOKS {
-        if !found.is_empty() {
-            break;
-        }
-        let last = proc.last_pid();
-        found = scan_strangers(proc, sessions, before, init)?;
-        if found.is_empty() && last.is_some() && proc.last_pid() == last {
-            break;
-        }
-    }
-    Some(found)
-}
-
-fn scan_strangers(proc: &mut Proc, sessions: &[Pid], before: &[Pid], init: bool) -> Option<Vec<Pid>> {
-    let us = raw::own_pid();
-    let stats = all_stats(proc)?;
-    let everybody = || stats.keys().copied().collect();
-    let mut suspects: Vec<Pid> =
-        if init { everybody() } else { descendants(&stats, us, &|child| before.contains(&child)) };
-    let mut unseen = proc.listed_children().unwrap_or_default();
-    unseen.retain(|child| !stats.contains_key(child) && !before.contains(child));
-    suspects.retain(|&pid| {
-        let counts = |stat: &Stat| stat.is_living() && !stat.is_kernel_thread() && !sessions.contains(&stat.session);
-        pid != us && stats.get(&pid).is_some_and(counts)
-    });
-    // Whom we cannot look at counts as living, as long as it is a child of ours: orphans come to us.
-    suspects
-        .extend(unseen.into_iter().filter(|&pid| session_of(pid).is_ok_and(|session| !sessions.contains(&session))));
-    Some(suspects)
-}
-
-fn all_stats(proc: &mut Proc) -> Option<BTreeMap<Pid, Stat>> {
-    let mut stats = BTreeMap::new();
-    for pid in proc.pids()? {
-        stats.extend(proc.stat(pid).map(|stat| (pid, stat)));
-    }
-    Some(stats)
-}
-
-/// All that come from `root`, without those that are `foreign` and what comes from these.
-fn descendants(stats: &BTreeMap<Pid, Stat>, root: Pid, foreign: &dyn Fn(Pid) -> bool) -> Vec<Pid> {
-    let mut families: BTreeMap<Pid, Vec<Pid>> = BTreeMap::new();
-    for (&pid, stat) in stats {
-        families.entry(stat.parent).or_default().push(pid);
-    }
-    let (mut found, mut parents) = (Vec::new(), vec![root]);
-    while let Some(parent) = parents.pop() {
-        // Removed, so that a tree that changed while we looked cannot make us go in circles.
-        let children = families.remove(&parent).unwrap_or_default();
-        children.into_iter().filter(|&child| !foreign(child)).for_each(|child| {
-            found.push(child);
-            parents.push(child);
-        });
-    }
-    found
-}
-
-fn descends_from_us(proc: &mut Proc, pid: Pid) -> bool {
-    // A chain is seldom longer than ten; the bound is for one that changes while we climb it.
-    const LONGEST: u32 = 1000;
-    if proc.listed_children().is_some_and(|children| children.contains(&pid)) {
-        return true;
-    }
-    let us = raw::own_pid();
-    let mut at = pid;
-    for _ in 0..LONGEST {
-        match proc.stat(at) {
-            Some(stat) if stat.parent == us => return true,
-            Some(stat) if stat.parent > 1 => at = stat.parent,
-            Some(_) | None => return false,
-        }
-    }
-    false
-}
-
-fn is_dead(proc: &mut Proc, pid: Pid) -> bool {
-    match proc.look(pid) {
-        Look::Stat(stat) => !stat.is_living(),
-        Look::Gone => true,
-        Look::Unseen => false,
-    }
-}
-
 /// Asked of the kernel and not of /proc. A zombie passes, and it pins its group's number as well as the living do.
 fn is_still(member: &Member) -> bool {
     session_of(member.pid).is_ok_and(|session| session == member.session)
         && group_of(member.pid).is_ok_and(|group| group == member.group)
-}
-
-fn session_of(pid: Pid) -> io::Result<Pid> {
-    // SAFETY: getsid takes an integer.
-    raw::call(|| unsafe { libc::getsid(pid) })
-}
-
-fn group_of(pid: Pid) -> io::Result<Pid> {
-    // SAFETY: getpgid takes an integer.
-    raw::call(|| unsafe { libc::getpgid(pid) })
-}
-
-/// Whether anybody was there to get it.
-fn sent(told: io::Result<()>) -> io::Result<bool> {
-    match told {
-        Ok(()) => Ok(true),
-        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-fn gone_is_fine(told: io::Result<()>) -> io::Result<()> {
-    sent(told).map(drop)
 }
 
 #[cfg(test)]

@@ -15,12 +15,14 @@ pub mod reap;
 pub mod secret;
 pub mod signals;
 pub mod spawn;
+pub mod strangers;
 pub mod terminal;
 pub mod threads;
 pub mod variables;
 
 mod child;
 mod dirents;
+mod family;
 #[cfg(feature = "faults")]
 mod faults;
 mod numbered;

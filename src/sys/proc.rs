@@ -2,6 +2,7 @@
 
 use super::stat::{Stat, number};
 use super::{Pid, dirents, fds, raw, reap};
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -76,6 +77,15 @@ impl Proc {
             Look::Stat(stat) => Some(stat),
             Look::Gone | Look::Unseen => None,
         }
+    }
+
+    /// Of every process that could be looked at; `None` where /proc cannot be read.
+    pub fn stats(&mut self) -> Option<BTreeMap<Pid, Stat>> {
+        let mut stats = BTreeMap::new();
+        for pid in self.pids()? {
+            stats.extend(self.stat(pid).map(|stat| (pid, stat)));
+        }
+        Some(stats)
     }
 
     /// Our children as `/proc/self/task/TID/children` lists them; `None` where the kernel was built without that file. It can

@@ -51,6 +51,20 @@ pub fn is_absent(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM))
 }
 
+/// ESRCH: there is no such process (any more), or none in the group.
+pub fn is_gone(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ESRCH)
+}
+
+/// Whether anybody was there to get a signal.
+pub fn reached(told: io::Result<()>) -> io::Result<bool> {
+    match told {
+        Ok(()) => Ok(true),
+        Err(error) if is_gone(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Sets the mask of this thread to exactly these signals, bit n-1 for signal n, and answers the one before.
 pub fn set_mask(bits: u64) -> u64 {
     let mut before = 0u64;
@@ -175,4 +189,18 @@ pub unsafe fn close_range(first: u32, last: u32) -> io::Result<()> {
 pub fn own_pid() -> Pid {
     // SAFETY: getpid has no preconditions and cannot fail.
     unsafe { libc::getpid() }
+}
+
+/// `getsid(2)`, 0 for ourselves. Zombies have one too.
+#[cfg_attr(feature = "faults", track_caller)]
+pub fn session_of(pid: Pid) -> io::Result<Pid> {
+    // SAFETY: getsid takes an integer.
+    call(|| unsafe { libc::getsid(pid) })
+}
+
+/// `getpgid(2)`, 0 for ourselves. Zombies have one too.
+#[cfg_attr(feature = "faults", track_caller)]
+pub fn group_of(pid: Pid) -> io::Result<Pid> {
+    // SAFETY: getpgid takes an integer.
+    call(|| unsafe { libc::getpgid(pid) })
 }

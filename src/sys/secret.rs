@@ -16,6 +16,31 @@ pub struct FileVariable {
     pub path: CString,
 }
 
+/// Reads the value as a start would, and forgets it: whether one would do so now.
+///
+/// # Errors
+///
+/// As a start has them: of open(2) and read(2); EISDIR, and EINVAL for what is no regular file otherwise; EILSEQ for a NUL, which no
+/// variable can hold; E2BIG for more than a variable can hold.
+pub fn try_out(variable: &FileVariable) -> io::Result<()> {
+    let mut slot = Slot::new(variable)?;
+    let told = slot.fill();
+    slot.bytes.fill(0);
+    // So that the compiler does not leave that out.
+    std::hint::black_box(&slot.bytes);
+    told
+}
+
+/// What an error number says of such a file, where it says more than elsewhere.
+pub fn reason(errno: i32) -> Option<&'static str> {
+    match errno {
+        libc::EINVAL => Some("it is no regular file"),
+        libc::EILSEQ => Some("there is a NUL in it, which no variable can hold"),
+        libc::E2BIG => Some("it is longer than a variable can be (128 KiB with its name)"),
+        _ => None,
+    }
+}
+
 /// `NAME=`, and room for the value.
 pub(super) struct Slot<'a> {
     path: &'a CStr,
@@ -45,14 +70,22 @@ impl<'a> Slot<'a> {
 
     /// In a forked child: reads the value, cuts one line feed at its end and closes it with a NUL.
     ///
-    /// EINVAL for what is no regular file, which could keep us waiting for ever, and for a NUL, which no variable can hold;
-    /// E2BIG for more than a variable can hold.
+    /// The errors are those of [`try_out`]. What is no regular file could keep us waiting for ever.
     fn fill(&mut self) -> io::Result<()> {
+        // SAFETY: `stat` is plain integers, for which all zeros is a value.
+        let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+        // SAFETY: a C string, and a live `stat`. The call neither allocates nor locks.
+        check(unsafe { libc::stat(self.path.as_ptr(), &mut stat) })?;
+        // Before it is opened, since who waits at the other end of a FIFO would take us for its reader.
+        check_kind(&stat)?;
         // O_NONBLOCK, so that nobody has to open the other end of a FIFO; it means nothing to a regular file.
         let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
         // SAFETY: a C string; no mode is needed without O_CREAT. The call neither allocates nor locks.
         let file = check(unsafe { libc::open(self.path.as_ptr(), flags) })?;
-        let told = check_kind(file).and_then(|()| self.read(file));
+        // SAFETY: the call fills a live `stat`.
+        let told = check(unsafe { libc::fstat(file, &mut stat) });
+        // It may be another one by now.
+        let told = told.and_then(|_| check_kind(&stat)).and_then(|()| self.read(file));
         // SAFETY: it was opened here, and nobody else has its number.
         unsafe { libc::close(file) };
         let length = told?;
@@ -60,7 +93,7 @@ impl<'a> Slot<'a> {
         let value = value.strip_suffix(b"\n").unwrap_or(value);
         let end = self.begin + value.len();
         if value.contains(&0) {
-            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+            return Err(io::Error::from_raw_os_error(libc::EILSEQ));
         }
         match self.bytes.get_mut(end).filter(|_| end < LONGEST) {
             Some(last) => *last = 0,
@@ -94,11 +127,7 @@ pub(super) fn fill(slots: &mut [Slot]) -> Result<(), (Stage, io::Error)> {
     Ok(())
 }
 
-fn check_kind(file: i32) -> io::Result<()> {
-    // SAFETY: `stat` is plain integers, for which all zeros is a value.
-    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: the call fills a live `stat`.
-    check(unsafe { libc::fstat(file, &mut stat) })?;
+fn check_kind(stat: &libc::stat) -> io::Result<()> {
     match stat.st_mode & libc::S_IFMT {
         libc::S_IFREG => Ok(()),
         libc::S_IFDIR => Err(io::Error::from_raw_os_error(libc::EISDIR)),
@@ -133,7 +162,7 @@ mod tests {
         assert_eq!(value(b" x\r\n\n"), Ok(b" x\r\n".to_vec()));
         assert_eq!(value(b""), Ok(vec![]));
         assert_eq!(value(b"\xff\n"), Ok(vec![0xff]));
-        assert_eq!(value(b"a\0b"), Err(libc::EINVAL));
+        assert_eq!(value(b"a\0b"), Err(libc::EILSEQ));
         let most = LONGEST - "TOKEN=".len() - 1;
         assert_eq!(value(&vec![b'x'; most]), Ok(vec![b'x'; most]));
         assert_eq!(value(&[vec![b'x'; most], vec![b'\n']].concat()), Ok(vec![b'x'; most]));

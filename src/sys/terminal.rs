@@ -37,9 +37,7 @@ pub fn give_to(group: Pid) {
 /// Takes the foreground back from this group, or from one of which nobody is left; not from others.
 pub fn take_from(group: Pid) {
     // 0 would be our own group to kill(2), and 1 everybody.
-    let is_dead = |group: Pid| {
-        group > 1 && matches!(raw::kill(-group, 0), Err(error) if error.raw_os_error() == Some(libc::ESRCH))
-    };
+    let is_dead = |group: Pid| group > 1 && raw::kill(-group, 0).is_err_and(|error| raw::is_gone(&error));
     if foreground().is_some_and(|holder| holder == group || is_dead(holder)) {
         give_to(own_group());
     }

@@ -95,6 +95,7 @@ impl Splitter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::cut_up;
     use proptest::prelude::*;
 
     fn all(splitter: &mut Splitter, chunks: &[&[u8]]) -> Vec<Frame> {
@@ -154,14 +155,7 @@ mod tests {
             stream.extend_from_slice(&tail);
             let mut whole = Splitter::new(Framing::Line, 8);
             let expected = all(&mut whole, &[&stream]);
-            let mut pieces = Vec::new();
-            let mut rest = stream.as_slice();
-            for cut in cuts {
-                let (piece, after) = rest.split_at(cut.min(rest.len()));
-                pieces.push(piece);
-                rest = after;
-            }
-            pieces.push(rest);
+            let pieces = cut_up(&stream, &cuts);
             let mut split = Splitter::new(Framing::Line, 8);
             let frames = all(&mut split, &pieces);
             prop_assert_eq!(&frames, &expected);

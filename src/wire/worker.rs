@@ -136,6 +136,7 @@ fn garbled(line: &[u8]) -> Garbled {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::cut_up;
     use proptest::prelude::*;
 
     fn read(chunks: &[&[u8]]) -> (Vec<Reply>, Result<(), Garbled>) {
@@ -247,14 +248,7 @@ mod tests {
                 stream.extend_from_slice(result);
                 stream.push(b'\n');
             }
-            let mut pieces = Vec::new();
-            let mut rest = stream.as_slice();
-            for cut in cuts {
-                let (piece, after) = rest.split_at(cut.min(rest.len()));
-                pieces.push(piece);
-                rest = after;
-            }
-            pieces.push(rest);
+            let pieces = cut_up(&stream, &cuts);
             let (replies, end) = read(&pieces);
             prop_assert_eq!(end, Ok(()));
             let expected: Vec<Reply> = results.iter().zip(1u64..).map(|(result, seq)| Reply::Settle {

@@ -215,6 +215,8 @@ fn f36_with_hardly_any_processor_order_and_counts_are_right() {
             }
         });
         run.wait_for_line("holding");
+        // The other two may do all the work before the third is up.
+        run.wait_for_words(" started", 3);
         assert!(run.wait_for_results(59));
         send(pid, Signal::SIGTERM);
         until("the end", || matches!(state(pid), None | Some('Z')).then_some(()));

@@ -1,6 +1,6 @@
 //! F76, F84, F99, F101, F104, F112, F114: little that may be written, nobody's uid, limits of somebody else's making.
 
-use crate::support::{Need, QUICK_BACKOFF, QUICK_RESTART, Run, Sandbox, has, numbered, pool, runs, sorted};
+use crate::support::{Need, QUICK_BACKOFF, QUICK_RESTART, Run, Sandbox, has, numbered, pool, runs, sorted, until};
 use nix::sys::signal::Signal;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
@@ -113,6 +113,57 @@ fn f76_f84_leftovers_for_which_there_is_no_room_are_told() {
             assert!(outcome.stderr.contains(&format!("\"{item}\"")), "{item}: {outcome}");
         }
     }
+}
+
+/// The first fit, then there is a limit: each is either in the file or told, and the report says how many are where.
+#[test]
+fn f76_f84_the_report_says_which_leftovers_the_disk_took() {
+    let sandbox = life("leftovers = \"left.txt\"\n");
+    sandbox.file("left.txt", "old\n");
+    let mut run = sandbox.launch().under(&["prlimit", "--fsize=8192"]).report_json().stdin_pipe().start();
+    feed(&mut run);
+    run.signal(Signal::SIGTERM);
+    let temporary = sandbox.path(&format!(".left.txt.exeunt-{}-0", run.pid()));
+    let kept = || std::fs::read_to_string(&temporary).ok().filter(|text| text.lines().count() == 3);
+    until("the first leftovers to be written", kept);
+    // stdin is read on, straight into the leftovers.
+    let rest: Vec<String> = (9..=1000).map(|n| format!("item-{n}-{}", "x".repeat(80))).collect();
+    run.feed(&rest);
+    let outcome = run.finish();
+    outcome.expect_code(75);
+    let kept = &outcome.leftovers[1..];
+    assert_eq!(outcome.leftovers[0], "old", "{outcome}");
+    assert_eq!(kept[..3], ["item-6", "item-7", "item-8"], "{outcome}");
+    let told = |item: &&String| outcome.stderr.contains(&format!("\"{item}\""));
+    let told: Vec<&String> = rest.iter().filter(told).collect();
+    assert!(kept[3..].iter().chain(told.iter().copied()).eq(&rest), "each is in one place, in order\n{outcome}");
+    let report = outcome.report();
+    let left = &report["leftovers"][0];
+    let expected = (Some(kept.len() + told.len()), Some(told.len()));
+    let number = |name: &str| left[name].as_u64().map(|number| number as usize);
+    assert_eq!((number("items"), number("on_stderr")), expected, "{outcome}");
+    assert!(left["path"].as_str().is_some_and(|path| path.ends_with("left.txt")), "{outcome}");
+    assert!(outcome.stderr.contains("some leftovers of queue q cannot be kept in"), "{outcome}");
+}
+
+/// What has no room in the file stands on stderr, whole, and the report says how many.
+#[test]
+fn f76_the_report_says_which_dead_letters_the_disk_took() {
+    let sandbox = Sandbox::new(&pool("", "command = [\"sh\", \"w.sh\"]\nprefetch = 1\n"));
+    sandbox.file("w.sh", "while IFS= read -r line <&3; do echo \"fail ${line%% *} broken\" >&4; done\n");
+    let items = numbered(20);
+    let names = |text: &str| -> Vec<String> {
+        let letters = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        letters.filter_map(|letter| Some(letter["item"].as_str()?.to_owned())).collect()
+    };
+    let outcome = sandbox.launch().under(&["prlimit", "--fsize=1024"]).report_json().stdin_items(&items).finish();
+    let kept = names(&sandbox.lines("left.txt.dead").join("\n"));
+    let told = names(&outcome.stderr);
+    assert!(!kept.is_empty() && !told.is_empty(), "{outcome}");
+    assert_eq!([kept, told.clone()].concat(), items, "{outcome}");
+    let queue = &outcome.report()["queues"][0];
+    assert_eq!((queue["dead"].as_u64(), queue["dead_on_stderr"].as_u64()), (Some(20), Some(told.len() as u64)));
+    assert!(outcome.stderr.contains("a dead letter cannot be kept in"), "{outcome}");
 }
 
 /// A megabyte and a half for the child, and then more than the kernel takes at once.

@@ -172,27 +172,22 @@ fn stop(run: &Run) {
     send(run.inner_pid(), Signal::SIGTERM);
 }
 
-/// The neighbour works, and a stop ends: what hangs before its exec has run nothing and is killed at once.
 #[test]
 fn f16_an_exec_that_hangs_holds_up_neither_the_neighbour_nor_a_stop() {
-    let sandbox = Sandbox::new(
-        "[worker.h]\ncommand = [\"dead/program\"]\nstop = [\"TERM 10m\"]\n\
-         [worker.n]\ncommand = [\"sh\", \"-c\", \"echo up >&2; exec sleep 1000\"]\n",
-    );
-    let Some(launcher) = fuse(&sandbox, "deaf") else { return };
-    let run = sandbox.launch().under(&launcher).start();
-    run.wait_for_line("up");
-    stop(&run);
-    run.finish().expect_code(0);
+    who_hangs_holds_nobody_up("command = [\"dead/program\"]");
 }
 
-/// The same for a working directory.
 #[test]
 fn f16_a_chdir_that_hangs_holds_up_neither_the_neighbour_nor_a_stop() {
-    let sandbox = Sandbox::new(
-        "[worker.h]\ncommand = [\"true\"]\nworking-directory = \"dead/there\"\nstop = [\"TERM 10m\"]\n\
-         [worker.n]\ncommand = [\"sh\", \"-c\", \"echo up >&2; exec sleep 1000\"]\n",
-    );
+    who_hangs_holds_nobody_up("command = [\"true\"]\nworking-directory = \"dead/there\"");
+}
+
+/// The neighbour works, and a stop ends: what hangs before its exec has run nothing and is killed at once.
+fn who_hangs_holds_nobody_up(hanging: &str) {
+    let sandbox = Sandbox::new(&format!(
+        "[worker.h]\n{hanging}\nstop = [\"TERM 10m\"]\n\
+         [worker.n]\ncommand = [\"sh\", \"-c\", \"echo up >&2; exec sleep 1000\"]\n"
+    ));
     let Some(launcher) = fuse(&sandbox, "deaf") else { return };
     let run = sandbox.launch().under(&launcher).start();
     run.wait_for_line("up");

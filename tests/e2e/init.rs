@@ -92,11 +92,26 @@ fn a_missing_program_is_127_and_one_that_cannot_be_executed_126_with_one_line_ea
         ("./nowhere/program", 127, "executing ./nowhere/program: No such file or directory"),
         ("./plain", 126, "executing ./plain: Permission denied"),
         ("/", 126, "executing /: Permission denied"),
+        ("", 127, "executing \"\": No such file or directory"),
+        (" ", 127, "executing \" \": No such file or directory"),
+        ("two words", 127, "executing \"two words\": No such file or directory"),
     ];
     for (program, code, words) in cases {
         let outcome = init(&sandbox, &["--", program]).finish();
         outcome.expect_code(code);
         assert_eq!(outcome.stderr, format!("exeunt: error: {words}\n"));
+    }
+}
+
+/// Who uses it has no workers and gives nobody up.
+#[test]
+fn what_it_says_of_its_end_is_about_the_program() {
+    let sandbox = Sandbox::new("");
+    for (program, why) in [("true", "the program has ended"), ("no-such-program", "the program cannot be started")] {
+        let outcome = init(&sandbox, &["-v", "--", program]).finish();
+        assert!(outcome.stderr.contains(&format!("exeunt: stopping because {why}\n")), "{outcome}");
+        assert!(outcome.stderr.contains(&format!("exeunt: stopped because {why};")), "{outcome}");
+        assert!(!outcome.stderr.contains("worker"), "{outcome}");
     }
 }
 

@@ -132,22 +132,12 @@ fn ctrl_z_and_fg_work_under_a_shell() {
     run.type_keys(format!("{}\n", command("")).as_bytes());
     run.wait_for_line_with("up True True True");
     for word in ["one", "two"] {
-        run.type_keys(b"\x1a");
-        run.wait_for_line_with("Stopped");
-        run.type_keys(format!("echo shell-{word} >&2\n").as_bytes());
-        run.wait_for_line_with(&format!("shell-{word}"));
-        run.type_keys(b"fg\n");
-        until("the program in the foreground", || in_foreground(&run));
-        run.type_keys(format!("{word}\n").as_bytes());
-        run.wait_for_line_with(&format!("read {word}"));
+        to_the_shell(&mut run);
+        and_back(&mut run, word);
     }
     run.type_keys(b"\x03");
     run.wait_for_line_with("interrupted");
-    run.type_keys(b"quit\n");
-    run.wait_for_line_with("read quit");
-    run.type_keys(b"echo code=$? >&2; exit 0\n");
-    run.wait_for_line_with("code=5");
-    run.finish().expect_code(0);
+    quit(run);
 }
 
 /// In our own group the program hears the terminal's TSTP by itself. We stop with it, or the shell would wait for ever.
@@ -168,22 +158,12 @@ fn ctrl_z_and_fg_work_under_a_shell_for_a_single_child_too() {
         run.type_keys(format!("{line}\n").as_bytes());
         run.wait_for_line_with("up True False True");
         for word in ["one", "two"] {
-            run.type_keys(b"\x1a");
-            run.wait_for_line_with("Stopped");
+            to_the_shell(&mut run);
             // Until then it could still read what is meant for the shell.
             until("the program to stop", || (state(program_of(&run)?) == Some('T')).then_some(()));
-            run.type_keys(format!("echo shell-{word} >&2\n").as_bytes());
-            run.wait_for_line_with(&format!("shell-{word}"));
-            run.type_keys(b"fg\n");
-            until("the program in the foreground", || in_foreground(&run));
-            run.type_keys(format!("{word}\n").as_bytes());
-            run.wait_for_line_with(&format!("read {word}"));
+            and_back(&mut run, word);
         }
-        run.type_keys(b"quit\n");
-        run.wait_for_line_with("read quit");
-        run.type_keys(b"echo code=$? >&2; exit 0\n");
-        run.wait_for_line_with("code=5");
-        run.finish().expect_code(0);
+        quit(run);
     }
 }
 
@@ -224,6 +204,30 @@ fn is_pending(pid: i32, number: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let bits = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).map(str::trim).unwrap();
     u64::from_str_radix(bits, 16).unwrap() & 1 << (number - 1) != 0
+}
+
+fn to_the_shell(run: &mut Run) {
+    run.type_keys(b"\x1a");
+    run.wait_for_line_with("Stopped");
+}
+
+/// The shell hears one word, and the program in the foreground the next.
+fn and_back(run: &mut Run, word: &str) {
+    run.type_keys(format!("echo shell-{word} >&2\n").as_bytes());
+    run.wait_for_line_with(&format!("shell-{word}"));
+    run.type_keys(b"fg\n");
+    until("the program in the foreground", || in_foreground(run));
+    run.type_keys(format!("{word}\n").as_bytes());
+    run.wait_for_line_with(&format!("read {word}"));
+}
+
+/// The program leaves, its code reaches the shell, and the shell leaves.
+fn quit(mut run: Run) {
+    run.type_keys(b"quit\n");
+    run.wait_for_line_with("read quit");
+    run.type_keys(b"echo code=$? >&2; exit 0\n");
+    run.wait_for_line_with("code=5");
+    run.finish().expect_code(0);
 }
 
 /// Nobody of the shell's children is stopped any more, and the shell itself is not in the foreground.
@@ -267,11 +271,12 @@ fn f57_in_the_background_it_leaves_the_foreground_to_the_shell() {
 fn behind_a_pipe_ctrl_z_stops_both_and_ctrl_c_is_passed_on() {
     let sandbox = Sandbox::new("");
     let mut run = shell(&sandbox);
-    let line = format!("sleep 1000 | {} init -- sh -c 'echo up >&2; exec sleep 1000'\n", env!("CARGO_BIN_EXE_exeunt"));
-    run.type_keys(line.as_bytes());
+    let sleep = "sh -c 'echo up >&2; exec sleep 1000'";
+    run.type_keys(format!("{sleep} | {} init -- {sleep}\n", env!("CARGO_BIN_EXE_exeunt")).as_bytes());
+    // Until its exec a child of an interactive shell ignores Ctrl+Z, and the job is not stopped while one of it runs.
     run.wait_for_line_with("up");
-    run.type_keys(b"\x1a");
-    run.wait_for_line_with("Stopped");
+    run.wait_for_line_with("up");
+    to_the_shell(&mut run);
     let sleepers = || crate::support::marked(&sandbox.mark()).into_iter().filter(|one| one.command.contains("sleep"));
     until("all to stop", || sleepers().all(|one| state(one.pid) == Some('T')).then_some(()));
     run.type_keys(b"fg\n");

@@ -1,6 +1,6 @@
 //! Everybody leaves: leaders, members, and those who went away into groups and sessions of their own.
 
-use crate::support::{Need, QUICK_RESTART, Run, Sandbox, children, has, numbered, pool, send, state, until};
+use crate::support::{Need, Outcome, QUICK_RESTART, Run, Sandbox, children, has, numbered, pool, send, state, until};
 use nix::sys::signal::Signal;
 use std::time::{Duration, Instant};
 
@@ -77,47 +77,41 @@ fn f9_a_stubborn_process_in_a_session_of_its_own_is_killed() {
 /// The leader is killed from outside: its members are gone before the next incarnation starts.
 #[test]
 fn f19_members_of_a_dead_leader_are_removed_before_the_restart() {
-    let script = r#"
-if [ -s member ]; then
-  if grep -q '^State:.[^ZX]' "/proc/$(cat member)/status"; then echo 'member lives' >&2; else echo 'member gone' >&2; fi
-  exec sleep 1000
-fi
-(trap '' TERM; exec sleep 1000) & echo $! >member
-echo "leader $$" >&2
-exec sleep 1000
-"#;
-    let sandbox = service("stop = [\"TERM 300ms\"]", script);
-    let run = sandbox.launch().start();
-    let leader = run.wait_for_line("leader ");
-    send(leader.rsplit(' ').next().unwrap().parse().unwrap(), Signal::SIGKILL);
-    let word = run.wait_for_line("member ");
-    run.signal(Signal::SIGTERM);
-    let outcome = run.finish();
-    assert!(word.contains("member gone"), "{outcome}");
-    outcome.expect_code(0);
+    let (word, _) = word_after_the_leaders_death("stop = [\"TERM 300ms\"]", "(trap '' TERM; exec sleep 1000)");
+    assert_eq!(word, "member gone");
 }
 
 /// `kill-mode = "process"` leaves them to themselves until the end of the run.
 #[test]
 fn f19_members_of_a_dead_leader_live_on_where_only_the_leader_is_ours() {
-    let script = r#"
+    let (word, outcome) =
+        word_after_the_leaders_death("kill-mode = \"process\"\nstop = [\"TERM 300ms\"]", "sleep 1000");
+    assert_eq!(word, "member lives");
+    assert!(outcome.stderr.contains("a process that is left at the end is sent TERM\n"), "{outcome}");
+}
+
+/// What the second incarnation says of the member that the first, which is killed, had; and the end.
+fn word_after_the_leaders_death(keys: &str, member: &str) -> (String, Outcome) {
+    let script = format!(
+        r#"
 if [ -s member ]; then
   if grep -q '^State:.[^ZX]' "/proc/$(cat member)/status"; then echo 'member lives' >&2; else echo 'member gone' >&2; fi
   exec sleep 1000
 fi
-sleep 1000 & echo $! >member
+{member} & echo $! >member
 echo "leader $$" >&2
 exec sleep 1000
-"#;
-    let sandbox = service("kill-mode = \"process\"\nstop = [\"TERM 300ms\"]", script);
+"#
+    );
+    let sandbox = service(keys, &script);
     let run = sandbox.launch().start();
     let leader = run.wait_for_line("leader ");
     send(leader.rsplit(' ').next().unwrap().parse().unwrap(), Signal::SIGKILL);
     let word = run.wait_for_line("member ");
     run.signal(Signal::SIGTERM);
     let outcome = run.finish();
-    assert!(word.contains("member lives"), "{outcome}");
     outcome.expect_code(0);
+    (word, outcome)
 }
 
 /// A double fork; the leader leaves when the daemon has its handlers.

@@ -1,6 +1,6 @@
 //! As PID 1 of a namespace of its own.
 
-use crate::support::{Need, Run, Sandbox, has, numbered, pool, send, sorted};
+use crate::support::{Need, Outcome, Run, Sandbox, has, numbered, pool, send, sorted};
 use nix::sys::signal::Signal;
 
 const NAMESPACE: [&str; 4] = ["unshare", "--pid", "--fork", "--mount-proc"];
@@ -8,6 +8,12 @@ const NAMESPACE: [&str; 4] = ["unshare", "--pid", "--fork", "--mount-proc"];
 /// Sends to exeunt itself, from outside its namespace.
 fn signal_pid_one(run: &Run, signal: Signal) {
     send(run.inner_pid(), signal);
+}
+
+/// No zombie outlives us, and each is counted.
+fn expect_orphans(outcome: &Outcome, count: u64) {
+    let orphans = outcome.report()["orphans_reaped"].as_u64();
+    assert!(orphans >= Some(count), "{orphans:?} of {count} orphans were reaped\n{outcome}");
 }
 
 #[test]
@@ -74,20 +80,14 @@ fn f1_f100_pid_1_reaps_orphans() {
     }
     let script = r#"
 import os, time
-from worker import frames, reply
+from worker import frames, orphan, reply
 
 def others():
     """Processes of the namespace but PID 1 and this one, dead ones that nobody reaped included."""
     return [name for name in os.listdir("/proc") if name.isdigit() and int(name) not in (1, os.getpid())]
 
 for token, item in frames():
-    middle = os.fork()
-    if middle == 0:
-        for _ in range(int(item)):
-            if os.fork() == 0:
-                os._exit(0)
-        os._exit(0)
-    os.waitpid(middle, 0)
+    os.waitpid(orphan(int(item)), 0)
     while others():
         time.sleep(0.01)
     reply("ok", token, item)
@@ -97,8 +97,7 @@ for token, item in frames():
     let outcome = sandbox.launch().under(&NAMESPACE).report_json().stdin_items(&["100", "1", "300"]).finish();
     outcome.expect_code(0);
     assert_eq!(outcome.results(), ["100", "1", "300"], "{outcome}");
-    let orphans = outcome.report()["orphans_reaped"].as_u64();
-    assert!(orphans >= Some(401), "{orphans:?} of 401 orphans counted\n{outcome}");
+    expect_orphans(&outcome, 401);
 }
 
 /// Ten thousand, and only four thousand numbers for them: they must be reaped while they come, or nobody can fork any more.
@@ -109,15 +108,9 @@ fn f1_ten_thousand_orphans_are_reaped_where_there_are_four_thousand_numbers() {
     }
     let script = r#"
 import os, time
-from worker import record, say
+from worker import orphan, record, say
 for _ in range(100):
-    middle = os.fork()
-    if middle == 0:
-        for _ in range(100):
-            if os.fork() == 0:
-                os._exit(0)
-        os._exit(0)
-    if os.waitpid(middle, 0)[1]:
+    if os.waitpid(orphan(100), 0)[1]:
         record("starved", "a fork failed")
 while [name for name in os.listdir("/proc") if name.isdigit() and int(name) not in (1, os.getpid())]:
     time.sleep(0.01)
@@ -136,8 +129,7 @@ time.sleep(1000)
     let outcome = run.finish();
     outcome.expect_code(0);
     assert_eq!(sandbox.read("starved"), "", "{outcome}");
-    let orphans = outcome.report()["orphans_reaped"].as_u64();
-    assert!(orphans >= Some(10_000), "{orphans:?} were counted\n{outcome}");
+    expect_orphans(&outcome, 10_000);
 }
 
 /// Major and minor number of the kernel.
@@ -155,19 +147,10 @@ fn f1_f3_f30_ten_thousand_dead_orphans_do_not_delay_term() {
     }
     let script = r#"
 import os
-from worker import say, wait_at, wait_for_event
+from worker import orphan, say, wait_at, wait_for_event
 say("up")
 wait_at("gate")
-middles = []
-for _ in range(100):
-    middle = os.fork()
-    if middle == 0:
-        for _ in range(100):
-            if os.fork() == 0:
-                os._exit(0)
-        os._exit(0)
-    middles.append(middle)
-for middle in middles:
+for middle in [orphan(100) for _ in range(100)]:
     os.waitpid(middle, 0)
 say("orphaned")
 say("told", wait_for_event())
@@ -187,8 +170,7 @@ say("told", wait_for_event())
     let outcome = run.finish();
     outcome.expect_code(0);
     assert!(told.contains("stop shutdown"), "{told}");
-    let orphans = outcome.report()["orphans_reaped"].as_u64();
-    assert!(orphans >= Some(10_000), "no zombie outlives us, {orphans:?} were reaped\n{outcome}");
+    expect_orphans(&outcome, 10_000);
 }
 
 /// Orphans without end, one dying after the other, until it is told to stop.
@@ -199,16 +181,10 @@ fn f1_an_endless_storm_of_orphans_does_not_starve_term() {
     }
     let script = r#"
 import os
-from worker import say
+from worker import orphan, say
 done = 0
 while True:
-    middle = os.fork()
-    if middle == 0:
-        for _ in range(20):
-            if os.fork() == 0:
-                os._exit(0)
-        os._exit(0)
-    os.waitpid(middle, 0)
+    os.waitpid(orphan(20), 0)
     done += 20
     if done == 1000:
         say("up")

@@ -281,6 +281,27 @@ fn the_main_process_that_a_worker_names_gets_its_signals() {
     assert_eq!(outcome.stderr.matches("cannot be its main one: it is none of its own").count(), 1, "{outcome}");
 }
 
+/// Nothing else would stand for it once its number is another's.
+#[test]
+fn where_there_are_no_pidfds_nobody_but_the_leader_is_the_main_process() {
+    if !has(Need::Python) {
+        return;
+    }
+    let sandbox = told_by_hand(
+        "child = os.fork()\nif child == 0:\n    stay()\nsay('MAINPID=%d\\nREADY=1' % child)\nstay()\n",
+        "stop = [\"TERM 60s\"]",
+    );
+    for errno in [libc::ENOSYS, libc::EPERM] {
+        let run = sandbox.launch().refusing_new_calls(errno).start();
+        run.wait_for_line("exeunt: w.0 is ready after");
+        run.signal(Signal::SIGTERM);
+        let outcome = run.finish();
+        outcome.expect_code(0);
+        let said = "cannot be its main one: this kernel, or the sandbox that exeunt is in, has no descriptors for processes (pidfd_open)\n";
+        assert_eq!(outcome.stderr.matches(said).count(), 1, "{outcome}");
+    }
+}
+
 #[test]
 fn who_asks_for_more_time_to_start_gets_it_and_no_more() {
     if !has(Need::Python) {

@@ -60,3 +60,22 @@ fn the_report_tells_the_rung_on_which_a_worker_left() {
     let line = |name: &str, word: &str| outcome.stderr.lines().any(|line| line.contains(name) && line.contains(word));
     assert!(line("obeys.0", "TERM") && line("refuses.0", "KILL"), "{outcome}");
 }
+
+/// Who never ran cannot have run once more.
+#[test]
+fn failed_starts_are_told_and_are_no_restarts() {
+    let config = "[worker.w]\ncommand = [\"true\"]\nenv-from-file = { TOKEN = \"token\" }\nrestart-delay = { delay = \"10m\" }\n";
+    let sandbox = Sandbox::new(config);
+    let stopped = |launch: crate::support::Launch| {
+        let run = launch.start();
+        run.wait_for_words("w.0 is restarted in", 1);
+        run.signal(Signal::SIGTERM);
+        run.finish()
+    };
+    let outcome = stopped(sandbox.launch());
+    assert!(outcome.stderr.contains("w.0 never started, 2 failed starts\n"), "{outcome}");
+    let outcome = stopped(sandbox.launch().report_json());
+    let instance = &outcome.report()["instances"][0];
+    assert_eq!((&instance["fate"], &instance["restarts"]), (&"never-started".into(), &0.into()), "{outcome}");
+    assert_eq!(instance["failed_starts"], 2, "{outcome}");
+}

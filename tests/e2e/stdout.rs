@@ -1,6 +1,8 @@
 //! F56, F81, F82: our own output is full, closed, or read by somebody who has had enough.
 
-use crate::support::{Need, Outcome, Sandbox, children, has, numbered, pool, python, sorted, state, text, until};
+use crate::support::{
+    Launch, Need, Outcome, Sandbox, children, has, numbered, pool, python, sorted, state, text, until,
+};
 use nix::sys::signal::Signal;
 use std::io::{BufRead, BufReader, Read};
 
@@ -100,19 +102,26 @@ fn full_stderr(keys: &str) {
     run.finish_alone().expect_code(0);
 }
 
+/// With the threads that write, where no more processes may be had, and where threads are forbidden.
+const THREADS: [fn(Launch) -> Launch; 3] =
+    [|launch| launch, |launch| launch.refusing_threads(libc::EAGAIN), |launch| launch.refusing_threads(libc::EPERM)];
+
 /// Unfinished items that have no other place wait for somebody to read them, but no longer than the whole stop may take.
 #[test]
 fn f81_leftovers_for_a_full_stderr_hold_up_a_stop_no_longer_than_its_budget() {
     if !has(Need::Python) {
         return;
     }
-    let config = "[supervisor]\nstop-budget = \"1s\"\n[queue.q]\n[source.in]\nqueue = \"q\"\nstdin = true\n\
+    let config = "[supervisor]\ncgroup = \"off\"\nstop-budget = \"1s\"\n[queue.q]\n[source.in]\nqueue = \"q\"\nstdin = true\n\
         [worker.w]\nqueue = \"q\"\ncommand = [\"sh\", \"-c\", \"read -r line <&3; echo $line >got; exec sleep 1000\"]\n";
-    let sandbox = Sandbox::new(config);
-    let run = sandbox.launch().under(&[python().unwrap(), "-c", FULL_STDERR]).stdin_items(&["a"]).start();
-    sandbox.wait_for_line("got", "a");
-    run.signal(Signal::SIGTERM);
-    run.finish_alone().expect_code(75);
+    for threads in THREADS {
+        let sandbox = Sandbox::new(config);
+        let launch = threads(sandbox.launch()).under(&[python().unwrap(), "-c", FULL_STDERR]);
+        let run = launch.stdin_items(&["a"]).start();
+        sandbox.wait_for_line("got", "a");
+        run.signal(Signal::SIGTERM);
+        run.finish_alone().expect_code(75);
+    }
 }
 
 /// Without a budget they wait for a reader, and a person who presses Ctrl+C once more says that there will be none.
@@ -121,21 +130,79 @@ fn f50_f81_leftovers_for_a_full_stderr_wait_until_the_next_int() {
     if !has(Need::Python) {
         return;
     }
-    let config = "[queue.q]\n[source.in]\nqueue = \"q\"\nstdin = true\n\
+    let config = "[supervisor]\ncgroup = \"off\"\n[queue.q]\n[source.in]\nqueue = \"q\"\nstdin = true\n\
         [worker.w]\nqueue = \"q\"\ncommand = [\"sh\", \"-c\", \"read -r line <&3; echo $line >got; read -r line <&5; echo bye >gone\"]\n";
-    let sandbox = Sandbox::new(config);
-    let run = sandbox.launch().under(&[python().unwrap(), "-c", FULL_STDERR]).stdin_items(&["a"]).start();
-    sandbox.wait_for_line("got", "a");
-    run.signal(Signal::SIGINT);
-    sandbox.wait_for_line("gone", "bye");
-    // The one that is left holds the pipe's other end.
-    until("the worker to be reaped", || (children(run.pid()).len() == 1).then_some(()));
-    // The sleeping loop and no other sign tells that it waits for the reader now: INT is sent until it is heard.
-    until("exeunt to leave", || {
+    for threads in THREADS {
+        let sandbox = Sandbox::new(config);
+        let launch = threads(sandbox.launch()).under(&[python().unwrap(), "-c", FULL_STDERR]);
+        let run = launch.stdin_items(&["a"]).start();
+        sandbox.wait_for_line("got", "a");
         run.signal(Signal::SIGINT);
-        matches!(state(run.pid()), None | Some('Z')).then_some(())
-    });
-    run.finish_alone().expect_code(75);
+        sandbox.wait_for_line("gone", "bye");
+        // The one that is left holds the pipe's other end.
+        until("the worker to be reaped", || (children(run.pid()).len() == 1).then_some(()));
+        // Our own last words are waited for a second.
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        assert!(!matches!(state(run.pid()), None | Some('Z')), "it left, and nobody has the item");
+        until("exeunt to leave", || {
+            run.signal(Signal::SIGINT);
+            matches!(state(run.pid()), None | Some('Z')).then_some(())
+        });
+        run.finish_alone().expect_code(75);
+    }
+}
+
+/// Reads what follows it says on stderr, but not before there is a file `go`, into a file `heard`.
+const LATE_READER: &str = r#"
+import os, sys, time
+reader, writer = os.pipe()
+if os.fork() == 0:
+    os.close(writer)
+    os.closerange(0, 3)
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+    heard = os.open("heard", os.O_WRONLY | os.O_CREAT, 0o644)
+    while part := os.read(reader, 8192):
+        os.write(heard, part)
+    os._exit(0)
+os.close(reader)
+os.dup2(writer, 2)
+os.close(writer)
+os.execv(sys.argv[1], sys.argv[1:])
+"#;
+
+/// The same where somebody reads in the end: more items than a pipe holds, long ones among them, and not a byte is missing.
+#[test]
+fn f50_f81_f91_leftovers_for_a_slow_stderr_come_whole_without_a_thread_too() {
+    if !has(Need::Python) {
+        return;
+    }
+    let config = "[supervisor]\ncgroup = \"off\"\n[queue.q]\n[source.in]\nqueue = \"q\"\nstdin = true\n\
+        [worker.w]\nqueue = \"q\"\ncommand = [\"sh\", \"-c\", \"read -r line <&3; echo $line >got; read -r line <&5; echo bye >gone\"]\n";
+    let items: Vec<String> = (0..300).map(|n| format!("item-{n}-{}", "x".repeat(n * 7 % 9000))).collect();
+    for threads in THREADS {
+        let sandbox = Sandbox::new(config);
+        sandbox.file("items", &text(&items));
+        let launch = threads(sandbox.launch()).under(&[python().unwrap(), "-c", LATE_READER]);
+        let run = launch.stdin_file("items").start();
+        sandbox.wait_for_line("got", "item-0");
+        let place = format!("pos:\t{}\n", sandbox.read("items").len());
+        let position = || std::fs::read_to_string(format!("/proc/{}/fdinfo/0", run.pid())).unwrap();
+        until("stdin to be read", || position().contains(&place).then_some(()));
+        run.signal(Signal::SIGINT);
+        sandbox.wait_for_line("gone", "bye");
+        until("the worker to be reaped", || (children(run.pid()).len() == 1).then_some(()));
+        sandbox.file("go", "");
+        let outcome = run.finish_alone();
+        outcome.expect_code(75);
+        until("the reader to hear it all", || sandbox.read("heard").contains("exit code 75").then_some(()));
+        let heard = sandbox.read("heard");
+        let told = heard.lines().filter(|line| line.starts_with('{'));
+        let told: Vec<serde_json::Value> = told.map(|line| serde_json::from_str(line).unwrap()).collect();
+        let told: Vec<&str> = told.iter().map(|letter| letter["item"].as_str().unwrap()).collect();
+        // The first was in hand: it came back last.
+        assert!(told.iter().eq(items[1..].iter().chain(&items[..1])), "{} items\n{outcome}", told.len());
+    }
 }
 
 /// A dead letter has no other place either: a reader who is slow, and slower than we are patient with our own words, gets it.

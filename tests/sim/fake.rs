@@ -96,6 +96,8 @@ pub struct Session {
     pub pending: Vec<Signal>,
     /// Got KILL and is still in the kernel's hands, perhaps for ever: runs no more code.
     pub hung: bool,
+    /// For how long everybody was stopped while it was in the kernel's hands.
+    pub stood_still: Duration,
     pub event_seen: bool,
     /// Its probe was called off.
     pub unasked: bool,
@@ -181,6 +183,9 @@ impl Fake {
 
     /// The world goes on while the clock stands still (`late` is taken off every appointment), or stands still while it goes on.
     pub fn shift_agenda(&mut self, by: Duration, earlier: bool) {
+        if !earlier {
+            self.sessions.values_mut().filter(|session| session.hung).for_each(|session| session.stood_still += by);
+        }
         let now = self.now;
         let moved = |at: Time| match earlier {
             _ if at == Time::NEVER => at,
@@ -243,7 +248,13 @@ impl Fake {
         let token = Token { seq: self.dice.between(1, 9), delivery: 1 };
         let settle = |verdict| Event::Replied { proc, reply: Reply::Settle { token, verdict } };
         let error = SpawnError { stage: Stage::Exec, errno: 2 };
-        let exited = |in_hand| Event::Exited { proc, status: ExitStatus::Exited(1), in_hand, usage: Usage::default() };
+        let exited = |in_hand| Event::Exited {
+            proc,
+            status: ExitStatus::Exited(1),
+            in_hand,
+            usage: Usage::default(),
+            out_of_memory: in_hand,
+        };
         Some(match self.dice.below(24) {
             0 => Event::Spawned { proc },
             1 => Event::SpawnFailed { proc, error },

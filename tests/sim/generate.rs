@@ -4,8 +4,8 @@ mod services;
 
 use crate::dice::Dice;
 use exeunt::model::plan::{
-    Backoff, Consumer, ControlGroups, End, Feed, KillMode, OnFull, OnGiveUp, Plan, Program, QueuePlan, Restart,
-    Results, Rung, SourcePlan, StartLimit, Step, WorkerPlan,
+    Backoff, Consumer, End, Feed, KillMode, OnFull, OnGiveUp, Plan, Program, QueuePlan, Restart, Results, Rung,
+    SourcePlan, StartLimit, Step, WorkerPlan,
 };
 use exeunt::model::{Framing, QueueId, Signal, WorkerId};
 use std::path::PathBuf;
@@ -58,16 +58,14 @@ pub fn plan(dice: &mut Dice, mood: Mood) -> Plan {
     let instances = Plan::roles(&sources, &workers);
     let ends = mood.finite() || dice.percent(50);
     Plan {
-        name: "sim".into(),
         stop_budget: dice.percent(50).then(|| dice.millis(0, 9000)),
         end: if ends { End::Work } else { End::Idle },
         exit_code_from: dice.percent(15).then(|| WorkerId(u32::try_from(dice.below(workers.len() as u64)).unwrap())),
-        cgroup: ControlGroups::Off,
-        init: None,
         queues,
         sources,
         workers,
         instances,
+        ..Plan::empty("sim")
     }
 }
 

@@ -37,6 +37,7 @@ impl Fake {
             told: if forked { Told::Nothing } else { Told::Over },
             pending: Vec::new(),
             hung: false,
+            stood_still: Duration::ZERO,
             event_seen: false,
             unasked: false,
             since: None,
@@ -375,7 +376,10 @@ impl Fake {
         }
         session.told = Told::Exited;
         let in_hand = session.items.as_ref().is_some_and(Items::in_hand);
-        told.push(Event::Exited { proc, status, in_hand, usage: Usage::default() });
+        // Of those that we killed ourselves too: who it was, the kernel does not say.
+        let killed = matches!(status, ExitStatus::Signalled { signal: Signal::KILL, .. });
+        let out_of_memory = killed && self.dice.percent(30);
+        told.push(Event::Exited { proc, status, in_hand, usage: Usage::default(), out_of_memory });
         self.look(proc, told);
     }
 

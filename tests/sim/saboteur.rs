@@ -44,6 +44,8 @@ pub enum Sabotage {
     /// These do not hear what was told.
     BlamesNobody,
     BlamesTheUnread,
+    IgnoresTheKernel,
+    BlamesTheKernel,
     IgnoresTouches,
     IgnoresWrites,
     IgnoresNonsense,
@@ -134,6 +136,8 @@ pub const ALL: &[(Sabotage, &str)] = &[
     (HandsOutBackwards, "order"),
     (BlamesNobody, "L4"),
     (BlamesTheUnread, "L4"),
+    (IgnoresTheKernel, "memory"),
+    (BlamesTheKernel, "memory"),
     (IgnoresTouches, "clock"),
     (IgnoresWrites, "clock"),
     (IgnoresNonsense, "protocol"),
@@ -261,11 +265,17 @@ impl Sabotage {
     /// What the machine hears of an event.
     pub fn hears(self, event: Event) -> Option<Event> {
         match (self, event) {
-            (BlamesNobody, Event::Exited { proc, status, usage, .. }) => {
-                Some(Event::Exited { proc, status, usage, in_hand: false })
+            (BlamesNobody, Event::Exited { proc, status, usage, out_of_memory, .. }) => {
+                Some(Event::Exited { proc, status, usage, in_hand: false, out_of_memory })
             }
-            (BlamesTheUnread, Event::Exited { proc, status, usage, .. }) => {
-                Some(Event::Exited { proc, status, usage, in_hand: true })
+            (BlamesTheUnread, Event::Exited { proc, status, usage, out_of_memory, .. }) => {
+                Some(Event::Exited { proc, status, usage, in_hand: true, out_of_memory })
+            }
+            (IgnoresTheKernel, Event::Exited { proc, status, usage, in_hand, .. }) => {
+                Some(Event::Exited { proc, status, usage, in_hand, out_of_memory: false })
+            }
+            (BlamesTheKernel, Event::Exited { proc, status, usage, in_hand, .. }) => {
+                Some(Event::Exited { proc, status, usage, in_hand, out_of_memory: true })
             }
             (IgnoresTouches, Event::Replied { reply: Reply::Touch(_), .. })
             | (IgnoresWrites, Event::Wrote { .. })

@@ -145,7 +145,13 @@ impl Theatre {
     /// One line of a scenario, as the facts of one turn.
     fn events(&self, words: &[&str]) -> Vec<Event> {
         let usage = Usage::default();
-        let exit = |proc, text: &str, in_hand| Event::Exited { proc, status: status(text), in_hand, usage };
+        let exit = |proc, text: &str, in_hand| Event::Exited {
+            proc,
+            status: status(text),
+            in_hand,
+            usage,
+            out_of_memory: false,
+        };
         match *words {
             ["begin"] => vec![Event::Began],
             ["signal", "INT"] => vec![Event::Signalled { signal: Signal::INT, meaning: Meaning::Interrupt }],
@@ -162,6 +168,13 @@ impl Theatre {
             }
             ["leaves", name, how] => {
                 vec![exit(self.proc(name), how, false), Event::MembersGone { proc: self.proc(name) }]
+            }
+            ["runs-out-of-memory", name] => {
+                let (proc, status) = (self.proc(name), status("KILL"));
+                vec![
+                    Event::Exited { proc, status, in_hand: false, usage, out_of_memory: true },
+                    Event::MembersGone { proc },
+                ]
             }
             ["dies-with-item", name, how] => {
                 vec![exit(self.proc(name), how, true), Event::MembersGone { proc: self.proc(name) }]

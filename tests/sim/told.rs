@@ -56,7 +56,12 @@ fn quit(report: &Report, plan: &Plan) -> String {
             queue.accepted, queue.done, queue.dead, queue.handed_back
         )
     });
-    format!("quit {}, stop took {:?}{}", report.exit_code, report.stop_took, queues.collect::<String>())
+    let starved =
+        report.leavers.iter().filter(|leaver| leaver.oom_kills > 0).map(|leaver| {
+            format!("; {}: {} for want of memory", plan.instance_name(leaver.instance), leaver.oom_kills)
+        });
+    let more: String = queues.chain(starved).collect();
+    format!("quit {}, stop took {:?}{more}", report.exit_code, report.stop_took)
 }
 
 fn text(payload: &Payload) -> String {

@@ -7,9 +7,9 @@ mod plain;
 mod tini;
 
 use super::args::{self, Init as Arguments, LogLevel};
+use crate::config::quote;
 use crate::model::plan::{
-    Backoff, ControlGroups, End, Init, KillMode, Place, Plan, Program, Restart, Role, Rung, StartLimit, Step,
-    WorkerPlan,
+    Backoff, Init, KillMode, Place, Plan, Program, Restart, Role, Rung, StartLimit, Step, WorkerPlan,
 };
 use crate::model::{Identity, Signal, SignalSet, WorkerId};
 use crate::shell::{self, InitOptions, ReportFormat, RunOptions, Suspend, Voice};
@@ -135,7 +135,11 @@ fn run(request: Request) -> u8 {
 fn plan(request: &Request, inherited: &Inherited) -> Plan {
     let command = request.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>();
     let path = command.first().cloned().unwrap_or_default();
-    let name = Path::new(&path).file_name().map_or(path.clone(), |name| name.to_string_lossy().into_owned());
+    let name = match Path::new(&path).file_name() {
+        Some(name) => name.to_string_lossy().into_owned(),
+        None if path.is_empty() => quote(&path),
+        None => path,
+    };
     let (ignore_signals, block_signals) = match request.keeps_signals {
         true => (without_pipe(inherited.ignored), inherited.blocked),
         false => (SignalSet::EMPTY, SignalSet::EMPTY),
@@ -158,16 +162,10 @@ fn plan(request: &Request, inherited: &Inherited) -> Plan {
         ..WorkerPlan::plain(&name, program)
     };
     Plan {
-        name: "init".to_owned(),
-        stop_budget: None,
-        end: End::Idle,
-        exit_code_from: None,
-        cgroup: ControlGroups::Off,
         init: Some(Init { as_zero: request.as_zero.clone(), wait_all: request.wait_all }),
-        queues: Vec::new(),
-        sources: Vec::new(),
         workers: vec![worker],
         instances: vec![Role::Worker { worker: WorkerId(0), index: 0 }],
+        ..Plan::empty("init")
     }
 }
 
@@ -195,4 +193,16 @@ fn verbosity(level: LevelFilter) -> u8 {
         LevelFilter::Debug => 3,
         LevelFilter::Trace => 4,
     }
+}
+
+/// For the tests of foreign command lines: what one makes of these words and variables.
+#[cfg(test)]
+fn asked<R>(
+    read: impl FnOnce(&[OsString], &dyn Fn(&str) -> Option<OsString>) -> R,
+    words: &str,
+    variables: &[(&str, &str)],
+) -> R {
+    let words = words.split_whitespace().map(OsString::from).collect::<Vec<_>>();
+    let known = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value));
+    read(&words, &known)
 }

@@ -94,12 +94,10 @@ const MIT: &str = include_str!("../../../LICENSE-MIT");
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::init::asked;
 
     fn ask(words: &str, variables: &[(&str, &str)]) -> Result<Request, Farewell> {
-        let words = words.split_whitespace().map(OsString::from).collect::<Vec<_>>();
-        let environment =
-            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value));
-        read(&words, &environment)
+        asked(read, words, variables)
     }
 
     fn argv(request: &Request) -> Vec<&str> {

@@ -124,8 +124,7 @@ impl Read for Limits {
             problems.push(value.unexpected("a table of limits").help("write { nofile = 4096 }"));
             return None;
         };
-        let limits = entries.iter().map(|entry| limit(entry, problems)).collect::<Vec<_>>();
-        limits.into_iter().collect::<Option<Vec<_>>>().map(Limits)
+        Some(Limits(entries.iter().filter_map(|entry| limit(entry, problems)).collect()))
     }
 }
 

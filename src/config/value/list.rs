@@ -7,15 +7,16 @@ use crate::config::read::{At, Entry, Read, Value};
 const MOST_ARGUMENTS: usize = 4096;
 const MOST_VARIABLES: usize = 1024;
 
-/// A list of values, each told about by itself.
+/// A list of values, each told about by itself. It has those that could be read, so that what is wrong with these is found in the
+/// same run; that others could not is a problem already.
 #[derive(Clone, Debug, PartialEq)]
 pub struct List<T, const MOST: usize>(pub Vec<At<T>>);
 
 impl<T: Read, const MOST: usize> Read for List<T, MOST> {
     fn read(value: &Value<'_>, problems: &mut Problems) -> Option<Self> {
         let elements = elements::<T>(value, MOST, problems)?;
-        let good = elements.into_iter().map(|(span, value)| value.map(|value| At { value, span }));
-        good.collect::<Option<Vec<_>>>().map(List)
+        let good = elements.into_iter().filter_map(|(span, value)| value.map(|value| At { value, span }));
+        Some(List(good.collect()))
     }
 }
 
@@ -53,7 +54,10 @@ impl Read for Command {
             problems.push(problem.help(format!("write [{words}]")));
             return None;
         }
-        let List(words) = List::<Text, MOST_ARGUMENTS>::read(value, problems)?;
+        let words = elements::<Text>(value, MOST_ARGUMENTS, problems)?.into_iter();
+        // Something stands for what could not be read, so that the others keep their places.
+        let words = words.map(|(span, word)| At { value: word.unwrap_or_else(|| Text("?".to_owned())), span });
+        let words = words.collect::<Vec<_>>();
         let message = match words.first() {
             None => "the command is empty",
             Some(program) if program.value.0.is_empty() => "the command's program has an empty name",
@@ -65,7 +69,7 @@ impl Read for Command {
     }
 }
 
-/// Environment variables, in the order of the file; values are not expanded yet.
+/// Environment variables, in the order of the file; values are not expanded yet. As of a [`List`], those that could be read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Environment(pub Vec<(String, At<Text>)>);
 
@@ -81,8 +85,7 @@ impl Read for Environment {
             problems.push(Problem::error(value.span, message));
             return None;
         }
-        let variables = entries.iter().map(|entry| variable(entry, problems)).collect::<Vec<_>>();
-        variables.into_iter().collect::<Option<Vec<_>>>().map(Environment)
+        Some(Environment(entries.iter().filter_map(|entry| variable(entry, problems)).collect()))
     }
 }
 

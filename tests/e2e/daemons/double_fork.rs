@@ -185,5 +185,5 @@ fn end(run: Run, as_pid_1: bool) {
     outcome.expect_code(0);
     let report = outcome.report();
     assert_eq!(report["strangers_left"], 0, "{outcome}");
-    assert!(outcome.stderr.contains("in other sessions"), "it tells what it found: {outcome}");
+    assert!(outcome.stderr.contains("left at the end"), "it tells what it found: {outcome}");
 }

@@ -41,16 +41,18 @@ impl Terminal {
             if unsafe { libc::setsid() } < 0 {
                 return Err(io::Error::last_os_error());
             }
-            // Tests that are run under nohup(1) inherit it as ignored.
-            // SAFETY: the default disposition is no function of ours.
-            unsafe { libc::signal(libc::SIGHUP, libc::SIG_DFL) };
+            // Tests inherit HUP as ignored from nohup(1), INT and QUIT from a shell that starts them in the background.
+            for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
+                // SAFETY: the default disposition is no function of ours.
+                unsafe { libc::signal(signal, libc::SIG_DFL) };
+            }
             // SAFETY: the descriptor is open until exec, and TIOCSCTTY takes an integer.
             if unsafe { libc::ioctl(terminal, libc::TIOCSCTTY, 0) } < 0 {
                 return Err(io::Error::last_os_error());
             }
             Ok(())
         };
-        // SAFETY: the closure makes three system calls and allocates nothing.
+        // SAFETY: the closure makes a few system calls and allocates nothing.
         unsafe { command.pre_exec(take) };
     }
 }

@@ -4,7 +4,7 @@ use super::lines::{Lines, Silence};
 use super::outcome::{Outcome, tail};
 use super::pty::Terminal;
 use super::sandbox::Sandbox;
-use super::seccomp::{NEW_CALLS, refuse};
+use super::seccomp::{NEW_CALLS, THREADS, refuse};
 use super::{PATIENCE, children, send, until};
 use nix::sys::signal::Signal;
 use std::ffi::OsString;
@@ -23,8 +23,8 @@ pub struct Launch<'a> {
     input: Input,
     terminal: bool,
     unread: bool,
-    /// What every system call of [`NEW_CALLS`] answers.
-    refused: Option<i32>,
+    /// What each of these system calls answers.
+    refused: Option<(i32, &'static [libc::c_long])>,
     /// Another name of the program, or another program.
     program: Option<OsString>,
 }
@@ -82,7 +82,13 @@ impl<'a> Launch<'a> {
 
     /// In a sandbox that answers newer system calls with this errno.
     pub fn refusing_new_calls(mut self, errno: i32) -> Self {
-        self.refused = Some(errno);
+        self.refused = Some((errno, &NEW_CALLS));
+        self
+    }
+
+    /// Where every wish for a thread is answered with this errno, and a fork into a control group too.
+    pub fn refusing_threads(mut self, errno: i32) -> Self {
+        self.refused = Some((errno, &THREADS));
         self
     }
 
@@ -155,7 +161,7 @@ impl<'a> Launch<'a> {
             Input::File(name) => File::open(self.sandbox.path(name)).expect("the file of stdin is there").into(),
         });
         terminal.iter().for_each(|terminal| terminal.control(&mut command));
-        self.refused.iter().for_each(|&errno| refuse(&mut command, errno, &NEW_CALLS));
+        self.refused.iter().for_each(|&(errno, calls)| refuse(&mut command, errno, calls));
         let mut child = command.spawn().expect("the program starts");
         let mut stdin = child.stdin.take();
         if let Input::Text(text) = self.input {

@@ -98,6 +98,7 @@ fn event(kind: u8, sources: usize, workers: usize, slots: u64, choices: &mut Cho
             status: status(choices),
             in_hand: choices.flag(),
             usage: Usage::default(),
+            out_of_memory: choices.flag(),
         },
         10 | 11 => {
             let source = SourceId(index(sources, choices));

@@ -349,7 +349,7 @@ impl World {
     /// The look at the members comes in the same turn, before anything else is told of it.
     fn death(&mut self, proc: ProcId, status: ExitStatus, in_hand: bool, members: bool) -> Option<Event> {
         self.procs.get_mut(&proc)?.life = Life::Dead;
-        self.tell(Event::Exited { proc, status, in_hand, usage: Usage::default() });
+        self.tell(Event::Exited { proc, status, in_hand, usage: Usage::default(), out_of_memory: status == killed() });
         if members { Some(Event::MembersLeft { proc, count: 2 }) } else { self.gone(proc) }
     }
 

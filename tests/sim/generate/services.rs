@@ -3,8 +3,7 @@
 use super::{FORWARDED, Mood, program};
 use crate::dice::Dice;
 use exeunt::model::plan::{
-    Backoff, ControlGroups, End, Health, Init, KillMode, Kind, OnGiveUp, Plan, Probe, Ready, Restart, StartLimit,
-    WorkerPlan,
+    Backoff, Health, Init, KillMode, Kind, OnGiveUp, Plan, Probe, Ready, Restart, StartLimit, WorkerPlan,
 };
 use std::time::Duration;
 
@@ -75,19 +74,13 @@ pub fn init(dice: &mut Dice) -> Plan {
         ..WorkerPlan::plain("program", program)
     }];
     Plan {
-        name: "init".into(),
-        stop_budget: None,
-        end: End::Idle,
-        exit_code_from: None,
-        cgroup: ControlGroups::Off,
         init: Some(Init {
             as_zero: if dice.percent(50) { vec![1, 2, 130, 131, 138, 143] } else { vec![] },
             wait_all: dice.percent(50),
         }),
-        queues: Vec::new(),
-        sources: Vec::new(),
         instances: Plan::roles(&[], &workers),
         workers,
+        ..Plan::empty("init")
     }
 }
 

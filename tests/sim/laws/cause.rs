@@ -81,6 +81,7 @@ impl Laws {
     pub(super) fn runs(&mut self, now: Time, proc: ProcId) {
         let Some(record) = self.records.get_mut(&proc).filter(|record| !record.killed) else { return };
         record.since = Some(now);
+        self.start_error = None;
         self.restarts.runs(record.instance);
     }
 

@@ -57,6 +57,13 @@ impl Laws {
         })
     }
 
+    /// "memory": who died of KILL while memory was short is counted, but for those that our own KILL ended.
+    pub(super) fn the_starved_are_counted(&self, report: &Report) -> Verdict {
+        let seen = |leaver: &Leaver| self.oom_kills.get(&leaver.instance).copied().unwrap_or(0);
+        let wrong = report.leavers.iter().find(|leaver| leaver.oom_kills != seen(leaver));
+        hold("memory", wrong.is_none(), || format!("{wrong:?}, and {:?} was seen", wrong.map(seen)))
+    }
+
     /// "code": the program's own code where one was chosen; else 1 before 75 before 65 before 0, and none without its cause.
     pub(super) fn code_is_right(&mut self, report: &Report) -> Verdict {
         let codes = match (&self.plan.init, self.plan.exit_code_from.and_then(|worker| self.last_status_of(worker))) {

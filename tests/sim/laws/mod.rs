@@ -69,6 +69,8 @@ pub struct Laws {
     services: Services,
     /// Of each instance, how its last incarnation ended.
     statuses: BTreeMap<InstanceId, ExitStatus>,
+    /// How often each died of a KILL that may have been the kernel's, for want of memory.
+    oom_kills: BTreeMap<InstanceId, u64>,
     /// Why a start of an init's program came to nothing.
     start_error: Option<SpawnError>,
     /// A person or the platform said stop.
@@ -158,6 +160,7 @@ impl Laws {
             clocks: Clocks::new(plan.clone()),
             services: Services::new(plan.clone()),
             statuses: BTreeMap::new(),
+            oom_kills: BTreeMap::new(),
             start_error: None,
             told_to_stop: None,
             extended: Duration::ZERO,
@@ -223,12 +226,14 @@ impl Laws {
                 self.enter(*proc, Phase::Over);
             }
             Event::MembersLeft { proc, .. } => self.leaves_them(now, *proc),
-            Event::Exited { proc, status, in_hand, .. } => {
+            Event::Exited { proc, status, in_hand, out_of_memory, .. } => {
                 self.enter(*proc, Phase::Exited);
                 let death = Death { at: now, status: *status, in_hand: *in_hand };
                 if let Some(record) = self.records.get_mut(proc) {
                     record.death = Some(death);
                     self.statuses.insert(record.instance, *status);
+                    let starved = *out_of_memory && !record.killed;
+                    *self.oom_kills.entry(record.instance).or_default() += u64::from(starved);
                 }
             }
             Event::Notified { proc, notice: Notice::Extend(time) } => self.extends(now, *proc, *time),
@@ -248,7 +253,9 @@ impl Laws {
         let starts = actions.iter().filter(|action| matches!(action, Action::Spawn { .. })).count();
         let crowded = self.unborn() + starts >= STARTS_AT_ONCE;
         let states = (self.stop.is_some(), crowded);
-        let open = |id| self.records.values().any(|record| record.instance == id);
+        // Whoever is forgotten for the sake of members that are not ours is over before it is decided what comes next.
+        let forgotten = |proc| actions.iter().any(|action| matches!(action, Action::Forget { proc: of } if of == proc));
+        let open = |id| self.records.iter().any(|(proc, record)| record.instance == id && !forgotten(proc));
         self.restarts.handled(now, actions, states, &open, &mut self.services)?;
         for action in actions {
             self.cont_follows(action)?;
@@ -361,6 +368,7 @@ impl Laws {
         self.nobody_is_left(report, fake)?;
         self.reference.adds_up(report)?;
         self.code_is_right(report)?;
+        self.the_starved_are_counted(report)?;
         self.calm_runs_do_everything(report)
     }
 
