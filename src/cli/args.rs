@@ -24,12 +24,15 @@ Exit codes:
   75  unfinished items are in the leftovers, or on stderr
   78  the file is wrong";
 
+/// The environment's word for `--log-level`.
+pub const LOG: &str = "EXEUNT_LOG";
+
 /// Runs the programs of one TOML file, feeds them from bounded queues, and sees that they all leave in order.
 #[derive(Debug, Parser)]
 #[command(name = "exeunt", version, after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Arguments {
     /// How much exeunt says of its own doings on stderr [default: info, of init: warn]
-    #[arg(long, global = true, env = "EXEUNT_LOG", value_enum, value_name = "LEVEL")]
+    #[arg(long, global = true, env = LOG, value_enum, value_name = "LEVEL")]
     pub log_level: Option<LogLevel>,
 
     #[command(subcommand)]
@@ -82,7 +85,7 @@ pub struct Check {
     pub file: Option<PathBuf>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, PartialEq, Args)]
 pub struct Init {
     /// Accepted for tini's sake: orphans come to us in any case
     #[arg(short = 's', long)]

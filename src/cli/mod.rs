@@ -25,7 +25,8 @@ const SCHEMA: &str = include_str!("../../schemas/exeunt.schema.json");
 
 /// The whole program. Wrong usage leaves with 2 from within.
 pub fn main() -> ExitCode {
-    if let Some(code) = init::by_another_name() {
+    let words = std::env::args_os().collect::<Vec<_>>();
+    if let Some(code) = init::by_another_name(&words).or_else(|| init::plainly(&words)) {
         return ExitCode::from(code);
     }
     let arguments = Arguments::parse();

@@ -1,6 +1,6 @@
 use super::*;
 use crate::model::identity::{Account, Bound, Identity, Limit, Resource};
-use crate::model::plan::{Kind, Probe, Ready, WorkerPlan};
+use crate::model::plan::{Kind, Probe, Ready, TcpAddress, WorkerPlan};
 use std::env::VarError;
 
 fn compile_text(text: &str) -> Result<Compiled, String> {
@@ -286,7 +286,7 @@ fn probes_know_the_variables_of_their_worker() {
          ready = { tcp = 'localhost:${PORT}' }\n\
          health = { command = ['ask', '${A}', '${EXEUNT_INSTANCE}', '${EXEUNT_WORKER}'] }\n",
     );
-    assert_eq!(worker.ready, Some(Ready::Probe(Probe::Tcp("127.0.0.1:1".parse().unwrap()))));
+    assert_eq!(worker.ready, Some(Ready::Probe(Probe::Tcp(TcpAddress::Localhost(1)))));
     let health = worker.health.expect("it was asked for");
     let Probe::Command(command) = &health.probe else { panic!("{health:?}") };
     assert_eq!(worker.program.words_with(command, "web.3").command, ["ask", "one", "web.3", "web"]);

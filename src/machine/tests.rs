@@ -887,7 +887,7 @@ fn a_start_that_hangs_before_exec_is_ended_and_tried_again() {
 
 #[test]
 fn a_probe_is_put_until_it_is_answered_by_yes() {
-    let probe = Probe::Tcp("127.0.0.1:80".parse().unwrap());
+    let probe = Probe::Tcp(crate::model::plan::TcpAddress::Localhost(80));
     let mut stand = Stand::new(pair(|db, _| db.ready = Some(Ready::Probe(probe))));
     let Action::Spawn { proc: db, .. } = stand.out[0] else { panic!() };
     let asked = |orders: &Actions| matches!(orders[..], [Action::Ask { question: Question::Ready, .. }]);
@@ -900,7 +900,7 @@ fn a_probe_is_put_until_it_is_answered_by_yes() {
 
 #[test]
 fn a_stop_ends_the_question_that_is_under_way() {
-    let probe = Probe::Tcp("127.0.0.1:80".parse().unwrap());
+    let probe = Probe::Tcp(crate::model::plan::TcpAddress::Localhost(80));
     let mut stand = Stand::new(pair(|db, _| db.ready = Some(Ready::Probe(probe))));
     let db = stand.spawned();
     let orders = stand.tell(Event::Signalled { signal: Signal::TERM, meaning: Meaning::Stop });

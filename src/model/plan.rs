@@ -1,9 +1,11 @@
 //! The plan: the configuration as meant. Every default is filled in, every name resolved, every limit a number.
 
+mod address;
 mod longest;
 mod program;
 mod worker;
 
+pub use address::TcpAddress;
 pub use longest::{LongestStop, STRANGERS_TERM, SURVIVORS_EXTRA};
 pub use program::{INSTANCE_MARK, KillMode, Log, Place, Program, Rung, Secret, Step, Words};
 pub use worker::{Consumer, Health, Kind, OnGiveUp, Probe, Ready, Restart, Results, StartLimit, WorkerPlan};

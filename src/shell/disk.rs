@@ -18,7 +18,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 
 /// So many dead letters are in the report.
@@ -29,9 +29,17 @@ pub struct Disk {
     lane: Lane<Job>,
     queues: Vec<Shelf>,
     /// The last dead letters, for the report.
-    pub(super) obituary: VecDeque<Value>,
-    /// Something that a file should have kept was said on stderr instead, or where else it is.
-    fell_back: Arc<AtomicBool>,
+    obituary: VecDeque<Value>,
+    fallback: Arc<Fallback>,
+}
+
+/// What went to stderr because the disk failed.
+#[derive(Debug, Default)]
+struct Fallback {
+    /// Something that a file should have kept was said there instead, or where else it is.
+    happened: AtomicBool,
+    /// Dead letters of each queue.
+    letters: Vec<AtomicU64>,
 }
 
 /// The leftovers of one queue, as the loop sees them.
@@ -41,6 +49,17 @@ struct Shelf {
     items: u64,
     /// The leftovers file is our own stdin.
     is_stdin: bool,
+}
+
+/// What became of the items that were not done.
+#[derive(Debug, Default)]
+pub struct Rest {
+    /// Of each queue that left some unfinished.
+    pub left: Vec<Left>,
+    /// Of each queue, dead letters that are on stderr because the disk did not take them.
+    pub letters_on_stderr: Vec<u64>,
+    /// The last dead letters, each as an object.
+    pub letters: VecDeque<Value>,
 }
 
 /// What became of the unfinished items of one queue.
@@ -56,7 +75,7 @@ pub struct Left {
 
 enum Job {
     Keep { queue: usize, frames: Vec<u8> },
-    Bury { path: PathBuf, line: Vec<u8> },
+    Bury { queue: usize, path: PathBuf, line: Vec<u8> },
     Finish { queue: usize, previous: Previous, answer: mpsc::Sender<Finished> },
 }
 
@@ -80,10 +99,11 @@ impl Disk {
             said: 0,
         };
         let mut keepers: Vec<Keeping> = plan.queues.iter().map(keeper).collect();
-        let fell_back = Arc::new(AtomicBool::new(false));
-        let told = fell_back.clone();
+        let letters = plan.queues.iter().map(|_| AtomicU64::default()).collect();
+        let fallback = Arc::new(Fallback { letters, ..Fallback::default() });
+        let told = fallback.clone();
         let lane = Lane::new("disk", move |job| work(&mut keepers, job, &told));
-        Disk { plan: plan.clone(), lane, queues, obituary: VecDeque::new(), fell_back }
+        Disk { plan: plan.clone(), lane, queues, obituary: VecDeque::new(), fallback }
     }
 
     pub fn hand_back(&mut self, queue: QueueId, payload: &Payload) {
@@ -113,7 +133,7 @@ impl Disk {
                 let mut path = path.clone().into_os_string();
                 path.push(".dead");
                 let bytes = line.len();
-                self.lane.push(Job::Bury { path: path.into(), line }, bytes);
+                self.lane.push(Job::Bury { queue: letter.queue.index(), path: path.into(), line }, bytes);
             }
             None => messages().must(line),
         }
@@ -139,7 +159,7 @@ impl Disk {
     /// Whether anything that a file should have kept was said on stderr instead, or where else it is. All is known after
     /// [`finish`](Self::finish).
     pub fn fell_back(&self) -> bool {
-        self.fell_back.load(Ordering::Relaxed)
+        self.fallback.happened.load(Ordering::Relaxed)
     }
 
     /// Whether anything waits for a thread that cannot be had; tries again to have it.
@@ -149,7 +169,7 @@ impl Disk {
 
     /// Puts the leftovers in place; blocks until that is done, since nothing else is left to do. `whole`: the queue's
     /// stdin source was read to its end.
-    pub fn finish(&mut self, whole: impl Fn(QueueId) -> bool) -> Vec<Left> {
+    pub fn finish(&mut self, whole: impl Fn(QueueId) -> bool) -> Rest {
         self.hand_over();
         let (answer, answers) = mpsc::channel();
         let ids = || (0u32..).map(QueueId);
@@ -173,7 +193,9 @@ impl Disk {
             };
             Left { queue: id, items: shelf.items, on_stderr, path }
         });
-        fates.filter(|left| left.items > 0).collect()
+        let left = fates.filter(|left| left.items > 0).collect();
+        let letters_on_stderr = self.fallback.letters.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+        Rest { left, letters_on_stderr, letters: std::mem::take(&mut self.obituary) }
     }
 
     /// Says what the disk did not take, where that was not done yet. Answers how many items are on stderr, and where the others are.
@@ -188,7 +210,7 @@ impl Disk {
         if let Place::Stranded(path) = &kept.place {
             let text = format!("unfinished items of queue {} are in {}", plan.name, path.display());
             messages().must(super::messages::line(log::Level::Error, &text));
-            self.fell_back.store(true, Ordering::Relaxed);
+            self.fallback.happened.store(true, Ordering::Relaxed);
         }
         let said = finished.said + say(&plan.name, plan.framing, &kept.lost);
         let path = match &kept.place {
@@ -222,7 +244,7 @@ struct Keeping {
     said: u64,
 }
 
-fn work(keepers: &mut [Keeping], job: Job, fell_back: &AtomicBool) {
+fn work(keepers: &mut [Keeping], job: Job, fallback: &Fallback) {
     match job {
         Job::Keep { queue, frames } => {
             if let Some(Keeping { name, framing, keeper: Some(keeper), said }) = keepers.get_mut(queue)
@@ -230,15 +252,18 @@ fn work(keepers: &mut [Keeping], job: Job, fell_back: &AtomicBool) {
             {
                 // At once: a full disk must not become a full memory.
                 *said += say(name, *framing, &frames);
-                fell_back.store(true, Ordering::Relaxed);
+                fallback.happened.store(true, Ordering::Relaxed);
             }
         }
-        Job::Bury { path, line } => {
+        Job::Bury { queue, path, line } => {
             if let Err(error) = append_line(&path, &line) {
                 let text = format!("a dead letter cannot be kept in {}: {}", path.display(), why(&error));
                 messages().must(super::messages::line(log::Level::Error, &text));
                 messages().must(line);
-                fell_back.store(true, Ordering::Relaxed);
+                fallback.happened.store(true, Ordering::Relaxed);
+                if let Some(letters) = fallback.letters.get(queue) {
+                    letters.fetch_add(1, Ordering::Relaxed);
+                }
             }
         }
         Job::Finish { queue, previous, answer } => {
@@ -251,13 +276,31 @@ fn work(keepers: &mut [Keeping], job: Job, fell_back: &AtomicBool) {
     }
 }
 
-/// A disk that became full may have left half a line, which must not spoil this one too.
+/// A line that the disk does not take whole is taken back, if nobody wrote after it. Half a line may be there all the same, from who was
+/// killed: it must not spoil this one too.
 fn append_line(path: &Path, line: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().append(true).create(true).open(path)?;
     if ends_in_half_a_line(path) {
         file.write_all(b"\n")?;
     }
-    file.write_all(line)
+    let before = file.metadata()?;
+    let mut rest = line;
+    let outcome = loop {
+        match file.write(rest) {
+            Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => break Err(error),
+        }
+        if rest.is_empty() {
+            break Ok(());
+        }
+    };
+    let half = (line.len() - rest.len()) as u64;
+    if outcome.is_err() && before.is_file() && file.metadata()?.len() == before.len() + half {
+        file.set_len(before.len())?;
+    }
+    outcome
 }
 
 /// Only of a file can it be said, and only by who may read it.

@@ -52,7 +52,10 @@ impl Shell {
                 Birth::Pending => {}
             }
             if let Life::Running = proc.life {
-                self.oom_kills.begin();
+                // To be compared with when somebody dies. For who is dead already it comes too late, and an init waits for nobody else.
+                if !is_dead() {
+                    self.oom_kills.begin();
+                }
                 self.facts.push(Event::Spawned { proc: id });
                 self.launcher.arrived();
                 if let What::Source(source) = proc.what {

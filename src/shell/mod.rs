@@ -124,7 +124,10 @@ pub fn run(plan: Rc<Plan>, options: RunOptions, inherited: Inherited) -> u8 {
             return FAULT;
         }
     };
-    memory::give_back();
+    // An init has read no file.
+    if plan.init.is_none() {
+        memory::give_back();
+    }
     // The shell is not used as if whole after a panic: only its list of children is, to let nobody be left behind.
     match catch_unwind(AssertUnwindSafe(|| shell.turns())) {
         Ok(report) => close(&mut shell, &plan, &options, &report),
@@ -144,17 +147,17 @@ fn close(shell: &mut Shell, plan: &Plan, options: &RunOptions, report: &Report) 
         stdin
             .is_some_and(|at| report.sources.iter().any(|told| told.source.index() == at && told.whole && !told.failed))
     };
-    let left = shell.disk.finish(whole);
+    let rest = shell.disk.finish(whole);
     let on_stderr = |queue| plan.queue(queue).leftovers.is_none();
     let dead = report.queues.iter().any(|queue| queue.dead > 0 && on_stderr(queue.queue));
-    if dead || shell.disk.fell_back() || left.iter().any(|left| left.on_stderr > 0) {
+    if dead || shell.disk.fell_back() || rest.left.iter().any(|left| left.on_stderr > 0) {
         // These items are nowhere else. Only a budget, or a person, says that they may wait no longer for somebody to read them.
-        let rest = plan.stop_budget.map(|budget| budget.saturating_sub(report.stop_took));
-        shell.wait_for_a_reader(rest);
+        let patience = plan.stop_budget.map(|budget| budget.saturating_sub(report.stop_took));
+        shell.wait_for_a_reader(patience);
     }
     match options.report {
-        Some(ReportFormat::Text) => messages().must(report::text(plan, report, &left)),
-        Some(ReportFormat::Json) => messages().must(report::json(plan, report, &left, &shell.disk.obituary)),
+        Some(ReportFormat::Text) => messages().must(report::text(plan, report, &rest)),
+        Some(ReportFormat::Json) => messages().must(report::json(plan, report, &rest)),
         None => {}
     }
     messages().flush(Some(LAST_WORDS));

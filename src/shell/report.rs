@@ -1,6 +1,6 @@
 //! The report at the end of a run: for people, or as one JSON object.
 
-use super::disk::Left;
+use super::disk::{Left, Rest};
 use super::messages::line;
 use super::phrases::{cause, counted, instance_name, queue_name, rung, source_name, span, worker_name};
 use crate::machine::report::{Fate, Leaver, QueueReport, SourceReport};
@@ -8,11 +8,11 @@ use crate::machine::{LadderStep, Report, StopCause};
 use crate::model::plan::Plan;
 use log::Level;
 use serde_json::{Value, json};
-use std::collections::VecDeque;
+use std::path::Path;
 use std::time::Duration;
 
 /// Lines for people.
-pub fn text(plan: &Plan, report: &Report, left: &[Left]) -> Vec<u8> {
+pub fn text(plan: &Plan, report: &Report, rest: &Rest) -> Vec<u8> {
     let mut lines = vec![format!(
         "stopped {}; the stop took {}, the run {}; exit code {}",
         cause(plan, &report.cause),
@@ -23,10 +23,9 @@ pub fn text(plan: &Plan, report: &Report, left: &[Left]) -> Vec<u8> {
     lines.extend(report.leavers.iter().map(|leaver| format!("  {}", leaver_line(plan, leaver))));
     lines.extend(report.sources.iter().map(|source| format!("  {}", source_line(plan, source))));
     lines.extend(report.queues.iter().map(|queue| format!("  {}", queue_line(plan, queue))));
-    lines.extend(left.iter().map(|left| format!("  {}", left_line(plan, left))));
-    lines.extend(
-        report.queues.iter().filter(|queue| queue.dead > 0).map(|queue| format!("  {}", dead_line(plan, queue))),
-    );
+    lines.extend(rest.left.iter().map(|left| format!("  {}", left_line(plan, left))));
+    let dead = report.queues.iter().filter(|queue| queue.dead > 0);
+    lines.extend(dead.map(|queue| format!("  {}", dead_line(plan, queue, said(rest, queue)))));
     let extra = [
         (report.orphans_reaped, "orphan reaped", "orphans reaped"),
         (u64::from(report.strangers_left), "process left alive", "processes left alive"),
@@ -39,7 +38,7 @@ pub fn text(plan: &Plan, report: &Report, left: &[Left]) -> Vec<u8> {
 }
 
 /// One object on one line. Names are stable; `version` changes when one changes its meaning.
-pub fn json(plan: &Plan, report: &Report, left: &[Left], dead: &VecDeque<Value>) -> Vec<u8> {
+pub fn json(plan: &Plan, report: &Report, rest: &Rest) -> Vec<u8> {
     let object = json!({
         "version": 1,
         "exit_code": report.exit_code,
@@ -47,10 +46,10 @@ pub fn json(plan: &Plan, report: &Report, left: &[Left], dead: &VecDeque<Value>)
         "stop_ms": millis(report.stop_took),
         "ran_ms": millis(report.ran),
         "instances": report.leavers.iter().map(|leaver| leaver_json(plan, leaver)).collect::<Vec<_>>(),
-        "queues": report.queues.iter().map(|queue| queue_json(plan, queue)).collect::<Vec<_>>(),
+        "queues": report.queues.iter().map(|queue| queue_json(plan, queue, said(rest, queue))).collect::<Vec<_>>(),
         "sources": report.sources.iter().map(|source| source_json(plan, source)).collect::<Vec<_>>(),
-        "leftovers": left.iter().map(|left| left_json(plan, left)).collect::<Vec<_>>(),
-        "dead_letters": dead,
+        "leftovers": rest.left.iter().map(|left| left_json(plan, left)).collect::<Vec<_>>(),
+        "dead_letters": rest.letters,
         "orphans_reaped": report.orphans_reaped,
         "strangers_left": report.strangers_left,
         "late_replies": report.late_replies,
@@ -121,10 +120,23 @@ fn left_line(plan: &Plan, left: &Left) -> String {
     format!("unfinished items of queue {} {place}", queue_name(plan, *queue))
 }
 
-fn dead_line(plan: &Plan, queue: &QueueReport) -> String {
-    let leftovers = plan.queues.get(queue.queue.index()).and_then(|queue| queue.leftovers.as_ref());
-    let place = leftovers.map_or("above".to_owned(), |path| format!("{}.dead", path.display()));
+/// Dead letters of this queue that the disk did not take.
+fn said(rest: &Rest, queue: &QueueReport) -> u64 {
+    rest.letters_on_stderr.get(queue.queue.index()).copied().unwrap_or(0)
+}
+
+fn dead_line(plan: &Plan, queue: &QueueReport, said: u64) -> String {
+    let leftovers = plan.queues.get(queue.queue.index()).and_then(|queue| queue.leftovers.as_deref());
+    let place = letters_place(leftovers, queue.dead, said);
     format!("dead letters of queue {}: {}, see {place}", queue_name(plan, queue.queue), queue.dead)
+}
+
+fn letters_place(leftovers: Option<&Path>, dead: u64, said: u64) -> String {
+    match leftovers.map(Path::display) {
+        Some(path) if said == 0 => format!("{path}.dead"),
+        Some(path) if said < dead => format!("{path}.dead; and above, for the disk failed: {said}"),
+        Some(_) | None => "above".to_owned(),
+    }
 }
 
 fn cause_json(plan: &Plan, cause: &StopCause) -> Value {
@@ -164,12 +176,13 @@ fn leaver_json(plan: &Plan, leaver: &Leaver) -> Value {
     })
 }
 
-fn queue_json(plan: &Plan, queue: &QueueReport) -> Value {
+fn queue_json(plan: &Plan, queue: &QueueReport, said: u64) -> Value {
     json!({
         "name": queue_name(plan, queue.queue),
         "accepted": queue.accepted,
         "done": queue.done,
         "dead": queue.dead,
+        "dead_on_stderr": said,
         "handed_back": queue.handed_back,
         "retried": queue.retried,
         "crashed": queue.crashed,
@@ -199,6 +212,7 @@ fn millis(span: Duration) -> u64 {
 pub(super) mod tests {
     use super::*;
     use crate::model::{ExitStatus, InstanceId, QueueId, Signal, SourceId};
+    use std::collections::VecDeque;
 
     fn report() -> Report {
         let took = Duration::from_millis(12);
@@ -239,13 +253,14 @@ pub(super) mod tests {
         Plan::empty("test")
     }
 
-    fn left() -> Vec<Left> {
-        vec![Left { queue: QueueId(0), items: 40, on_stderr: 0, path: Some("left.txt".into()) }]
+    fn rest() -> Rest {
+        let left = vec![Left { queue: QueueId(0), items: 40, on_stderr: 0, path: Some("left.txt".into()) }];
+        Rest { left, letters_on_stderr: vec![1], letters: VecDeque::from([json!({"item": "a"})]) }
     }
 
     #[test]
     fn the_report_for_people() {
-        let text = String::from_utf8(text(&nameless(), &report(), &left())).unwrap();
+        let text = String::from_utf8(text(&nameless(), &report(), &rest())).unwrap();
         let expected = "\
 exeunt: stopped on INT; the stop took 1.2s, the run 12s; exit code 75
 exeunt:   instance 0 left on the event rung after 12ms (exit 0), 13 items, 1 restart, 2 kills for want of memory
@@ -260,7 +275,7 @@ exeunt:   1 orphan reaped
 
     #[test]
     fn the_report_for_programs_is_one_line_of_json() {
-        let text = json(&nameless(), &report(), &left(), &VecDeque::from([json!({"item": "a"})]));
+        let text = json(&nameless(), &report(), &rest());
         assert_eq!(text.iter().filter(|&&byte| byte == b'\n').count(), 1);
         let value: Value = serde_json::from_slice(&text).unwrap();
         assert_eq!(value["version"], 1);
@@ -270,6 +285,7 @@ exeunt:   1 orphan reaped
         assert_eq!(value["instances"][0]["took_ms"], 12);
         assert_eq!(value["instances"][0]["oom_kills"], 2);
         assert_eq!(value["queues"][0]["handed_back"], 40);
+        assert_eq!(value["queues"][0]["dead_on_stderr"], 1);
         assert_eq!(value["dead_letters"], json!([{"item": "a"}]));
         assert_eq!(value["leftovers"][0], json!({"queue": "?", "items": 40, "path": "left.txt", "on_stderr": 0}));
     }
@@ -286,6 +302,14 @@ exeunt:   1 orphan reaped
         for (on_stderr, path, place) in cases {
             let left = Left { queue: QueueId(0), items: 40, on_stderr, path };
             assert_eq!(left_line(&nameless(), &left), format!("unfinished items of queue ? are {place}"));
+        }
+    }
+
+    #[test]
+    fn f76_dead_letters_are_said_to_be_where_they_are() {
+        let cases = [(0, "left.txt.dead"), (3, "left.txt.dead; and above, for the disk failed: 3"), (5, "above")];
+        for (said, place) in cases {
+            assert_eq!(letters_place(Some(Path::new("left.txt")), 5, said), place);
         }
     }
 }

@@ -146,12 +146,15 @@ fn place_of(controller: Option<&str>, own: &[u8], mounts: &[u8]) -> Option<PathB
     };
     let own = own.split(|&byte| byte == b'\n').find_map(path)?;
     let mount = |line: &[u8]| {
-        let mut fields = line.split(|&byte| byte == b' ').skip(3);
+        // The kind is the last but two, and most lines are of another one: the rest of those is not looked at.
+        let mut fields = line.rsplitn(4, |&byte| byte == b' ');
+        let (options, kind, place) = (fields.next()?, fields.nth(1)?, fields.next()?);
+        if !controller.map_or(kind == b"cgroup2", |name| kind == b"cgroup" && named(options, name)) {
+            return None;
+        }
+        let mut fields = place.split(|&byte| byte == b' ').skip(3);
         let (root, point) = (unescape(fields.next()?), unescape(fields.next()?));
-        let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
-        let (kind, options) = (fields.next()?, fields.nth(1)?);
-        let wanted = controller.map_or(kind == b"cgroup2", |name| kind == b"cgroup" && named(options, name));
-        let below = Path::new(&own).strip_prefix(&root).ok().filter(|_| wanted)?;
+        let below = Path::new(&own).strip_prefix(&root).ok()?;
         // Outside of our namespace: "/..".
         let inside = below.components().all(|part| matches!(part, std::path::Component::Normal(_)));
         inside.then(|| Path::new(&point).components().chain(below.components()).collect())

@@ -5,7 +5,7 @@
 
 use super::proc::{Look, Proc};
 use super::stat::Stat;
-use super::{Pid, proc, raw};
+use super::{Pid, proc, raw, reap};
 use crate::model::Signal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -17,6 +17,10 @@ use std::os::fd::AsFd;
 pub fn has_living_children(proc: &mut Proc, excepted: &dyn Fn(Pid) -> bool) -> Option<bool> {
     /// In a storm of deaths a full look is cheaper, and somebody is there for sure.
     const LISTS: u32 = 8;
+    // The usual end of a single program, told by one call.
+    if reap::is_childless() {
+        return Some(false);
+    }
     let mut dead = BTreeSet::new();
     for _ in 0..LISTS {
         let mut news = false;
@@ -33,16 +37,6 @@ pub fn has_living_children(proc: &mut Proc, excepted: &dyn Fn(Pid) -> bool) -> O
         }
     }
     Some(true)
-}
-
-/// Not even a zombie.
-pub fn is_childless() -> bool {
-    // SAFETY: siginfo_t is plain integers, for which all zeros is a value.
-    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
-    // SAFETY: the call fills a live siginfo; WNOWAIT leaves the child as it is.
-    let told = raw::call(|| unsafe { libc::waitid(libc::P_ALL, 0, &mut info, how) });
-    told.is_err_and(|error| error.raw_os_error() == Some(libc::ECHILD))
 }
 
 /// All that come from us, without those that are `foreign` and what comes from these.

@@ -1,7 +1,7 @@
 //! /proc of our own pid namespace, kept open: a look at it must not fail just because descriptors run out.
 
 use super::stat::{Stat, number};
-use super::{Pid, dirents, fds, raw};
+use super::{Pid, dirents, fds, raw, reap};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::io;
@@ -38,11 +38,9 @@ pub fn with<R>(work: impl FnOnce(&mut Proc) -> R) -> Option<R> {
 
 /// Our children, zombies included; empty without /proc.
 pub fn children() -> Vec<Pid> {
-    let look = |proc: &mut Proc| match proc.listed_children() {
-        Some(children) => children,
-        None => proc.scan_children(),
-    };
-    with(look).unwrap_or_default()
+    let listed = |proc: &mut Proc| proc.listed_children().unwrap_or_else(|| proc.scan_children());
+    // Opened in any case: later there may be no descriptor left for it.
+    with(|proc| if reap::is_childless() { Vec::new() } else { listed(proc) }).unwrap_or_default()
 }
 
 impl Proc {

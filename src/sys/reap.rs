@@ -41,6 +41,16 @@ pub fn reap_one() -> Option<Reaped> {
     }
 }
 
+/// There is not even a zombie.
+pub(super) fn is_childless() -> bool {
+    // SAFETY: siginfo_t is plain integers, for which all zeros is a value.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    // SAFETY: the call fills a live siginfo; WNOWAIT leaves the child as it is.
+    let told = raw::call(|| unsafe { libc::waitid(libc::P_ALL, 0, &mut info, how) });
+    told.is_err_and(|error| error.raw_os_error() == Some(libc::ECHILD))
+}
+
 /// The raw status of wait(2): `None` if it tells no end.
 fn decode(status: i32) -> Option<ExitStatus> {
     if libc::WIFEXITED(status) {

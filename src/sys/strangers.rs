@@ -6,7 +6,7 @@
 
 use super::proc::Proc;
 use super::stat::Stat;
-use super::{Pid, family, proc, raw};
+use super::{Pid, family, proc, raw, reap};
 use crate::model::Signal;
 
 /// Everybody, to kill(2).
@@ -42,7 +42,7 @@ pub fn signal(strangers: &[Pid], signal: Signal) {
 }
 
 fn has_no_children_but(proc: &mut Proc, before: &[Pid]) -> bool {
-    family::has_living_children(proc, &|child| before.contains(&child)).map_or_else(family::is_childless, |some| !some)
+    family::has_living_children(proc, &|child| before.contains(&child)).map_or_else(reap::is_childless, |some| !some)
 }
 
 /// Who forks and dies while we look may hide its child from one look, for its place in the tree is gone; nobody is there when two

@@ -146,6 +146,26 @@ fn f76_f84_the_report_says_which_leftovers_the_disk_took() {
     assert!(outcome.stderr.contains("some leftovers of queue q cannot be kept in"), "{outcome}");
 }
 
+/// What has no room in the file stands on stderr, whole, and the report says how many.
+#[test]
+fn f76_the_report_says_which_dead_letters_the_disk_took() {
+    let sandbox = Sandbox::new(&pool("", "command = [\"sh\", \"w.sh\"]\nprefetch = 1\n"));
+    sandbox.file("w.sh", "while IFS= read -r line <&3; do echo \"fail ${line%% *} broken\" >&4; done\n");
+    let items = numbered(20);
+    let names = |text: &str| -> Vec<String> {
+        let letters = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        letters.filter_map(|letter| Some(letter["item"].as_str()?.to_owned())).collect()
+    };
+    let outcome = sandbox.launch().under(&["prlimit", "--fsize=1024"]).report_json().stdin_items(&items).finish();
+    let kept = names(&sandbox.lines("left.txt.dead").join("\n"));
+    let told = names(&outcome.stderr);
+    assert!(!kept.is_empty() && !told.is_empty(), "{outcome}");
+    assert_eq!([kept, told.clone()].concat(), items, "{outcome}");
+    let queue = &outcome.report()["queues"][0];
+    assert_eq!((queue["dead"].as_u64(), queue["dead_on_stderr"].as_u64()), (Some(20), Some(told.len() as u64)));
+    assert!(outcome.stderr.contains("a dead letter cannot be kept in"), "{outcome}");
+}
+
 /// A megabyte and a half for the child, and then more than the kernel takes at once.
 #[test]
 fn f114_an_environment_of_many_values_is_passed_on_or_fails_cleanly() {

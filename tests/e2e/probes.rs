@@ -66,6 +66,36 @@ fn a_connection_that_is_accepted_is_yes() {
     assert!(place("opens") < place("web.0 is ready"), "{outcome}");
 }
 
+/// localhost is 127.0.0.1, where nobody is, and ::1. Before it opens both say no, and that is an answer too.
+#[test]
+fn who_listens_at_either_address_of_localhost_is_found() {
+    if !has(Need::Python) || !has(Need::Ipv6) {
+        return;
+    }
+    for question in ["tcp = \"localhost:@PORT@\"", "http = \"http://localhost:@PORT@/\""] {
+        let health = format!("{{ {question}, interval = \"10ms\", failures = 2 }}");
+        let sandbox = web(&format!("ready = {{ {question} }}\nhealth = {health}\nenv = {{ HOST = \"::1\" }}"));
+        sandbox.file("closed", "");
+        let run = sandbox.launch().start();
+        run.wait_for_line("exeunt: web.0 started");
+        sandbox.remove("closed");
+        run.wait_for_line("exeunt: web.0 is ready after");
+        run.wait_for_line("next up");
+        let outcome = stop(run);
+        assert!(!outcome.stderr.contains("unwell"), "{outcome}");
+    }
+}
+
+/// Where both refuse, the answer is no long before the time for it is over.
+#[test]
+fn where_both_addresses_of_localhost_refuse_the_answer_is_no() {
+    let health = format!("{{ tcp = \"localhost:{}\", interval = \"10ms\", timeout = \"10m\", failures = 2 }}", port());
+    let sandbox = shell(&format!("health = {health}\nstart-limit = \"off\""));
+    let run = sandbox.launch().start();
+    run.wait_for_line("exeunt: warning: w.0 was found unwell 2 times in a row and is stopped");
+    stop(run);
+}
+
 #[test]
 fn a_good_status_is_yes_and_a_bad_one_no() {
     if !has(Need::Python) {

@@ -3,9 +3,10 @@
 
 mod dumb_init;
 mod getopt;
+mod plain;
 mod tini;
 
-use super::args::{Init as Arguments, LogLevel};
+use super::args::{self, Init as Arguments, LogLevel};
 use crate::config::quote;
 use crate::model::plan::{
     Backoff, Init, KillMode, Place, Plan, Program, Restart, Role, Rung, StartLimit, Step, WorkerPlan,
@@ -81,14 +82,12 @@ pub fn init(arguments: Arguments, log_level: Option<LogLevel>) -> u8 {
 }
 
 /// What we were called by, if it is the name of another init: its exit code.
-pub fn by_another_name() -> Option<u8> {
-    let mut words = std::env::args_os();
-    let name = words.next()?;
+pub fn by_another_name(words: &[OsString]) -> Option<u8> {
+    let (name, arguments) = words.split_first()?;
     let environment = |name: &str| std::env::var_os(name);
-    let arguments = words.collect::<Vec<_>>();
-    let read = match Path::new(&name).file_name().and_then(OsStr::to_str)? {
-        "tini" | "tini-static" | "docker-init" => tini::read(&arguments, &environment),
-        "dumb-init" => dumb_init::read(&arguments, &environment),
+    let read = match Path::new(name).file_name().and_then(OsStr::to_str)? {
+        "tini" | "tini-static" | "docker-init" => tini::read(arguments, &environment),
+        "dumb-init" => dumb_init::read(arguments, &environment),
         _ => return None,
     };
     Some(match read {
@@ -99,6 +98,13 @@ pub fn by_another_name() -> Option<u8> {
             farewell.code
         }
     })
+}
+
+/// `exeunt init` by the quick way, where all is as usual: its exit code.
+pub fn plainly(words: &[OsString]) -> Option<u8> {
+    let (_exeunt, words) = words.split_first()?;
+    let arguments = plain::read(words).filter(|_| std::env::var_os(args::LOG).is_none())?;
+    Some(init(arguments, None))
 }
 
 fn run(request: Request) -> u8 {

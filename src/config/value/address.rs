@@ -3,6 +3,7 @@
 use super::text::Text;
 use crate::config::problem::{Problem, Problems, Span, quote};
 use crate::config::read::{Read, Value};
+use crate::model::plan::TcpAddress;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The longest URL that is asked for, in bytes.
@@ -49,8 +50,8 @@ enum Host {
     Address(IpAddr),
 }
 
-/// The address that a probe connects to. `localhost` is 127.0.0.1.
-pub fn tcp_address(text: &str, span: Span) -> Result<SocketAddr, Problem> {
+/// The address that a probe connects to.
+pub fn tcp_address(text: &str, span: Span) -> Result<TcpAddress, Problem> {
     let shown = quote(text);
     if is_unix_socket(text) {
         let problem =
@@ -72,11 +73,10 @@ pub fn tcp_address(text: &str, span: Span) -> Result<SocketAddr, Problem> {
     let Some(port) = port else {
         return Err(Problem::error(span, format!("{shown} has no port")).help(TCP_HELP));
     };
-    let address = match host {
-        Host::Localhost => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        Host::Address(address) => address,
-    };
-    Ok(SocketAddr::new(address, port))
+    Ok(match host {
+        Host::Localhost => TcpAddress::Localhost(port),
+        Host::Address(address) => TcpAddress::At(SocketAddr::new(address, port)),
+    })
 }
 
 fn is_unix_socket(text: &str) -> bool {
@@ -204,8 +204,8 @@ mod tests {
             ("0.0.0.0:65535", "0.0.0.0:65535"),
             ("[::1]:8080", "[::1]:8080"),
             ("[fe80:0:0::1]:1", "[fe80::1]:1"),
-            ("localhost:5432", "127.0.0.1:5432"),
-            ("LocalHost:5432", "127.0.0.1:5432"),
+            ("localhost:5432", "localhost:5432"),
+            ("LocalHost:5432", "localhost:5432"),
         ] {
             assert_eq!(tcp(text).as_deref(), Ok(expected), "{text}");
         }

@@ -1,6 +1,7 @@
 //! What a worker is besides its program: when it starts, is ready, well, restarted and given up, and what it does with a queue.
 
 use super::Backoff;
+use super::address::TcpAddress;
 use super::program::Program;
 use crate::model::id::{QueueId, WorkerId};
 use crate::model::item::Framing;
@@ -66,8 +67,8 @@ pub enum Ready {
 pub enum Probe {
     /// Exit 0 is yes. Runs with the worker's environment, directory and identity; see [`Program::words_with`].
     Command(Vec<String>),
-    /// A connection that is accepted is yes. The port is not 0.
-    Tcp(std::net::SocketAddr),
+    /// A connection that is accepted is yes.
+    Tcp(TcpAddress),
     /// A status of 200 to 399 is yes. `http://HOST[:PORT]/PATH`, where HOST is an address or `localhost`; all of it visible
     /// ASCII, and at most 2 KiB.
     Http(String),

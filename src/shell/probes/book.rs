@@ -6,6 +6,7 @@ use crate::sys::cgroup::Group;
 use crate::sys::{NOBODY, Pid};
 use mio::net::TcpStream;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -36,8 +37,16 @@ struct Asked {
 
 #[derive(Debug)]
 pub enum Means {
-    Connection(TcpStream),
+    Connection(Connection),
     Process(Asker),
+}
+
+/// A connection that is being made.
+#[derive(Debug)]
+pub struct Connection {
+    pub stream: TcpStream,
+    /// To be tried where this one is refused.
+    pub next: Option<SocketAddr>,
 }
 
 /// A process that asks.
@@ -108,11 +117,11 @@ impl Probes {
         }
     }
 
-    pub fn connection(&self, id: ProcId) -> Option<(Question, &TcpStream)> {
-        let asked = self.asked.get(&id)?;
-        match &asked.means {
+    pub fn connection(&mut self, id: ProcId) -> Option<(Question, &mut Connection)> {
+        let asked = self.asked.get_mut(&id)?;
+        match &mut asked.means {
             Means::Process(_) => None,
-            Means::Connection(stream) => Some((asked.question, stream)),
+            Means::Connection(connection) => Some((asked.question, connection)),
         }
     }
 

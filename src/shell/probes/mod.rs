@@ -19,7 +19,7 @@ use crate::model::{InstanceId, ProcId, Signal, SpawnError};
 use crate::sys::reap::Reaped;
 use crate::sys::spawn::{Birth, birth};
 use crate::sys::{Pid, members, permit};
-use book::{Asker, Means};
+use book::{Asker, Connection, Means};
 use log::{debug, warn};
 use mio::net::TcpStream;
 use mio::{Interest, Registry};
@@ -46,7 +46,9 @@ impl Shell {
         let means = match self.probe_of(instance, question) {
             // Those that KILL does not end must not become ever more.
             Some(_) if self.probes.ended(id) >= MOST_ENDED => None,
-            Some(Probe::Tcp(address)) => connect(self.poll.registry(), id, address).map(Means::Connection).ok(),
+            Some(Probe::Tcp(address)) => {
+                connect(self.poll.registry(), id, address.first(), address.second()).map(Means::Connection).ok()
+            }
             Some(Probe::Command(command)) => {
                 self.started(instance, question, self.launcher.asker(&self.plan, instance, &command))
             }
@@ -71,11 +73,20 @@ impl Shell {
     /// Tells the answers that have come, then those that are overdue.
     pub(super) fn hear_answers(&mut self) {
         for id in self.answers_due.take() {
-            let Some((question, stream)) = self.probes.connection(id) else { continue };
-            if let Knock::Answered(yes) = knock(stream) {
-                self.probes.end(id, self.now, false);
-                self.facts.push(Event::Answered { proc: id, question, yes });
-            }
+            let Some((question, connection)) = self.probes.connection(id) else { continue };
+            let yes = match (knock(&connection.stream), connection.next) {
+                (Knock::Pending, _) => continue,
+                (Knock::Answered(false), Some(next)) => match connect(self.poll.registry(), id, next, None) {
+                    Ok(second) => {
+                        *connection = second;
+                        continue;
+                    }
+                    Err(_) => false,
+                },
+                (Knock::Answered(yes), _) => yes,
+            };
+            self.probes.end(id, self.now, false);
+            self.facts.push(Event::Answered { proc: id, question, yes });
         }
         if self.probes.deadline().is_some_and(|deadline| deadline <= self.now) {
             // Who is no child of ours dies without a word to us.
@@ -172,8 +183,16 @@ impl Shell {
     }
 }
 
-/// Never waits: what becomes of it is told by `poll`.
-fn connect(registry: &Registry, id: ProcId, address: SocketAddr) -> io::Result<TcpStream> {
+/// Never waits: what becomes of it is told by `poll`. A refusal that is known at once leads to the next address, if there is one.
+fn connect(registry: &Registry, id: ProcId, first: SocketAddr, next: Option<SocketAddr>) -> io::Result<Connection> {
+    match (connect_to(registry, id, first), next) {
+        (Ok(stream), next) => Ok(Connection { stream, next }),
+        (Err(_), Some(next)) => connect(registry, id, next, None),
+        (Err(error), None) => Err(error),
+    }
+}
+
+fn connect_to(registry: &Registry, id: ProcId, address: SocketAddr) -> io::Result<TcpStream> {
     permit()?;
     let mut stream = TcpStream::connect(address)?;
     permit()?;

@@ -85,6 +85,7 @@ pub fn has(what: Need) -> bool {
         Need::SystemdNotify => (runs(&["systemd-notify", "--version"]), "systemd-notify is not there"),
         Need::Redis => (runs(&["redis-server", "--version"]), "redis-server is not there"),
         Need::Haproxy => (runs(&["haproxy", "-v"]), "haproxy is not there"),
+        Need::Ipv6 => (std::net::TcpListener::bind("[::1]:0").is_ok(), "there is no ::1 here"),
     };
     match what {
         _ if found => {}
@@ -94,6 +95,7 @@ pub fn has(what: Need) -> bool {
         | Need::MemoryGroup
         | Need::ProcessorGroup
         | Need::ProcessesGroup
+        | Need::Ipv6
         | Need::TimeNamespace => println!("WITHOUT: {reason}"),
         Need::Python
         | Need::PidNamespace
@@ -135,6 +137,7 @@ pub enum Need {
     MemoryGroup,
     ProcessorGroup,
     ProcessesGroup,
+    Ipv6,
 }
 
 /// Whether a group can be made that has this limit, in the first or the second version of control groups.

@@ -1,9 +1,10 @@
-"""An HTTP server on a port of the kernel's choice, or that of `port` if there is one: answers every GET with the status that the file `status`
+"""An HTTP server on a port of the kernel's choice, or that of `port` if there is one, at 127.0.0.1 or `HOST`: answers every GET with the status that the file `status`
 holds, 200 without one, and takes down who asks. Leaves on TERM."""
 
 import http.server
 import os
 import signal
+import socket
 import sys
 import time
 
@@ -36,6 +37,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 while os.path.exists("closed"):
     time.sleep(0.01)
 os.write(2, b"opens\n")
-server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
+host = os.environ.get("HOST", "127.0.0.1")
+if ":" in host:
+    http.server.ThreadingHTTPServer.address_family = socket.AF_INET6
+server = http.server.ThreadingHTTPServer((host, int(sys.argv[1])), Handler)
 server.daemon_threads = True
 server.serve_forever()
