@@ -7,7 +7,7 @@
 use super::members::{self, Member};
 use super::{Pid, permit, raw, stat};
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -22,6 +22,8 @@ const NAMESAKES: u32 = 16;
 #[derive(Debug)]
 pub struct Groups {
     directory: PathBuf,
+    /// The directory once more: its lock says that we live, whoever else knows himself by our number.
+    _lock: Option<File>,
 }
 
 /// The group of one incarnation. When dropped it is removed, if it is empty.
@@ -37,8 +39,7 @@ impl Groups {
         remove_what_was_left(&home);
         let name = format!("{PREFIX}{}", raw::own_pid());
         let numbered = (2..=NAMESAKES).map(|number| format!("{name}-{number}"));
-        let directory = std::iter::once(name.clone()).chain(numbered).find_map(|name| claim(home.join(name)))?;
-        let groups = Groups { directory };
+        let groups = std::iter::once(name.clone()).chain(numbered).find_map(|name| claim(home.join(name)))?;
         groups.directory.join("cgroup.kill").exists().then_some(groups)
     }
 
@@ -182,18 +183,29 @@ fn unescape(field: &[u8]) -> OsString {
     OsString::from_vec(plain)
 }
 
-fn claim(directory: PathBuf) -> Option<PathBuf> {
+fn claim(directory: PathBuf) -> Option<Groups> {
     permit().ok()?;
-    fs::create_dir(&directory).ok().map(|()| directory)
+    fs::create_dir(&directory).ok()?;
+    let lock = open(&directory).filter(|lock| lock.try_lock().is_ok());
+    Some(Groups { directory, _lock: lock })
 }
 
 /// Who was killed could not tidy up. What is still inhabited cannot be removed, so it stays; what belongs to a living process is
-/// not touched, for it may be about to fork into it.
+/// not touched, for it may be about to fork into it: numbers tell who lives in our own pid namespace, locks in the others.
 fn remove_what_was_left(home: &Path) {
     let Ok(entries) = fs::read_dir(home) else { return };
     let is_left = |name: &OsStr| owner(name).is_some_and(|pid| pid == raw::own_pid() || !exists(pid));
-    let left = entries.flatten().filter(|entry| is_left(&entry.file_name()));
+    let left = entries.flatten().filter(|entry| is_left(&entry.file_name()) && !is_locked(&entry.path()));
     left.for_each(|entry| remove_tree(&entry.path()));
+}
+
+fn is_locked(directory: &Path) -> bool {
+    open(directory).is_some_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
+fn open(directory: &Path) -> Option<File> {
+    permit().ok()?;
+    File::open(directory).ok()
 }
 
 /// The exeunt that made a directory of this name, as it knew itself.
@@ -283,6 +295,22 @@ mod tests {
         for foreign in ["exeunt-", "exeunt-web", "exeunt-0", "exeunt--1", "exeunt-1-2-3", "12", "exeunt-1.slice"] {
             assert_eq!(owner(OsStr::new(foreign)), None, "{foreign}");
         }
+    }
+
+    /// As in another pid namespace, where somebody else has our number and lives.
+    #[test]
+    fn what_a_living_namesake_made_is_not_taken_for_left() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join(format!("{PREFIX}{}", raw::own_pid()));
+        let mut groups = claim(path.clone()).unwrap();
+        groups.make("web.0").map(std::mem::forget).unwrap();
+        remove_what_was_left(home.path());
+        assert!(path.join("web.0").exists());
+        // It is killed: its lock goes, and what it made stays.
+        drop(groups._lock.take());
+        std::mem::forget(groups);
+        remove_what_was_left(home.path());
+        assert!(!path.exists());
     }
 
     #[test]

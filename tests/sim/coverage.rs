@@ -14,6 +14,8 @@ pub struct Coverage {
     states: BTreeMap<Pair, u64>,
     phases: BTreeMap<Pair, u64>,
     stages: BTreeMap<Stage, u64>,
+    /// In which seed each pair was reached first.
+    firsts: BTreeMap<Pair, u64>,
 }
 
 const STATES: [&str; 13] = [
@@ -91,9 +93,14 @@ impl Coverage {
         }
     }
 
-    pub fn add(&mut self, other: &Coverage) {
-        let add = |into: &mut BTreeMap<Pair, u64>, from: &BTreeMap<Pair, u64>| {
-            from.iter().for_each(|(&pair, count)| *into.entry(pair).or_default() += count);
+    /// What a seed reached.
+    pub fn add(&mut self, other: &Coverage, seed: u64) {
+        let firsts = &mut self.firsts;
+        let mut add = |into: &mut BTreeMap<Pair, u64>, from: &BTreeMap<Pair, u64>| {
+            for (&pair, count) in from {
+                *into.entry(pair).or_default() += count;
+                firsts.entry(pair).or_insert(seed);
+            }
         };
         add(&mut self.states, &other.states);
         add(&mut self.phases, &other.phases);
@@ -115,7 +122,10 @@ impl Coverage {
             .chain(phases)
             .filter_map(|(pair, reached)| match (reached, reason(pair)) {
                 (false, None) => Some(format!("{pair:?} was never reached")),
-                (true, Some(why)) if !why.starts_with(RARE) => Some(format!("{pair:?} was reached, but {why}")),
+                (true, Some(why)) if !why.starts_with(RARE) => Some(format!(
+                    "{pair:?} was reached, first in seed {}, but {why}",
+                    self.firsts.get(&pair).unwrap_or(&0)
+                )),
                 (true, _) | (false, Some(_)) => None,
             })
             .chain(stages)

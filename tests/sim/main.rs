@@ -48,7 +48,7 @@ fn laws_hold_over_seeds() {
             Ok(run) => {
                 turns += run.turns;
                 reused += run.reused;
-                coverage.add(&run.coverage);
+                coverage.add(&run.coverage, seed);
             }
             Err(failure) if wanted.is_some() => broken.push((seed, failure)),
             Err(failure) => panic!("{}", told(seed, &failure, 60)),

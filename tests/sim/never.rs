@@ -23,6 +23,8 @@ const FIRST: &str = "it is the first event of all";
 const UNASKED: &str = "it is asked when it runs, whether it is ready until it is, and for its health from then on";
 const NOTHING_GIVEN: &str = "items are given to those that are ready";
 const HEIRS: &str = "rarely: somebody must speak in the stead of the leader, or an answer be on its way when that dies";
+const LAST_MOMENT: &str =
+    "rarely: nearly always it is waited for, but in the turn in which the deadline ends the run it is told after that";
 const DEAF: &str = "nothing is told after the turn in which the run ended";
 
 pub const NEVER: &[(&str, &str, &str)] = &[
@@ -55,6 +57,7 @@ pub const NEVER: &[(&str, &str, &str)] = &[
     ("remains, killed", "wrote|ok|retry|fail|release|touch|prefetch|garbled", KILLED),
     ("due|aborting|sweeping|remains, told|remains, killed", "results closed", SHORT),
     ("sweeping", "results written", SHORT),
-    ("over", "results closed|results written|submitted|oversized", DEAF),
+    ("over", "results written", LAST_MOMENT),
+    ("over", "results closed|submitted|oversized", DEAF),
     ("over", "source whole|source torn|source failed|source abandoned", DEAF),
 ];
