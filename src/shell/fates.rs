@@ -7,6 +7,7 @@ use super::turn::Shell;
 use crate::machine::Event;
 use crate::model::plan::Place;
 use crate::model::{ExitStatus, ProcId, Signal};
+use crate::sys::cgroup::Group;
 use crate::sys::reap::{self, Reaped};
 use crate::sys::spawn::{Birth, birth};
 use crate::sys::{Pid, members, terminal};
@@ -154,7 +155,8 @@ impl Shell {
     /// Members by the kernel's own book, those in sessions of their own among them. A book that cannot be read is not empty.
     pub(super) fn in_group(&self, id: ProcId) -> usize {
         let group = self.table.get(id).and_then(|proc| proc.group.as_ref());
-        group.map_or(0, |group| group.members().map_or(1, |members| members.len()))
+        let counted = |group: &Group| group.members().map_or(1, |members| members.len());
+        group.filter(|group| !group.is_left()).map_or(0, counted)
     }
 
     /// The session is empty: its last words are read, then our ends are closed. A source that left in peace may still be

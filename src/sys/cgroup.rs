@@ -85,6 +85,12 @@ impl Group {
         OpenOptions::new().read(true).custom_flags(flags).open(&self.path).map(OwnedFd::from)
     }
 
+    /// Removes it if nobody is in it, which the kernel alone decides, and in one call. False where somebody is, or it has groups of its
+    /// own, or there is no telling.
+    pub fn is_left(&self) -> bool {
+        permit().is_ok() && fs::remove_dir(&self.path).is_ok()
+    }
+
     /// Everybody in it and in groups that it made itself. An error does not mean nobody.
     pub fn members(&self) -> io::Result<Vec<Member>> {
         if !is_populated(&self.path)? {
@@ -222,7 +228,9 @@ fn exists(pid: Pid) -> bool {
 
 /// Groups within groups first. The kernel refuses to remove one that has living members.
 fn remove_tree(path: &Path) {
-    if permit().is_err() || fs::remove_dir(path).is_ok() {
+    let is_gone =
+        |removed: io::Result<()>| removed.map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |()| true);
+    if permit().is_err() || is_gone(fs::remove_dir(path)) {
         return;
     }
     inner_groups(path).iter().for_each(|inner| remove_tree(inner));
