@@ -29,6 +29,11 @@ use std::time::Duration;
 const ROUNDS_A_TURN: usize = 64;
 /// A thread that could not be had is asked for again after this long.
 pub(super) const THREADS_AGAIN: Duration = Duration::from_millis(100);
+/// Of so many facts at once …
+const CROWD: usize = 64;
+/// … the orders that come of the first few are carried out before the others are told: while we think about a worker's other answers,
+/// it wakes up and works on the items that it got for these.
+const EARLY: usize = 32;
 /// Room for so many facts and orders is kept from turn to turn.
 const KEPT: usize = 512;
 
@@ -261,7 +266,11 @@ impl Shell {
         let (mut told, mut actions) = (std::mem::take(&mut self.told), std::mem::take(&mut self.actions));
         for _ in 0..ROUNDS_A_TURN {
             std::mem::swap(&mut told, &mut self.facts);
-            for fact in told.drain(..) {
+            let early = if told.len() >= CROWD { EARLY } else { usize::MAX };
+            for (number, fact) in told.drain(..).enumerate() {
+                if number == early && !actions.is_empty() {
+                    self.perform(&mut actions);
+                }
                 self.machine.handle(now, fact, &mut actions);
             }
             self.machine.handle(now, Event::Tick, &mut actions);
