@@ -60,6 +60,8 @@ pub fn measure(table: &mut Table) {
 }
 
 pub fn tell(table: &mut Table, pid: Pid, what: &str, (pss, dirty): (Goal, Goal)) {
+    // Until a program that was just built is on the disk, its own pages count as dirty.
+    fs::File::open(format!("/proc/{pid}/exe")).and_then(|program| program.sync_all()).expect("the program");
     settle();
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("its memory");
     table.plain(&format!("PSS, {what}"), field(&rollup, "Pss:") as f64, "KiB", pss);
