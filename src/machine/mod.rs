@@ -223,6 +223,7 @@ impl Machine {
                 Key::Deadline => self.stop_deadline(out),
                 Key::Stdin => self.stdin_deadline(out),
                 Key::Farewell => self.farewell_is_over(out),
+                Key::Strangers => self.sweep_goes_on(out),
                 Key::Slot(id) => self.slot_is_due(id, out),
                 Key::Clock(id) => self.item_timed_out(id, out),
                 Key::Start(id) => self.start_timed_out(id, out),

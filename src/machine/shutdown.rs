@@ -364,14 +364,10 @@ impl Machine {
     }
 
     pub(super) fn farewell_is_over(&mut self, out: &mut Actions) {
-        match &mut self.phase {
-            Phase::Stopping(_) => {
-                for index in 0..u32::try_from(self.workers.len()).unwrap_or(u32::MAX) {
-                    self.give_up_results(WorkerId(index), out);
-                }
+        if let Phase::Stopping(_) = self.phase {
+            for index in 0..u32::try_from(self.workers.len()).unwrap_or(u32::MAX) {
+                self.give_up_results(WorkerId(index), out);
             }
-            Phase::Sweeping(_) => self.sweep_goes_on(out),
-            Phase::Running | Phase::Over => {}
         }
     }
 }

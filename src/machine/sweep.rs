@@ -7,7 +7,7 @@
 //! It begins when no instance has a process any more: with Patient for an init that waits for all, with Killed past the deadline
 //! of the stop, else with Asked. In every state the run ends when a count finds nobody, in Over whoever it finds. Always: only
 //! Patient is without an end of its own; a signal goes to all strangers at once, and once for each state; what was found is noted
-//! once for each signal. Their moment, the timer `Key::Farewell`, begins when a count after the signal finds somebody.
+//! once for each signal. Their moment, the timer `Key::Strangers`, begins when a count after the signal finds somebody.
 
 use super::Machine;
 use super::action::{Action, Actions, Note, StopCause};
@@ -94,7 +94,7 @@ impl Machine {
         match sweep.stage {
             Stage::Patient | Stage::Asked { .. } => {
                 sweep.stage = Stage::Killed { noted: false };
-                self.timers.cancel(Key::Farewell);
+                self.timers.cancel(Key::Strangers);
                 out.push(Action::Sweep { signal: Signal::KILL });
             }
             // Whose death we slept through is not left behind.
@@ -119,7 +119,7 @@ impl Machine {
             Stage::Over => return self.quit(out),
         };
         if !std::mem::replace(noted, true) {
-            self.timers.set(Key::Farewell, self.now + moment);
+            self.timers.set(Key::Strangers, self.now + moment);
             out.push(Action::Note(Note::Strangers { count, signal }));
         }
     }

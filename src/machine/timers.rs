@@ -11,8 +11,10 @@ pub(super) enum Key {
     Deadline,
     /// How long standard input is read into the leftovers.
     Stdin,
-    /// How long unwritten results are waited for once everybody has left, and how long strangers are.
+    /// How long unwritten results are waited for once everybody has left.
     Farewell,
+    /// What strangers have to themselves after a signal.
+    Strangers,
     /// The next rung, the end of a back-off, the patience with survivors: an instance waits for one thing at a time.
     Slot(InstanceId),
     /// The item clock of an instance.
@@ -30,7 +32,7 @@ pub(super) enum Key {
 impl Key {
     fn is_patience(self) -> bool {
         match self {
-            Key::Slot(_) | Key::Clock(_) | Key::Start(_) | Key::Probe(_) | Key::Watch(_) => true,
+            Key::Strangers | Key::Slot(_) | Key::Clock(_) | Key::Start(_) | Key::Probe(_) | Key::Watch(_) => true,
             Key::Deadline | Key::Stdin | Key::Farewell | Key::Delayed(_) => false,
         }
     }
@@ -83,7 +85,7 @@ impl Timers {
         Some(key)
     }
 
-    /// Moves the clocks that measure other people's patience (rungs, starts, items) by `late`. The deadline of the stop and
+    /// Moves the clocks that measure patience with others (rungs, starts, items, strangers) by `late`. The deadline of the stop and
     /// the moments of delayed items stay: those are promises to the world outside.
     pub fn shift(&mut self, late: Duration) {
         let moved: Vec<(Key, Time)> =
@@ -116,9 +118,10 @@ mod tests {
     fn a_shift_moves_patience_and_not_promises() {
         let mut timers = Timers::default();
         timers.set(CLOCK, Time::from_millis(10));
+        timers.set(Key::Strangers, Time::from_millis(10));
         timers.set(Key::Deadline, Time::from_millis(20));
         timers.shift(Duration::from_millis(50));
-        assert_eq!(timers.get(CLOCK), Some(Time::from_millis(60)));
+        assert_eq!([CLOCK, Key::Strangers].map(|key| timers.get(key)), [Some(Time::from_millis(60)); 2]);
         assert_eq!(timers.get(Key::Deadline), Some(Time::from_millis(20)));
     }
 }
