@@ -125,7 +125,7 @@ impl Stand {
     }
 
     fn dies(&mut self, proc: ProcId, status: ExitStatus, in_hand: bool) -> Actions {
-        self.tell(Event::Exited { proc, status, in_hand, usage: Usage::default(), out_of_memory: false });
+        self.tell(exited(proc, status, in_hand));
         self.tell(Event::MembersGone { proc })
     }
 
@@ -139,6 +139,11 @@ impl Stand {
 }
 
 const KILLED: ExitStatus = ExitStatus::Signalled { signal: Signal::KILL, core: false };
+
+/// Not for want of memory.
+fn exited(proc: ProcId, status: ExitStatus, in_hand: bool) -> Event {
+    Event::Exited { proc, status, in_hand, usage: Usage::default(), out_of_memory: false }
+}
 
 fn token(seq: u64, delivery: u32) -> Token {
     Token { seq, delivery }
@@ -248,7 +253,7 @@ fn a_budget_kills_all_at_its_deadline() {
 fn survivors_get_term_then_kill_and_only_then_a_new_incarnation_comes() {
     let mut stand = Stand::new(pool(1));
     let proc = stand.spawned();
-    stand.tell(Event::Exited { proc, status: KILLED, in_hand: false, usage: Usage::default(), out_of_memory: false });
+    stand.tell(exited(proc, KILLED, false));
     let members = |signal| Action::Kill { proc, signal, target: Target::Members };
     let orders = stand.tell(Event::MembersLeft { proc, count: 1 });
     assert_eq!(orders, [members(Signal::TERM), members(Signal::CONT)]);
@@ -391,7 +396,7 @@ fn who_outlives_a_killed_leader_is_not_asked_to_go() {
     let proc = stand.spawned();
     stand.term();
     stand.after(8_000);
-    stand.tell(Event::Exited { proc, status: KILLED, in_hand: false, usage: Usage::default(), out_of_memory: false });
+    stand.tell(exited(proc, KILLED, false));
     let orders = stand.tell(Event::MembersLeft { proc, count: 1 });
     let kill = Action::Kill { proc, signal: Signal::KILL, target: Target::Members };
     assert_eq!(orders, [kill, Action::CheckMembers { proc }]);
@@ -565,10 +570,8 @@ fn nobody_sits_out_a_back_off_when_what_it_requires_will_never_be_ready_again() 
     let web = stand.spawned();
     let web = spawns(&stand.dies(web, KILLED, false))[0];
     stand.tell(Event::Spawned { proc: web });
-    let exited =
-        |proc| Event::Exited { proc, status: KILLED, in_hand: false, usage: Usage::default(), out_of_memory: false };
     // It dies in the same turn as the other, and is gone after it.
-    stand.tell(exited(web));
+    stand.tell(exited(web, KILLED, false));
     stand.dies(db, KILLED, false);
     let orders = stand.tell(Event::MembersGone { proc: web });
     assert!(orders.contains(&Action::Sweep { signal: Signal::TERM }), "{orders:?}");
@@ -585,13 +588,7 @@ fn a_worker_that_was_used_up_by_the_last_drained_item_is_not_replaced() {
     stand.term();
     stand.tell(Event::SourceEnded { source: SourceId(0), end: SourceEnd::Abandoned { torn: None } });
     stand.reply(proc, token(1, 1), Verdict::Ok(None));
-    stand.tell(Event::Exited {
-        proc,
-        status: ExitStatus::Exited(0),
-        in_hand: false,
-        usage: Usage::default(),
-        out_of_memory: false,
-    });
+    stand.tell(exited(proc, ExitStatus::Exited(0), false));
     // Nobody would ever tell a new one to leave.
     assert_eq!(stand.tell(Event::MembersGone { proc }), [Action::Sweep { signal: Signal::TERM }]);
 }
@@ -606,13 +603,7 @@ fn a_result_that_is_written_after_it_was_given_up_is_no_fault() {
     stand.reply(proc, token(1, 1), Verdict::Ok(Some(Payload::from(&b"r"[..]))));
     stand.term();
     stand.tell(Event::SourceEnded { source: SourceId(0), end: SourceEnd::Abandoned { torn: None } });
-    stand.tell(Event::Exited {
-        proc,
-        status: ExitStatus::Exited(0),
-        in_hand: false,
-        usage: Usage::default(),
-        out_of_memory: false,
-    });
+    stand.tell(exited(proc, ExitStatus::Exited(0), false));
     stand.tell(Event::MembersGone { proc });
     assert!(stand.after(2000).iter().any(|order| matches!(order, Action::HandBack { .. })));
     assert_eq!(stand.tell(Event::ResultsWritten { worker: WorkerId(0), count: 1 }), []);
@@ -649,7 +640,7 @@ fn late_words_of_an_old_incarnation_are_inert() {
     stand.give(&["a"]);
     for event in [
         Event::Replied { proc, reply: Reply::Prefetch(9) },
-        Event::Exited { proc, status: KILLED, in_hand: true, usage: Usage::default(), out_of_memory: false },
+        exited(proc, KILLED, true),
         Event::MembersGone { proc },
         Event::Garbled { proc, seen: vec![] },
         Event::Wrote { proc, frames: 1, progress: true },
@@ -693,13 +684,7 @@ fn f42_a_signal_goes_once_to_each_living_instance_that_wants_it() {
     assert_eq!(stand.tell(usr1()), std::slice::from_ref(&kill));
     stand.term();
     assert_eq!(stand.tell(usr1()), [kill], "on its way out it still hears");
-    stand.tell(Event::Exited {
-        proc: procs[0],
-        status: KILLED,
-        in_hand: false,
-        usage: Usage::default(),
-        out_of_memory: false,
-    });
+    stand.tell(exited(procs[0], KILLED, false));
     assert_eq!(stand.tell(usr1()), []);
 }
 
@@ -792,13 +777,7 @@ fn an_init_that_waits_for_all_stops_nobody_until_it_is_told() {
     let leaves = || {
         let mut stand = Stand::new(init(true));
         let proc = stand.spawned();
-        stand.tell(Event::Exited {
-            proc,
-            status: ExitStatus::Exited(0),
-            in_hand: false,
-            usage: Usage::default(),
-            out_of_memory: false,
-        });
+        stand.tell(exited(proc, ExitStatus::Exited(0), false));
         assert_eq!(stand.tell(Event::MembersLeft { proc, count: 1 }), []);
         assert_eq!(stand.machine.deadline(), None, "nothing wakes it but their deaths");
         (stand, proc)
@@ -931,8 +910,7 @@ fn who_requires_another_falls_with_it_and_comes_back_with_it() {
     let mut stand = Stand::new(pair(|_, web| web.requires = vec![WorkerId(0)]));
     let db = stand.spawned();
     let web = stand.spawned();
-    let event =
-        Event::Exited { proc: db, status: KILLED, in_hand: false, usage: Usage::default(), out_of_memory: false };
+    let event = exited(db, KILLED, false);
     assert!(told_term(&stand.tell(event), web));
     assert_eq!(stand.dies(web, ExitStatus::Exited(0), false), [], "it waits for the other");
     let db = spawns(&stand.tell(Event::MembersGone { proc: db }))[0];
@@ -973,13 +951,7 @@ fn who_requires_one_that_rests_for_good_rests_too() {
     let mut stand = Stand::new(pair(|_, web| web.requires = vec![WorkerId(0)]));
     let db = stand.spawned();
     let web = stand.spawned();
-    stand.tell(Event::Exited {
-        proc: db,
-        status: ExitStatus::Exited(0),
-        in_hand: false,
-        usage: Usage::default(),
-        out_of_memory: false,
-    });
+    stand.tell(exited(db, ExitStatus::Exited(0), false));
     stand.tell(Event::MembersGone { proc: db });
     let orders = stand.dies(web, ExitStatus::Exited(0), false);
     assert_eq!(orders, [Action::Sweep { signal: Signal::TERM }], "nobody is left: the run is over");
@@ -1083,13 +1055,7 @@ fn the_line_of_an_empty_queue_does_not_grow_with_the_deaths_of_its_worker() {
     let mut stand = Stand::new(idle);
     for _ in 0..10 {
         let proc = stand.spawned();
-        stand.tell(Event::Exited {
-            proc,
-            status: ExitStatus::Exited(1),
-            in_hand: false,
-            usage: Usage::default(),
-            out_of_memory: false,
-        });
+        stand.tell(exited(proc, ExitStatus::Exited(1), false));
         stand.tell(Event::MembersGone { proc });
         while !stand.out.iter().any(|action| matches!(action, Action::Spawn { .. })) {
             stand.after(500);
