@@ -266,7 +266,9 @@ impl Shell {
         let (mut told, mut actions) = (std::mem::take(&mut self.told), std::mem::take(&mut self.actions));
         for _ in 0..ROUNDS_A_TURN {
             std::mem::swap(&mut told, &mut self.facts);
-            let early = if told.len() >= CROWD { EARLY } else { usize::MAX };
+            // Nobody is started any more when a signal to stop is known to us and not yet to the machine.
+            let signalled = told.iter().any(|fact| matches!(fact, Event::Signalled { .. }));
+            let early = if told.len() >= CROWD && !signalled { EARLY } else { usize::MAX };
             for (number, fact) in told.drain(..).enumerate() {
                 if number == early && !actions.is_empty() {
                     self.perform(&mut actions);
