@@ -8,10 +8,17 @@ mod disk;
 mod environment;
 mod farewell;
 mod fates;
+#[allow(dead_code)]
+mod file_lock;
+#[allow(dead_code)]
+mod file_mode;
 mod lane;
 mod launch;
 mod leftovers;
 mod letters;
+// Its users come one after the other.
+#[allow(dead_code)]
+mod line_file;
 mod meaning;
 mod messages;
 mod notes;

@@ -11,6 +11,11 @@ pub fn now() -> Time {
     Time::from_nanos(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
 }
 
+/// Waits for that long. For threads that write only: the loop never sleeps.
+pub fn sleep(span: std::time::Duration) {
+    std::thread::sleep(span);
+}
+
 /// Wall-clock time for people's eyes only.
 pub fn wall() -> std::time::SystemTime {
     std::time::SystemTime::now()
