@@ -80,9 +80,12 @@ pub enum Action {
     },
     /// Keep for the dead-letter file, or stderr.
     Bury(Box<DeadLetter>),
-    /// Keep an unfinished item in the queue's leftovers, or on stderr. The order is the order of the file.
+    /// Keep an unfinished item in the queue's leftovers, or on stderr. Items are handed back as early as possible, so those in the
+    /// hands of workers come last; `seq` tells their order of acceptance.
     HandBack {
         queue: QueueId,
+        /// The item's number in its queue. Items that a source gives in a stop have one too.
+        seq: u64,
         payload: Payload,
     },
     /// Signal every stranger (descendants outside every session of ours; as PID 1 every process). Answered by `Strangers`.

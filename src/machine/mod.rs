@@ -313,7 +313,7 @@ impl Machine {
         let state = &mut self.queues[queue.index()];
         state.forget(&item);
         state.stats.handed_back += 1;
-        out.push(Action::HandBack { queue, payload: item.payload });
+        out.push(Action::HandBack { queue, seq: item.seq, payload: item.payload });
     }
 
     fn bury(&mut self, queue: QueueId, item: Item, reason: DeathReason, out: &mut Actions) {

@@ -132,11 +132,12 @@ impl Queue {
         }
     }
 
-    /// Takes out all that waits: the ready ones in order, then the delayed ones by age.
+    /// Takes out all that waits, ready or delayed, in the order of acceptance.
     pub fn empty(&mut self) -> Vec<Item> {
-        let mut delayed: Vec<Item> = std::mem::take(&mut self.delayed).into_values().collect();
-        delayed.sort_by_key(|item| item.seq);
-        self.ready.drain(..).chain(delayed).collect()
+        let delayed = std::mem::take(&mut self.delayed).into_values();
+        let mut items: Vec<Item> = self.ready.drain(..).chain(delayed).collect();
+        items.sort_by_key(|item| item.seq);
+        items
     }
 }
 

@@ -390,6 +390,18 @@ fn a_give_up_hands_back_what_nobody_can_drain() {
     assert!(orders.iter().any(|order| matches!(order, Action::HandBack { .. })), "{orders:?}");
 }
 
+/// A retried item waits behind younger ones, and a released one before them.
+#[test]
+fn what_waits_is_handed_back_in_the_order_of_acceptance() {
+    let mut queue = super::queue::Queue::new();
+    let items: Vec<_> = (0..4).map(|_| queue.accept(Payload::from(&b"x"[..]))).collect();
+    let [a, b, c, d] = items.try_into().unwrap();
+    queue.ready.extend([d, b]);
+    queue.delay(Time::from_millis(2), a);
+    queue.delay(Time::from_millis(1), c);
+    assert_eq!(queue.empty().iter().map(|item| item.seq).collect::<Vec<_>>(), [1, 2, 3, 4]);
+}
+
 #[test]
 fn who_outlives_a_killed_leader_is_not_asked_to_go() {
     let mut stand = Stand::new(plan(vec![], vec![], vec![worker("s", None)]));
@@ -467,7 +479,7 @@ fn results_that_were_not_written_are_handed_back() {
     stand.reply(proc, token(2, 1), ok());
     stand.tell(Event::ResultsWritten { worker: WorkerId(0), count: 1 });
     let orders = stand.tell(Event::ResultsClosed { worker: WorkerId(0), errno: 32 });
-    assert!(orders.contains(&Action::HandBack { queue: QueueId(0), payload: Payload::from(&b"b"[..]) }));
+    assert!(orders.contains(&Action::HandBack { queue: QueueId(0), seq: 2, payload: Payload::from(&b"b"[..]) }));
     let stats = stand.machine.queues[0].stats;
     assert_eq!((stats.done, stats.handed_back), (1, 1));
 }
@@ -535,7 +547,10 @@ fn a_drain_does_not_wait_for_a_worker_that_waits_for_one_that_is_never_started_a
     stand.tell(shortage(db));
     stand.give(&["a"]);
     let orders = stand.term();
-    assert!(orders.contains(&Action::HandBack { queue: QueueId(0), payload: Payload::from(&b"a"[..]) }), "{orders:?}");
+    assert!(
+        orders.contains(&Action::HandBack { queue: QueueId(0), seq: 1, payload: Payload::from(&b"a"[..]) }),
+        "{orders:?}"
+    );
 }
 
 #[test]
@@ -1076,7 +1091,7 @@ fn standard_input_that_goes_straight_to_the_leftovers_is_not_held_back_by_a_full
     let orders = stand.tell(Event::Signalled { signal: Signal::TERM, meaning: Meaning::Stop });
     let paused = orders.iter().filter(|action| matches!(action, Action::Pause { .. })).count();
     assert!(orders.contains(&Action::Resume { source: SourceId(0) }) && paused == 0, "{orders:?}");
-    assert_eq!(stand.give(&["c"]), [Action::HandBack { queue: QueueId(0), payload: Payload::from(&b"c"[..]) }]);
+    assert_eq!(stand.give(&["c"]), [Action::HandBack { queue: QueueId(0), seq: 2, payload: Payload::from(&b"c"[..]) }]);
 }
 
 #[test]

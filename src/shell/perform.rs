@@ -78,7 +78,7 @@ impl Shell {
             }
             Action::WriteResult { worker, result } => self.sinks.push(worker, &result),
             Action::Bury(letter) => self.disk.bury(&letter),
-            Action::HandBack { queue, payload } => self.disk.hand_back(queue, &payload),
+            Action::HandBack { queue, seq: _, payload } => self.disk.hand_back(queue, &payload),
             Action::Sweep { signal } => self.sweep(Some(signal)),
             Action::CountStrangers => self.sweep(None),
             Action::Note(note) => self.note(&note),

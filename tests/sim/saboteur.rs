@@ -24,6 +24,8 @@ pub enum Sabotage {
     HandsOutTwice,
     LosesAnItem,
     HandsBackTwice,
+    HandsBackUnderAnotherNumber,
+    HandsBackBackwards,
     ForgetsTheDead,
     WritesTwice,
     NeverPauses,
@@ -113,6 +115,8 @@ pub const ALL: &[(Sabotage, &str)] = &[
     (HandsOutTwice, "L4"),
     (LosesAnItem, "L4"),
     (HandsBackTwice, "L4"),
+    (HandsBackUnderAnotherNumber, "L4"),
+    (HandsBackBackwards, "order"),
     (ForgetsTheDead, "L4"),
     (WritesTwice, "L4"),
     (NeverPauses, "L5"),
@@ -210,6 +214,17 @@ impl Sabotage {
             HandsOutTwice => twice(actions, |action| matches!(action, Action::Deliver { .. })),
             LosesAnItem => actions.retain(|action| !matches!(action, Action::HandBack { .. })),
             HandsBackTwice => twice(actions, |action| matches!(action, Action::HandBack { .. })),
+            HandsBackBackwards => {
+                let back = actions.iter().filter(|action| matches!(action, Action::HandBack { .. })).cloned();
+                let mut back: Vec<Action> = back.collect();
+                let places = actions.iter_mut().filter(|action| matches!(action, Action::HandBack { .. }));
+                places.for_each(|place| *place = back.pop().unwrap_or_else(|| place.clone()));
+            }
+            HandsBackUnderAnotherNumber => actions.iter_mut().for_each(|action| {
+                if let Action::HandBack { seq, .. } = action {
+                    *seq += 1;
+                }
+            }),
             ForgetsTheDead => actions.retain(|action| !matches!(action, Action::Bury(_))),
             WritesTwice => twice(actions, |action| matches!(action, Action::WriteResult { .. })),
             NeverPauses => actions.retain(|action| !matches!(action, Action::Pause { .. })),

@@ -30,7 +30,9 @@ pub fn order(action: &Action, plan: &Plan, names: &BTreeMap<ProcId, String>) -> 
             let counted = format!("attempts {} crashes {}", letter.attempts, letter.crashes);
             format!("bury {queue} {} {} {reason:?} {counted}", letter.seq, text(&letter.payload))
         }
-        Action::HandBack { queue, payload } => format!("hand-back {} {}", plan.queue(*queue).name, text(payload)),
+        Action::HandBack { queue, seq: _, payload } => {
+            format!("hand-back {} {}", plan.queue(*queue).name, text(payload))
+        }
         Action::Sweep { signal } => format!("sweep {signal}"),
         Action::CountStrangers => "count-strangers".into(),
         Action::Quit(report) => quit(report, plan),

@@ -20,6 +20,8 @@ pub struct Reference {
     ended: Vec<[u64; 3]>,
     /// Which item a number of a queue names.
     names: BTreeMap<(QueueId, u64), Payload>,
+    /// What the present event handed back.
+    back: Vec<(QueueId, u64)>,
     homes: BTreeMap<ProcId, Role>,
     hands: BTreeMap<ProcId, Hands>,
     places: Places,
@@ -45,6 +47,7 @@ impl Reference {
             items: BTreeMap::new(),
             ended: vec![[0; 3]; plan.queues.len()],
             names: BTreeMap::new(),
+            back: Vec::new(),
             homes: BTreeMap::new(),
             hands: BTreeMap::new(),
             places: Places::new(plan.clone()),
@@ -205,7 +208,7 @@ impl Reference {
             }
             Action::WriteResult { worker, result } => self.writes(*worker, result),
             Action::Bury(letter) => self.buries(letter),
-            Action::HandBack { queue, payload } => self.hands_back(*queue, payload, stopping),
+            Action::HandBack { queue, seq, payload } => self.hands_back((*queue, *seq), payload, stopping),
             _ => Ok(()),
         }
     }
@@ -274,10 +277,14 @@ impl Reference {
     }
 
     /// L4: an unfinished item is handed back once, when nobody holds it, and only at a stop.
-    fn hands_back(&mut self, queue: QueueId, payload: &Payload, stopping: bool) -> Verdict {
+    fn hands_back(&mut self, (queue, seq): (QueueId, u64), payload: &Payload, stopping: bool) -> Verdict {
         if payload.starts_with(crate::source::TORN) {
             return Ok(());
         }
+        // The order of acceptance in the leftovers depends on it.
+        let named = self.names.entry((queue, seq)).or_insert_with(|| payload.clone());
+        hold("L4", named == payload, || format!("number {seq} names two items"))?;
+        self.back.push((queue, seq));
         let item = self.item(payload)?;
         let free = match item.state {
             State::Waiting => stopping,
@@ -293,6 +300,12 @@ impl Reference {
 
     /// L4: an item is given up exactly when it was failed, or its attempts or crashes have reached their limit.
     pub fn handled(&mut self, event: &Event) -> Verdict {
+        // What waits is handed back in the order of acceptance. A worker that dies gives the item that is blamed back last.
+        let mut back = std::mem::take(&mut self.back);
+        back.sort_by_key(|&(queue, _)| queue);
+        let waited = !matches!(event, Event::MembersGone { .. });
+        let sorted = back.is_sorted();
+        hold("order", sorted || !waited, || format!("{event:?} hands back out of order: {back:?}"))?;
         if *event == Event::Tick {
             return Ok(());
         }
