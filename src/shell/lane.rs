@@ -16,7 +16,10 @@ pub const HIGH: usize = 1024 * 1024;
 /// … until it is below so many.
 pub const LOW: usize = HIGH / 2;
 
-type Work<J> = Box<dyn FnMut(J) + Send>;
+/// How long a lane's thread waits before it tries a [stuck](Piece::Stuck) job again.
+const AGAIN: Duration = Duration::from_millis(100);
+
+type Work<J> = Box<dyn FnMut(&mut J, Mode) -> Piece + Send>;
 
 /// Jobs done in order, one at a time, off the loop. The caller keeps the bound: it asks [`Lane::waiting_bytes`] first.
 pub struct Lane<J> {
@@ -49,13 +52,22 @@ enum Start {
     Forbidden,
 }
 
+/// Which thread does the work of a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A thread of the lane's own, which may block.
+    Thread,
+    /// The thread of the event loop, because no other can be had. It should not block where it can tell.
+    Loop,
+}
+
 /// What was done of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Piece {
     Part,
     /// There is nothing left of it.
     Last,
-    /// Nothing now.
+    /// Nothing now: it is tried again after a moment.
     Stuck,
 }
 
@@ -78,28 +90,30 @@ struct State<J> {
     waiting: Option<Arc<Waker>>,
     /// Who waits until there is nothing to do.
     at_rest: Option<Arc<Waker>>,
+    /// How many jobs were done so far.
+    done: u64,
 }
 
 impl<J: Send + 'static> Lane<J> {
-    pub fn new(name: &'static str, work: impl FnMut(J) + Send + 'static) -> Lane<J> {
-        Lane::with(name, Without::DoneAtOnce, work)
+    /// `work` does a part of a job, or all of it, and answers what is left. In [`Mode::Thread`] it may block.
+    pub fn new(name: &'static str, work: impl FnMut(&mut J, Mode) -> Piece + Send + 'static) -> Lane<J> {
+        Lane::with(name, Without::DoneAtOnce, Box::new(work))
     }
 
     /// One that never makes who brings a job wait: where no thread is to be had, now or ever, somebody has to ask for [`Lane::work_here`].
-    pub fn in_pieces(name: &'static str, work: impl FnMut(J) + Send + 'static) -> Lane<J> {
-        Lane::with(name, Without::DoneInPieces, work)
+    pub fn in_pieces(name: &'static str, mut work: impl FnMut(&mut J) + Send + 'static) -> Lane<J> {
+        let whole = move |job: &mut J, _mode: Mode| {
+            work(job);
+            Piece::Last
+        };
+        Lane::with(name, Without::DoneInPieces, Box::new(whole))
     }
 
-    fn with(name: &'static str, without: Without, work: impl FnMut(J) + Send + 'static) -> Lane<J> {
-        let state = State { jobs: VecDeque::new(), bytes: 0, busy: false, broken: false, waiting: None, at_rest: None };
+    fn with(name: &'static str, without: Without, work: Work<J>) -> Lane<J> {
+        let (jobs, waiting, at_rest) = (VecDeque::new(), None, None);
+        let state = State { jobs, bytes: 0, busy: false, broken: false, waiting, at_rest, done: 0 };
         let shared = Shared { state: Mutex::new(state), came: Condvar::new(), done: Condvar::new() };
-        Lane {
-            name,
-            shared: Arc::new(shared),
-            work: Mutex::new(Some(Box::new(work))),
-            without,
-            stranded: AtomicBool::new(false),
-        }
+        Lane { name, shared: Arc::new(shared), work: Mutex::new(Some(work)), without, stranded: AtomicBool::new(false) }
     }
 
     /// Never blocks, but in a [`new`](Lane::new) lane where no thread ever is to be had. `bytes` is what the job counts for in
@@ -119,6 +133,19 @@ impl<J: Send + 'static> Lane<J> {
 
     pub fn waiting_bytes(&self) -> usize {
         self.shared.lock().bytes
+    }
+
+    /// How many jobs were done so far: whoever waits for all can tell a slow disk from one that does not move.
+    pub fn done(&self) -> u64 {
+        self.shared.lock().done
+    }
+
+    /// For the end of a run: does here what waits for a thread that cannot be had. May block.
+    pub fn work_without_thread(&self) {
+        let idle = self.shared.lock().jobs.is_empty();
+        if !idle && self.start() != Start::Done {
+            self.work_all_here();
+        }
     }
 
     /// Whether jobs wait for a thread that cannot be had. Tries again to have it: until then nobody else may, and who waits for a
@@ -175,8 +202,7 @@ impl<J: Send + 'static> Lane<J> {
         }
         drop(state);
         if self.start() != Start::Done {
-            self.work_all_here();
-            return true;
+            return self.work_all_here();
         }
         let until = limit.map(|limit| clock::now() + limit);
         let mut state = self.shared.lock();
@@ -201,8 +227,10 @@ impl<J: Send + 'static> Lane<J> {
                 if !SAID.swap(true, Ordering::Relaxed) {
                     warn!("no thread may be started here: a slow reader of what is written holds up everything else");
                 }
-                self.work_all_here();
-                true
+                let all = self.work_all_here();
+                // What is stuck is tried again by whoever asks `is_stranded`.
+                self.stranded.store(!all, Ordering::Relaxed);
+                all
             }
         }
     }
@@ -232,14 +260,25 @@ impl<J: Send + 'static> Lane<J> {
         start
     }
 
-    /// The last resort where no thread could be started: blocks.
-    fn work_all_here(&self) {
+    /// The last resort where no thread could be started: may block. Answers whether all is done.
+    fn work_all_here(&self) -> bool {
         let mut slot = self.work.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(work) = slot.as_mut() else { return };
-        while let Some((job, bytes)) = self.shared.next() {
-            work(job);
+        let Some(work) = slot.as_mut() else { return true };
+        while let Some((mut job, bytes)) = self.shared.next() {
+            let done = loop {
+                match work(&mut job, Mode::Loop) {
+                    Piece::Part => {}
+                    Piece::Last => break true,
+                    Piece::Stuck => break false,
+                }
+            };
+            if !done {
+                self.shared.put_back(job, bytes);
+                return false;
+            }
             self.shared.finish(bytes);
         }
+        true
     }
 }
 
@@ -257,10 +296,16 @@ impl<J> Shared<J> {
                 state = self.came.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
             drop(state);
-            if let Some((job, bytes)) = self.next() {
-                work(job);
-                self.finish(bytes);
+            let Some((mut job, bytes)) = self.next() else { continue };
+            loop {
+                match work(&mut job, Mode::Thread) {
+                    Piece::Part => {}
+                    Piece::Last => break,
+                    // A job that comes meanwhile may end this wait early, which does no harm.
+                    Piece::Stuck => drop(self.came.wait_timeout(self.lock(), AGAIN)),
+                }
             }
+            self.finish(bytes);
         }
     }
 
@@ -281,6 +326,7 @@ impl<J> Shared<J> {
         let mut state = self.lock();
         state.bytes = state.bytes.saturating_sub(bytes);
         state.busy = false;
+        state.done += 1;
         if state.jobs.is_empty() {
             self.done.notify_all();
             wake(&mut state.at_rest);
@@ -344,7 +390,10 @@ mod tests {
     #[test]
     fn jobs_are_done_in_order_and_counted() {
         let (told, heard) = mpsc::channel();
-        let lane = Lane::new("test", move |job: u32| told.send(job).unwrap());
+        let lane = Lane::new("test", move |job: &mut u32, _mode| {
+            told.send(*job).unwrap();
+            Piece::Last
+        });
         (0..100).for_each(|job| lane.push(job, 10));
         assert!(lane.flush(None));
         assert_eq!(lane.waiting_bytes(), 0);
@@ -354,7 +403,10 @@ mod tests {
     #[test]
     fn a_blocked_job_does_not_hold_up_a_bounded_flush() {
         let (open, gate) = mpsc::channel::<()>();
-        let lane = Lane::new("test", move |_: ()| gate.recv().unwrap());
+        let lane = Lane::new("test", move |_: &mut (), _mode| {
+            gate.recv().unwrap();
+            Piece::Last
+        });
         lane.push((), 7);
         assert!(!lane.flush(Some(Duration::from_millis(1))));
         assert_eq!(lane.waiting_bytes(), 7);
@@ -367,7 +419,10 @@ mod tests {
         let mut poll = Poll::new().unwrap();
         let waker = Arc::new(Waker::new(poll.registry(), Token(7)).unwrap());
         let (open, gate) = mpsc::channel::<()>();
-        let lane = Lane::new("test", move |_: ()| gate.recv().unwrap());
+        let lane = Lane::new("test", move |_: &mut (), _mode| {
+            gate.recv().unwrap();
+            Piece::Last
+        });
         lane.push((), HIGH - LOW);
         lane.push((), LOW);
         assert!(!lane.is_choked(&waker), "the mark itself is allowed");
@@ -383,8 +438,28 @@ mod tests {
 
     #[test]
     fn a_panic_in_a_job_ends_the_wait() {
-        let lane = Lane::new("test", |_: ()| panic!("on purpose"));
+        let lane = Lane::new("test", |_: &mut (), _mode| panic!("on purpose"));
         lane.push((), 1);
         assert!(!lane.flush(None));
+    }
+
+    #[test]
+    fn a_stuck_job_is_tried_again_and_those_behind_it_wait() {
+        let (told, heard) = mpsc::channel();
+        let mut tries = 0;
+        let lane = Lane::new("test", move |job: &mut u32, _mode| {
+            tries += 1;
+            if tries < 3 {
+                return Piece::Stuck;
+            }
+            told.send((*job, tries)).unwrap();
+            Piece::Last
+        });
+        lane.push(1, 1);
+        lane.push(2, 1);
+        assert!(lane.flush(None));
+        assert_eq!(lane.done(), 2);
+        let heard: Vec<(u32, u32)> = heard.try_iter().collect();
+        assert_eq!(heard, [(1, 3), (2, 4)]);
     }
 }

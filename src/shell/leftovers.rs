@@ -73,6 +73,11 @@ impl Keeper {
         self.trouble.is_none()
     }
 
+    /// Where the items are that were kept so far; `None` where there are none.
+    pub fn place(&self) -> Option<PathBuf> {
+        self.temp.as_ref().filter(|temp| temp.length > 0).map(|temp| temp.path.clone())
+    }
+
     /// Puts the file in place. Blocks for as long as the disk does.
     pub fn finish(mut self, previous: Previous) -> Kept {
         let Some(mut temp) = self.temp.take() else { return self.without_file(previous) };

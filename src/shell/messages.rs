@@ -35,7 +35,10 @@ pub struct Messages {
 /// The one stderr of the process.
 pub fn messages() -> &'static Messages {
     static MESSAGES: OnceLock<Messages> = OnceLock::new();
-    MESSAGES.get_or_init(|| Messages { lane: Lane::in_pieces("stderr", to_stderr), dropped: AtomicU64::new(0) })
+    MESSAGES.get_or_init(|| Messages {
+        lane: Lane::in_pieces("stderr", |text: &mut Vec<u8>| to_stderr(text)),
+        dropped: AtomicU64::new(0),
+    })
 }
 
 impl Messages {
@@ -123,8 +126,8 @@ impl Messages {
 }
 
 /// EPIPE and its kind are ignored: nobody is left to be told.
-fn to_stderr(text: Vec<u8>) {
-    for lines in atoms(&text) {
+fn to_stderr(text: &[u8]) {
+    for lines in atoms(text) {
         if write_all(io::stderr().as_fd(), lines, |_| ()).is_err() {
             return;
         }
@@ -226,7 +229,7 @@ mod tests {
     #[test]
     fn what_is_gathered_is_written_when_it_is_handed_over() {
         let (told, heard) = std::sync::mpsc::channel();
-        let lane = Lane::new("test", move |text: Vec<u8>| told.send(text).unwrap());
+        let lane = Lane::in_pieces("test", move |text: &mut Vec<u8>| told.send(std::mem::take(text)).unwrap());
         let messages = Messages { lane, dropped: AtomicU64::new(0) };
         messages.must(b"a\n".to_vec());
         messages.gather();
@@ -247,7 +250,7 @@ mod tests {
     fn what_is_gathered_is_not_written() {
         let waker = Arc::new(Waker::new(mio::Poll::new().unwrap().registry(), mio::Token(7)).unwrap());
         let (open, gate) = std::sync::mpsc::channel::<()>();
-        let lane = Lane::new("test", move |_: Vec<u8>| gate.recv().unwrap());
+        let lane = Lane::in_pieces("test", move |_: &mut Vec<u8>| gate.recv().unwrap());
         let messages = Messages { lane, dropped: AtomicU64::new(0) };
         messages.gather();
         assert!(messages.are_written(&waker));

@@ -4,6 +4,7 @@
 //! when there is something to write.
 
 mod aftermath;
+mod dead_letters;
 mod disk;
 mod environment;
 mod farewell;
@@ -35,13 +36,15 @@ mod start_error;
 mod table;
 mod terminal;
 mod turn;
+mod unwritten;
 mod voice;
 
 use crate::machine::Report;
 use crate::model::Signal;
 use crate::model::plan::{Feed, Plan};
 use crate::sys::init::Inherited;
-use crate::sys::{members, memory};
+use crate::sys::{clock, members, memory};
+use disk::Rest;
 use log::{LevelFilter, error, warn};
 use messages::messages;
 use std::ffi::OsString;
@@ -154,21 +157,31 @@ fn close(shell: &mut Shell, plan: &Plan, options: &RunOptions, report: &Report) 
         stdin
             .is_some_and(|at| report.sources.iter().any(|told| told.source.index() == at && told.whole && !told.failed))
     };
-    let rest = shell.disk.finish(whole);
-    let on_stderr = |queue| plan.queue(queue).leftovers.is_none();
-    let dead = report.queues.iter().any(|queue| queue.dead > 0 && on_stderr(queue.queue));
-    if dead || shell.disk.fell_back() || rest.left.iter().any(|left| left.on_stderr > 0) {
-        // These items are nowhere else. Only a budget, or a person, says that they may wait no longer for somebody to read them.
-        let patience = plan.stop_budget.map(|budget| budget.saturating_sub(report.stop_took));
-        shell.wait_for_a_reader(patience);
+    let deadline = plan.stop_budget.map(|budget| clock::now() + budget.saturating_sub(report.stop_took));
+    shell.disk.begin_finish(whole);
+    shell.wait_for_the_disk(deadline);
+    let left = shell.disk.end();
+    let (letters_on_stderr, letters) = shell.letters.end();
+    let rest = Rest { left, letters_on_stderr, letters };
+    if needs_a_reader(plan, report, &rest) {
+        // These items are nowhere else. Only a budget, or a person, says that they may wait no longer for a reader.
+        shell.wait_for_a_reader(deadline);
     }
     match options.report {
         Some(ReportFormat::Text) => messages().must(report::text(plan, report, &rest)),
         Some(ReportFormat::Json) => messages().must(report::json(plan, report, &rest)),
         None => {}
     }
-    messages().flush(Some(LAST_WORDS));
+    shell.wait_for_a_reader(Some(clock::now() + LAST_WORDS));
     report.exit_code
+}
+
+/// Whether items are on stderr and nowhere else, or stderr alone says where they are.
+fn needs_a_reader(plan: &Plan, report: &Report, rest: &Rest) -> bool {
+    let on_stderr = |queue| plan.queue(queue).leftovers.is_none();
+    let dead = report.queues.iter().any(|queue| queue.dead > 0 && on_stderr(queue.queue));
+    let left = rest.left.iter().any(|left| left.needs_a_reader(plan.queue(left.queue).leftovers.as_ref()));
+    dead || left || rest.letters_on_stderr.iter().any(|&count| count > 0)
 }
 
 /// A panic's words go the way of all messages, for a blocked stderr must not hold up what follows it.

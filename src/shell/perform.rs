@@ -77,7 +77,7 @@ impl Shell {
                 self.look_due = true;
             }
             Action::WriteResult { worker, result } => self.sinks.push(worker, &result),
-            Action::Bury(letter) => self.disk.bury(&letter),
+            Action::Bury(letter) => self.letters.bury(&letter),
             Action::HandBack { queue, seq: _, payload } => self.disk.hand_back(queue, &payload),
             Action::Sweep { signal } => self.sweep(Some(signal)),
             Action::CountStrangers => self.sweep(None),

@@ -28,6 +28,11 @@ pub fn counted(count: u64, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
+/// What went wrong with a file, without the number of the error.
+pub fn why(error: &std::io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), errno)
+}
+
 /// Why a stop began, as it follows `stopped` or `stopping`.
 pub fn cause(plan: &Plan, cause: &StopCause) -> String {
     match cause {

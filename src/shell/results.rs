@@ -1,6 +1,6 @@
 //! Results on their way to stdout or a file: written by a thread for each target, told back when they are written.
 
-use super::lane::{HIGH, LOW, Lane, write_all};
+use super::lane::{HIGH, LOW, Lane, Mode, Piece, write_all};
 use crate::machine::Event;
 use crate::model::WorkerId;
 use crate::model::plan::{Plan, Results};
@@ -146,7 +146,10 @@ impl Sink {
     fn new(target: Target, workers: Vec<WorkerId>, waker: Arc<Waker>) -> Sink {
         let news = Arc::new(Mutex::new(News::default()));
         let mut writer = Writer { target, file: None, news: news.clone(), waker, closed: false };
-        let lane = Lane::new("results", move |batch: Batch| writer.write(&batch));
+        let lane = Lane::new("results", move |batch: &mut Batch, _: Mode| {
+            writer.write(batch);
+            Piece::Last
+        });
         Sink { lane, news, workers, batch: Batch::default(), choked: false, closed: None }
     }
 }

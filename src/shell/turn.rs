@@ -1,5 +1,6 @@
 //! The turn: poll, read the clock once, gather, tell the machine, perform, again until quiet.
 
+use super::dead_letters::DeadLetters;
 use super::disk::Disk;
 use super::launch::Launcher;
 use super::meaning::Meanings;
@@ -52,6 +53,7 @@ pub struct Shell {
     pub(super) sources: Sources,
     pub(super) sinks: Sinks,
     pub(super) disk: Disk,
+    pub(super) letters: DeadLetters,
     pub(super) scratch: Vec<u8>,
     /// To be told to the machine, in this order.
     pub(super) facts: Vec<Event>,
@@ -110,6 +112,7 @@ impl Shell {
             table: Table::default(),
             sinks: Sinks::new(&plan, &waker),
             disk: Disk::new(&plan),
+            letters: DeadLetters::new(&plan),
             // Where nobody has items to give or words to say, nothing is read.
             scratch: vec![0; if plan.queues.is_empty() { 0 } else { BUDGET }],
             facts: Vec::new(),
@@ -177,7 +180,8 @@ impl Shell {
             deadlines.into_iter().flatten().min().map(|deadline| deadline.since(now))
         };
         // Each is asked, for it does then what it can.
-        let stranded = [self.sinks.are_stranded(), self.disk.is_stranded(), messages().are_stranded()].contains(&true);
+        let files = [self.sinks.are_stranded(), self.disk.is_stranded(), self.letters.are_stranded()];
+        let stranded = messages().are_stranded() || files.contains(&true);
         let timeout =
             if stranded { Some(timeout.map_or(THREADS_AGAIN, |span| span.min(THREADS_AGAIN))) } else { timeout };
         match self.poll.poll(&mut self.readiness, timeout) {
@@ -219,7 +223,7 @@ impl Shell {
     }
 
     fn busy(&mut self) -> bool {
-        let wants_turn = self.sources.wants_turn(|| glut(&self.disk, &self.waker));
+        let wants_turn = self.sources.wants_turn(|| glut(&self.disk, &self.letters, &self.waker));
         let Shell { table, sinks, words_due, .. } = self;
         let mut audible = words_due.iter().filter_map(|id| table.get(id)).map(|proc| proc.what);
         self.reap_due
@@ -249,7 +253,7 @@ impl Shell {
         self.hear_notifications(&dead);
         self.hear_answers();
         let told = self.facts.len();
-        let glut = || glut(&self.disk, &self.waker);
+        let glut = || glut(&self.disk, &self.letters, &self.waker);
         self.sources.gather(glut, &mut self.scratch, &mut self.facts);
         let over = |fact: &Event| matches!(fact, Event::SourceEnded { .. });
         self.look_due |= self.facts.iter().skip(told).any(over);
@@ -345,8 +349,9 @@ impl Shell {
 }
 
 /// Where so many dead letters and leftovers wait that no item is read that may become one more.
-fn glut(disk: &Disk, waker: &Arc<Waker>) -> Glut {
-    Glut { disk: disk.is_choked(waker), stderr: messages().is_choked(waker) }
+fn glut(disk: &Disk, letters: &DeadLetters, waker: &Arc<Waker>) -> Glut {
+    let files = [disk.is_choked(waker), letters.are_choked(waker)];
+    Glut { disk: files.contains(&true), stderr: messages().is_choked(waker) }
 }
 
 /// Whether replies of this worker must wait for results to be written. A source has none.

@@ -28,6 +28,7 @@ mod init_terminal;
 mod killed;
 mod languages;
 mod large_items;
+mod last_writes;
 mod lease;
 mod members;
 mod misbehaviour;

@@ -68,7 +68,7 @@ fn f81_a_full_stderr_does_not_hold_up_a_start_with_warnings() {
 }
 
 /// Starts what follows it with a stderr that is a full pipe, held open by somebody who never reads.
-const FULL_STDERR: &str = r#"
+pub const FULL_STDERR: &str = r#"
 import os, sys
 reader, writer = os.pipe()
 os.set_blocking(writer, False)

@@ -16,6 +16,7 @@ pub use outcome::Outcome;
 pub use processes::{Known, children, context_switches, descendants, marked, send, send_number, state};
 pub use run::{Launch, Run};
 pub use sandbox::Sandbox;
+pub use seccomp::Hanging;
 
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};

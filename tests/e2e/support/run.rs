@@ -4,7 +4,7 @@ use super::lines::{Lines, Silence};
 use super::outcome::{Outcome, tail};
 use super::pty::Terminal;
 use super::sandbox::Sandbox;
-use super::seccomp::{NEW_CALLS, THREADS, refuse};
+use super::seccomp::{Hanging, NEW_CALLS, THREADS, hang, refuse};
 use super::{PATIENCE, children, send, until};
 use nix::sys::signal::Signal;
 use std::ffi::OsString;
@@ -25,6 +25,7 @@ pub struct Launch<'a> {
     unread: bool,
     /// What each of these system calls answers.
     refused: Option<(i32, &'static [libc::c_long])>,
+    hanging: Vec<Hanging>,
     /// Another name of the program, or another program.
     program: Option<OsString>,
 }
@@ -50,6 +51,7 @@ impl<'a> Launch<'a> {
             terminal: false,
             unread: false,
             refused: None,
+            hanging: Vec::new(),
             program: None,
         }
     }
@@ -89,6 +91,12 @@ impl<'a> Launch<'a> {
     /// Where every wish for a thread is answered with this errno, and a fork into a control group too.
     pub fn refusing_threads(mut self, errno: i32) -> Self {
         self.refused = Some((errno, &THREADS));
+        self
+    }
+
+    /// On a file system that has gone: each of these calls hangs until the process is killed.
+    pub fn hanging(mut self, calls: &[Hanging]) -> Self {
+        self.hanging = calls.to_vec();
         self
     }
 
@@ -162,6 +170,9 @@ impl<'a> Launch<'a> {
         });
         terminal.iter().for_each(|terminal| terminal.control(&mut command));
         self.refused.iter().for_each(|&(errno, calls)| refuse(&mut command, errno, calls));
+        if !self.hanging.is_empty() {
+            hang(&mut command, &self.hanging);
+        }
         let mut child = command.spawn().expect("the program starts");
         let mut stdin = child.stdin.take();
         if let Input::Text(text) = self.input {
