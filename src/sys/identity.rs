@@ -1,17 +1,21 @@
 //! Who a child becomes and what it may use: prepared before the fork, done after it by system calls alone. The C library's own
 //! functions for users and groups are not for a forked child: they reach for all threads of a process and their locks.
 
-use super::Pid;
 use super::raw::{self, call, check};
+use super::{Pid, capabilities};
 use crate::model::identity::{Account, Bound, Identity, Limit, Resource};
 use crate::model::{Signal, Stage};
 use std::io;
 use std::ptr;
 
 #[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
-use libc::{SYS_setgroups as SETGROUPS, SYS_setresgid as SETRESGID, SYS_setresuid as SETRESUID};
+pub(super) use libc::SYS_setgroups as SETGROUPS;
 #[cfg(any(target_arch = "x86", target_arch = "arm"))]
-use libc::{SYS_setgroups32 as SETGROUPS, SYS_setresgid32 as SETRESGID, SYS_setresuid32 as SETRESUID};
+pub(super) use libc::SYS_setgroups32 as SETGROUPS;
+#[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
+use libc::{SYS_setresgid as SETRESGID, SYS_setresuid as SETRESUID};
+#[cfg(any(target_arch = "x86", target_arch = "arm"))]
+use libc::{SYS_setresgid32 as SETRESGID, SYS_setresuid32 as SETRESUID};
 
 /// What this process itself is and may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +62,12 @@ pub fn own_user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// Our effective group.
+pub(super) fn own_group() -> u32 {
+    // SAFETY: getegid has no preconditions and cannot fail.
+    unsafe { libc::getegid() }
+}
+
 /// The soft and the hard limit of this process; `u64::MAX` for no limit.
 pub fn limits_of(resource: Resource) -> Option<(u64, u64)> {
     own_limit(resource).ok().map(|limit| (limit.rlim_cur, limit.rlim_max))
@@ -74,6 +84,8 @@ pub(super) struct Prepared {
     groups: Option<Vec<libc::gid_t>>,
     gid: Option<libc::gid_t>,
     uid: Option<libc::uid_t>,
+    /// It is another than ours, so that none of our capabilities goes with it.
+    changes_user: bool,
     no_new_privileges: bool,
     /// The signal, and who the parent must be.
     parent_death: Option<(Signal, Pid)>,
@@ -90,6 +102,7 @@ impl Prepared {
             groups: identity.groups.as_deref().map(|groups| changed(groups, identity.gid())).transpose()?.flatten(),
             gid: identity.gid(),
             uid: identity.uid(),
+            changes_user: identity.uid().is_some_and(|uid| uid != own_user()),
             no_new_privileges: identity.no_new_privileges,
             parent_death: identity.parent_death.map(|signal| (signal, raw::own_pid())),
         })
@@ -126,6 +139,11 @@ pub(super) fn take_on(who: &Prepared) -> Result<(), (Stage, io::Error)> {
     if let Some(uid) = who.uid {
         // SAFETY: three integers.
         check(unsafe { libc::syscall(SETRESUID, uid, uid, uid) }).map_err(at(Stage::User))?;
+    }
+    if who.changes_user {
+        // The kernel does so for root alone, not for the inheritable ones, and not at all where SECBIT_NO_SETUID_FIXUP is set
+        // (capabilities(7)): otherwise the program could become whom we can become.
+        capabilities::clear().map_err(at(Stage::User))?;
     }
     if who.no_new_privileges {
         let (yes, unused): (libc::c_ulong, libc::c_ulong) = (1, 0);
@@ -216,10 +234,7 @@ fn number(resource: Resource) -> libc::c_long {
 /// not count; whether it is listed again makes no difference.
 fn changed(wanted: &[Account], gid: Option<u32>) -> io::Result<Option<Vec<libc::gid_t>>> {
     let wanted = wanted.iter().map(|group| group.id).collect::<Vec<_>>();
-    let main = gid.unwrap_or_else(|| {
-        // SAFETY: getegid has no preconditions and cannot fail.
-        unsafe { libc::getegid() }
-    });
+    let main = gid.unwrap_or_else(own_group);
     let plain = |groups: &[u32]| {
         let mut plain = groups.iter().copied().filter(|&group| group != main).collect::<Vec<_>>();
         plain.sort_unstable();
@@ -230,7 +245,7 @@ fn changed(wanted: &[Account], gid: Option<u32>) -> io::Result<Option<Vec<libc::
 }
 
 /// The supplementary groups of this process.
-fn groups() -> io::Result<Vec<libc::gid_t>> {
+pub(super) fn groups() -> io::Result<Vec<libc::gid_t>> {
     // SAFETY: with no room given it only counts them.
     let count = call(|| unsafe { libc::getgroups(0, ptr::null_mut()) })?;
     let mut groups = vec![0; usize::try_from(count).unwrap_or(0)];

@@ -1,6 +1,7 @@
 //! Every system call, all `unsafe`, and the only clock. Speaks the model's types. Nothing here decides anything.
 
 pub mod aside;
+pub mod capabilities;
 pub mod cgroup;
 pub mod clock;
 pub mod executable;

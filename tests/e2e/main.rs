@@ -33,6 +33,7 @@ mod lease;
 mod members;
 mod misbehaviour;
 mod order;
+mod other_user;
 mod pid_one;
 mod probes;
 mod queue;
