@@ -91,7 +91,7 @@ impl Suspect<'_> {
         }
         let words = self.program.words(&self.instance);
         let mut obstacles = rights::refusals(&self.program.identity, own);
-        obstacles.extend(rights::missing_secrets(&words));
+        obstacles.extend(rights::missing_secrets(&words, &self.program.identity));
         obstacles.extend(executable::obstacle(self.program, &words));
         obstacles
     }

@@ -5,6 +5,7 @@ use crate::config::quote;
 use crate::model::Resource;
 use crate::model::identity::{Account, Bound, Identity, Limit};
 use crate::model::plan::{Secret, Words};
+use crate::sys::file_user::FileUser;
 use crate::sys::identity::{self, Own};
 use crate::sys::secret::{self, FileVariable};
 use std::ffi::CString;
@@ -45,9 +46,10 @@ pub fn refusals(who: &Identity, own: &Own) -> Vec<String> {
 }
 
 /// Which of the files of its secrets a start could not read.
-pub fn missing_secrets(words: &Words) -> Vec<String> {
+pub fn missing_secrets(words: &Words, who: &Identity) -> Vec<String> {
+    let user = FileUser::of(who);
     let missing = words.secrets.iter().filter_map(|secret| {
-        let error = try_out(secret).err()?;
+        let error = try_out(secret, user.as_ref()).err()?;
         let why = error.raw_os_error().and_then(secret::reason).map(str::to_owned);
         let why = why.unwrap_or_else(|| super::file::reason(&error));
         let path = quote(&secret.path.display().to_string());
@@ -56,9 +58,9 @@ pub fn missing_secrets(words: &Words) -> Vec<String> {
     missing.collect()
 }
 
-fn try_out(secret: &Secret) -> io::Result<()> {
+fn try_out(secret: &Secret, user: Option<&FileUser>) -> io::Result<()> {
     let path = CString::new(secret.path.as_os_str().as_bytes())?;
-    secret::try_out(&FileVariable { name: CString::new(secret.name.as_str())?, path })
+    secret::try_out(&FileVariable { name: CString::new(secret.name.as_str())?, path }, user)
 }
 
 /// The part of a path that whom the program runs as may not enter, or execute, though we may.

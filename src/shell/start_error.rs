@@ -8,6 +8,9 @@ use crate::model::plan::{Plan, Probe, Program, Words};
 use crate::model::{InstanceId, SpawnError, Stage};
 use crate::sys::secret;
 
+/// Where the numbers are the same on every Linux.
+const EACCES: i32 = 13;
+
 /// `changing directory to /srv: No such file or directory`.
 pub fn spawn_error(plan: &Plan, instance: Option<InstanceId>, error: SpawnError) -> String {
     let instance = instance.filter(|id| id.index() < plan.instances.len());
@@ -15,7 +18,14 @@ pub fn spawn_error(plan: &Plan, instance: Option<InstanceId>, error: SpawnError)
         Some(id) => step(error.stage, plan.program(id), &plan.words(id)),
         None => step(error.stage, &Program::plain(vec![]), &Program::plain(vec![]).words("")),
     };
-    let why = reason(error);
+    let why = match (error, instance.and_then(|id| plan.program(id).identity.user.as_ref())) {
+        // It may be that we could read it ourselves.
+        (SpawnError { stage: Stage::Secret(_), errno: EACCES }, Some(user)) => {
+            let why = reason(error);
+            format!("{why} (where others may write, it is read with the rights of user {})", user.name)
+        }
+        _ => reason(error),
+    };
     match (error.stage, instance.and_then(|id| plan.words(id).command.first().cloned())) {
         (Stage::Exec, Some(program)) => voice().cannot_execute(&program, &why),
         _ => format!("{step}: {why}"),

@@ -1,6 +1,7 @@
 //! What a forked child does until it becomes another program. Only system calls on what was prepared before the fork: the
 //! child has one thread of a process that may have had several, so a lock or the allocator may be held for ever.
 
+use super::file_user::FileUser;
 use super::numbered::Numbered;
 use super::secret::{self, Slot};
 use super::spawn::MAX_DESCRIPTORS;
@@ -25,6 +26,8 @@ pub struct Child<'a> {
     pub env: Vec<*const c_char>,
     /// What the last pointers of `env` point to.
     pub secrets: Vec<Slot<'a>>,
+    /// With whose rights their files are opened where others may write; see [`open`](super::open::open).
+    pub file_user: Option<FileUser>,
     pub numbered: Option<Numbered>,
     pub candidates: &'a [CString],
     /// Where it starts, 10 or higher, before it goes anywhere else.
@@ -70,8 +73,8 @@ fn prepare(child: &mut Child) -> Result<(), (Stage, io::Error)> {
     take_place(child).map_err(at(Stage::Session))?;
     descriptors(child).map_err(at(Stage::Descriptors))?;
     dispositions(child).map_err(at(Stage::Signals))?;
-    // With our own rights still: the program need not be able to read them again.
-    secret::fill(&mut child.secrets)?;
+    // With our own rights still, where the path is in trusted hands: the program need not be able to read them again.
+    secret::fill(&mut child.secrets, child.file_user.as_ref())?;
     child.numbered.iter_mut().for_each(Numbered::fill);
     identity::take_on(&child.who)?;
     directory(child).map_err(at(Stage::Directory))?;

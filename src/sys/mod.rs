@@ -6,12 +6,14 @@ pub mod cgroup;
 pub mod clock;
 pub mod executable;
 pub mod fds;
+pub mod file_user;
 pub mod identity;
 pub mod inbox;
 pub mod init;
 pub mod members;
 pub mod memory;
 pub mod oom;
+pub mod open;
 pub mod reap;
 pub mod secret;
 pub mod signals;
@@ -30,6 +32,7 @@ mod numbered;
 mod proc;
 mod raw;
 mod stat;
+mod trust;
 
 /// To be asked before a system call that a library makes for us, so that a test build can have that one fail too. A
 /// program that people run permits everything.

@@ -1,10 +1,13 @@
 //! Values that only a program shall see. The child itself reads each file, into a place in its environment that was made
 //! before the fork: no other process ever holds the value, and a file system that does not answer keeps nobody but the child.
 
+use super::file_user::FileUser;
+use super::open::{self, How};
 use super::raw::check;
 use crate::model::Stage;
 use std::ffi::{CStr, CString, c_char};
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 /// What execve(2) takes of one string, its NUL included (`MAX_ARG_STRLEN`).
 const LONGEST: usize = 128 * 1024;
@@ -16,15 +19,15 @@ pub struct FileVariable {
     pub path: CString,
 }
 
-/// Reads the value as a start would, and forgets it: whether one would do so now.
+/// Reads the value as a start of a program of this user would, and forgets it: whether one would do so now.
 ///
 /// # Errors
 ///
-/// As a start has them: of open(2) and read(2); EISDIR, and EINVAL for what is no regular file otherwise; EILSEQ for a NUL, which no
-/// variable can hold; E2BIG for more than a variable can hold.
-pub fn try_out(variable: &FileVariable) -> io::Result<()> {
+/// As a start has them: of [`open`](open::open) and read(2); EISDIR, and EINVAL for what is no regular file otherwise; EILSEQ for
+/// a NUL, which no variable can hold; E2BIG for more than a variable can hold.
+pub fn try_out(variable: &FileVariable, user: Option<&FileUser>) -> io::Result<()> {
     let mut slot = Slot::new(variable)?;
-    let told = slot.fill();
+    let told = slot.fill(user);
     slot.bytes.fill(0);
     // So that the compiler does not leave that out.
     std::hint::black_box(&slot.bytes);
@@ -36,6 +39,7 @@ pub fn reason(errno: i32) -> Option<&'static str> {
     match errno {
         libc::EINVAL => Some("it is no regular file"),
         libc::EILSEQ => Some("there is a NUL in it, which no variable can hold"),
+        libc::ELOOP => Some("it is a link in a directory where others may write, or it leads through too many links"),
         libc::E2BIG => Some("it is longer than a variable can be (128 KiB with its name)"),
         _ => None,
     }
@@ -71,24 +75,9 @@ impl<'a> Slot<'a> {
     /// In a forked child: reads the value, cuts one line feed at its end and closes it with a NUL.
     ///
     /// The errors are those of [`try_out`]. What is no regular file could keep us waiting for ever.
-    fn fill(&mut self) -> io::Result<()> {
-        // SAFETY: `stat` is plain integers, for which all zeros is a value.
-        let mut stat: libc::stat = unsafe { std::mem::zeroed() };
-        // SAFETY: a C string, and a live `stat`. The call neither allocates nor locks.
-        check(unsafe { libc::stat(self.path.as_ptr(), &mut stat) })?;
-        // Before it is opened, since who waits at the other end of a FIFO would take us for its reader.
-        check_kind(&stat)?;
-        // O_NONBLOCK, so that nobody has to open the other end of a FIFO; it means nothing to a regular file.
-        let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
-        // SAFETY: a C string; no mode is needed without O_CREAT. The call neither allocates nor locks.
-        let file = check(unsafe { libc::open(self.path.as_ptr(), flags) })?;
-        // SAFETY: the call fills a live `stat`.
-        let told = check(unsafe { libc::fstat(file, &mut stat) });
-        // It may be another one by now.
-        let told = told.and_then(|_| check_kind(&stat)).and_then(|()| self.read(file));
-        // SAFETY: it was opened here, and nobody else has its number.
-        unsafe { libc::close(file) };
-        let length = told?;
+    fn fill(&mut self, user: Option<&FileUser>) -> io::Result<()> {
+        let file = open::open_name(self.path, How::read(), user)?;
+        let length = self.read(&file)?;
         let value = self.bytes.get(self.begin..self.begin + length).unwrap_or_default();
         let value = value.strip_suffix(b"\n").unwrap_or(value);
         let end = self.begin + value.len();
@@ -103,13 +92,13 @@ impl<'a> Slot<'a> {
     }
 
     /// As much as there is room for; answers how much it was.
-    fn read(&mut self, file: i32) -> io::Result<usize> {
+    fn read(&mut self, file: &OwnedFd) -> io::Result<usize> {
         let room = self.bytes.get_mut(self.begin..).unwrap_or_default();
         let mut length = 0;
         loop {
             let rest = room.get_mut(length..).unwrap_or_default();
             // SAFETY: the kernel writes at most `len` bytes into memory that is ours.
-            match check(unsafe { libc::read(file, rest.as_mut_ptr().cast(), rest.len()) }) {
+            match check(unsafe { libc::read(file.as_raw_fd(), rest.as_mut_ptr().cast(), rest.len()) }) {
                 Ok(0) => return Ok(length),
                 Ok(count) => length += usize::try_from(count).unwrap_or(0),
                 Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
@@ -119,20 +108,13 @@ impl<'a> Slot<'a> {
     }
 }
 
-/// In a forked child. Answers the number of the first that could not be read.
-pub(super) fn fill(slots: &mut [Slot]) -> Result<(), (Stage, io::Error)> {
+/// In a forked child. `user` is the one that the program runs as, if that is not our own. Answers the number of the first that
+/// could not be read.
+pub(super) fn fill(slots: &mut [Slot], user: Option<&FileUser>) -> Result<(), (Stage, io::Error)> {
     for (slot, number) in slots.iter_mut().zip(0u16..) {
-        slot.fill().map_err(|error| (Stage::Secret(number), error))?;
+        slot.fill(user).map_err(|error| (Stage::Secret(number), error))?;
     }
     Ok(())
-}
-
-fn check_kind(stat: &libc::stat) -> io::Result<()> {
-    match stat.st_mode & libc::S_IFMT {
-        libc::S_IFREG => Ok(()),
-        libc::S_IFDIR => Err(io::Error::from_raw_os_error(libc::EISDIR)),
-        _ => Err(io::Error::from_raw_os_error(libc::EINVAL)),
-    }
 }
 
 #[cfg(test)]
@@ -144,7 +126,7 @@ mod tests {
         let path = CString::new(path.to_str().unwrap()).unwrap();
         let variable = FileVariable { name: c"TOKEN".to_owned(), path };
         let mut slot = Slot::new(&variable).unwrap();
-        slot.fill().map_err(|error| error.raw_os_error().unwrap())?;
+        slot.fill(None).map_err(|error| error.raw_os_error().unwrap())?;
         let text = CStr::from_bytes_until_nul(&slot.bytes).unwrap().to_bytes();
         Ok(text.strip_prefix(b"TOKEN=").unwrap().to_vec())
     }

@@ -1,4 +1,5 @@
 use super::child::{Child, REPORT_BYTES};
+use super::file_user::FileUser;
 use super::numbered::Numbered;
 use super::raw::errno_of;
 use super::secret::{FileVariable, Slot};
@@ -177,6 +178,7 @@ impl<'a> Prepared<'a> {
             passes: launch.passage.is_some(),
             env,
             secrets,
+            file_user: FileUser::of(launch.identity).filter(|_| !launch.secrets.is_empty()),
             numbered,
             candidates: launch.candidates,
             home,

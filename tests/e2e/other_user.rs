@@ -1,9 +1,135 @@
 //! Workers that run as another user than exeunt: what they may open, what they keep, and what exeunt opens for them.
 
-use crate::support::{Need, Outcome, Sandbox, has};
+use crate::support::{Need, Outcome, QUICK_RESTART, Sandbox, has, python};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+const WORKER: u32 = 1000;
 
 /// `exeunt` as it is in the sandbox: where it was built may be closed to others.
 const OWN_COPY: [&str; 4] = ["sh", "-c", "shift; exec ./exeunt \"$@\"", "sh"];
+
+fn mode(sandbox: &Sandbox, name: &str, mode: u32) {
+    std::fs::set_permissions(sandbox.path(name), std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// A sandbox that the worker's user can enter, with a directory `mine` that belongs to it and a file that only root may read.
+fn sandbox(config: &str) -> Sandbox {
+    let sandbox = Sandbox::new(config);
+    mode(&sandbox, "", 0o755);
+    std::fs::create_dir(sandbox.path("mine")).unwrap();
+    chown(sandbox.path("mine"), Some(WORKER), Some(WORKER)).unwrap();
+    sandbox.file("secret", "root-only\n");
+    mode(&sandbox, "secret", 0o600);
+    sandbox
+}
+
+fn service(keys: &str) -> String {
+    let limit = "start-limit = { burst = 2, interval = \"60s\" }";
+    format!("[worker.w]\ncommand = [\"sh\", \"w.sh\"]\nuser = \"{WORKER}\"\n{keys}\n{limit}\n{QUICK_RESTART}\n")
+}
+
+/// At its first start the worker finds a file of its own; then it puts a link in its place.
+#[test]
+fn a_secret_is_not_read_through_a_link_that_the_worker_made() {
+    if !has(Need::Root) {
+        return;
+    }
+    for attack in ["ln -sf ../secret mine/token", "rm mine/token; ln -s .. mine/up; ln -s up/secret mine/token"] {
+        let sandbox = sandbox(&service("restart = \"always\"\nenv-from-file = { TOKEN = \"mine/token\" }"));
+        sandbox.file("mine/token", "its own\n");
+        chown(sandbox.path("mine/token"), Some(WORKER), Some(WORKER)).unwrap();
+        sandbox.file("w.sh", &format!("echo \"$TOKEN\" >>mine/seen; {attack}; exit 1\n"));
+        let outcome = sandbox.launch().finish();
+        outcome.expect_code(1);
+        assert_eq!(sandbox.lines("mine/seen"), ["its own"], "{outcome}");
+        let words = "for TOKEN: it is a link in a directory where others may write";
+        assert!(outcome.stderr.contains(words), "{outcome}");
+    }
+}
+
+/// Another directory that is a link leads no further than the worker comes.
+#[test]
+fn a_secret_is_not_read_in_a_directory_that_the_worker_linked_to() {
+    if !has(Need::Root) {
+        return;
+    }
+    let sandbox = sandbox(&service("env-from-file = { TOKEN = \"mine/sub/secret\" }"));
+    std::fs::create_dir(sandbox.path("closed")).unwrap();
+    mode(&sandbox, "closed", 0o700);
+    sandbox.file("closed/secret", "root-only\n");
+    symlink("../closed", sandbox.path("mine/sub")).unwrap();
+    sandbox.file("w.sh", "echo \"$TOKEN\" >>mine/seen\n");
+    let outcome = sandbox.launch().finish();
+    outcome.expect_code(1);
+    assert!(!sandbox.exists("mine/seen"), "{outcome}");
+    let words = "Permission denied (where others may write, it is read with the rights of user 1000)";
+    assert!(outcome.stderr.contains(words), "{outcome}");
+}
+
+/// As the kubelet mounts a secret: a volume of mode 1777, read-only, in which `token` is a link to `..data/token`, and `..data` one to
+/// a directory with a date for its name.
+#[test]
+fn a_secret_of_kubernetes_is_read_for_a_worker_of_another_user() {
+    if !has(Need::Root) {
+        return;
+    }
+    let sandbox = sandbox(&service("env-from-file = { TOKEN = \"secrets/token\" }"));
+    sandbox.file("w.sh", "echo \"$TOKEN\"\n");
+    std::fs::create_dir(sandbox.path("secrets")).unwrap();
+    let volume = "set -e; mount -t tmpfs -o mode=1777 none secrets; cd secrets; mkdir ..2026_11_28; chmod 755 ..2026_11_28; \
+        echo mounted >..2026_11_28/token; chmod 400 ..2026_11_28/token; ln -s ..2026_11_28 ..data; \
+        ln -s ..data/token token; cd ..; mount -o remount,ro secrets; exec \"$@\"";
+    let outcome = sandbox.launch().under(&["unshare", "--mount", "sh", "-c", volume, "sh"]).finish();
+    outcome.expect_code(0);
+    assert_eq!(outcome.stdout, "mounted\n", "{outcome}");
+}
+
+/// In its own user namespace exeunt is root and another user is the worker; the root of the file system belongs to a user outside,
+/// whom nobody inside can become.
+const NAMESPACE: &str = r#"
+import ctypes, os, sys
+ready, go = os.pipe(), os.pipe()
+pid = os.fork()
+if pid == 0:
+    if ctypes.CDLL(None, use_errno=True).unshare(0x10000000) != 0:
+        os._exit(98)
+    os.write(ready[1], b"x")
+    os.read(go[0], 1)
+    os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    os.execv(sys.argv[1], sys.argv[1:])
+os.close(ready[1])
+if os.read(ready[0], 1):
+    for name in ("uid_map", "gid_map"):
+        with open(f"/proc/{pid}/{name}", "w") as file:
+            file.write("0 5000 1\n1000 6000 1\n")
+    os.write(go[1], b"x")
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"#;
+
+#[test]
+fn in_a_user_namespace_owners_outside_are_no_strangers() {
+    if !has(Need::Root) || !has(Need::Python) {
+        return;
+    }
+    let sandbox = sandbox(&service("env-from-file = { TOKEN = \"token\" }"));
+    sandbox.file("w.sh", "id -u; echo \"$TOKEN\"\n");
+    sandbox.open_to_all();
+    mode(&sandbox, "", 0o755);
+    sandbox.file("token", "root of the namespace\n");
+    mode(&sandbox, "token", 0o600);
+    for name in ["", "token"] {
+        chown(sandbox.path(name), Some(5000), Some(5000)).unwrap();
+    }
+    let launcher = [python().unwrap(), "-c", NAMESPACE, "/bin/sh", "-c", "shift; exec ./exeunt \"$@\"", "sh"];
+    let outcome = sandbox.launch().under(&launcher).finish();
+    if outcome.code == 98 {
+        return crate::support::skip("a user namespace cannot be made here");
+    }
+    outcome.expect_code(0);
+    assert_eq!(outcome.stdout, "1000\nroot of the namespace\n", "{outcome}");
+}
 
 /// Capabilities in the four sets, and whether it can become root.
 const RIGHTS: &str = "grep -E '^Cap(Inh|Prm|Eff|Amb)' /proc/self/status | tr -s '\\t\\n' ' '; \

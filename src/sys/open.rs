@@ -1,0 +1,220 @@
+//! Opening files by path. Where others may write in a directory on the way, they decide which file a path leads to. If exeunt
+//! has more rights than they have, it must not lend them: it opens such a path with the rights of the worker's user.
+
+use super::file_user::FileUser;
+use super::raw::{self, check};
+use super::trust::{self, Way};
+use super::{capabilities, fds, permit};
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// How often a path is walked anew because a link took the place of its last name just then.
+const MOST_WALKS: u32 = 3;
+
+/// How a file is opened: the flags and the mode of open(2). `O_CLOEXEC` and `O_NOCTTY` are added. `O_TRUNC` is not allowed: the
+/// file is looked at only when it is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct How {
+    flags: libc::c_int,
+    mode: u32,
+    /// A file of another kind is refused before it is opened: who waits at the other end of a FIFO would take us for its peer.
+    regular: bool,
+}
+
+impl How {
+    /// Of open(2), for what has no name here.
+    pub const fn new(flags: libc::c_int, mode: u32) -> How {
+        How { flags, mode, regular: false }
+    }
+
+    /// To be read. Anything but a regular file is an error.
+    pub const fn read() -> How {
+        How { flags: libc::O_RDONLY | libc::O_NONBLOCK, mode: 0, regular: true }
+    }
+
+    /// To be appended to; made with this mode, less the umask, where it is missing.
+    pub const fn append(mode: u32) -> How {
+        How::new(libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT, mode)
+    }
+
+    /// To be read and written, and made here: EEXIST where it is there already.
+    pub const fn create_new(mode: u32) -> How {
+        How::new(libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, mode)
+    }
+
+    /// The same, and no operation of open, read or write waits for a FIFO's other end or for a lease.
+    pub const fn nonblocking(self) -> How {
+        How { flags: self.flags | libc::O_NONBLOCK, ..self }
+    }
+
+    const fn writes(self) -> bool {
+        self.flags & libc::O_ACCMODE != libc::O_RDONLY
+    }
+}
+
+/// Opens a file. `user` is the one whose workers use it, if that is another than our own; `None` opens any path as open(2) does.
+///
+/// With a user, a path in trusted hands (every directory and link on its way belongs to root or us, and nobody else may write
+/// there) is opened with our own rights, links followed. Any other is opened with the rights of that user; then a link is
+/// not followed, the file must be a regular one, and for writing it must have one name only. A file that is made
+/// there belongs to that user. The names of our own descriptors (`/dev/stdout`, `/dev/fd/N`) are open already.
+///
+/// # Errors
+///
+/// Of open(2). On an untrusted path also ELOOP for a link, EMLINK for a file with several names, EISDIR, and EINVAL for what is no
+/// regular file; EPERM where that user's rights cannot be taken.
+#[cfg_attr(feature = "faults", track_caller)]
+pub fn open(path: &Path, how: How, user: Option<&FileUser>) -> io::Result<File> {
+    permit()?;
+    let own = own_descriptor(path);
+    let name = CString::new(path.as_os_str().as_bytes())?;
+    let opened = open_name(&name, how, user.filter(|_| own.is_none()));
+    match (opened, own) {
+        // Sockets cannot be opened by a name, and a pipe may belong to somebody else: what stands behind them is ours all the same.
+        (Err(error), Some(number)) if matches!(error.raw_os_error(), Some(libc::ENXIO | libc::EACCES)) => {
+            // SAFETY: it is only copied, and a number that is closed is told as EBADF.
+            let fd = raw::call(|| unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, fds::LOWEST) })?;
+            // SAFETY: the kernel just made this descriptor for us.
+            Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
+        }
+        (opened, _) => opened.map(File::from),
+    }
+}
+
+/// Does something with a path other than to open it, such as to rename or to remove a file, with the rights with which
+/// [`open`] would open it.
+///
+/// # Errors
+///
+/// Those of `work`; EPERM where the user's rights cannot be taken.
+#[cfg_attr(feature = "faults", track_caller)]
+pub fn act<T>(path: &Path, user: Option<&FileUser>, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    permit()?;
+    let Some(user) = user else { return work() };
+    let name = CString::new(path.as_os_str().as_bytes())?;
+    if trust::walk(&name, trust::outside()).is_ok_and(|way| way.trusted) {
+        return work();
+    }
+    let _rights = user.assume()?;
+    work()
+}
+
+/// A directory, or a link, because of which a path is not trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Weakness {
+    pub directory: PathBuf,
+}
+
+/// What is untrusted on the way to a path, where we have more rights than an ordinary process of our user. A path that
+/// cannot be walked, or a directory that is missing, is no weakness.
+pub fn weakness(path: &Path) -> Option<Weakness> {
+    if !capabilities::are_privileged() || own_descriptor(path).is_some() {
+        return None;
+    }
+    let name = CString::new(path.as_os_str().as_bytes()).ok()?;
+    let way = trust::walk(&name, trust::outside()).ok().filter(|way| !way.trusted)?;
+    Some(Weakness { directory: trust::name_of(way.directory.as_fd()).ok()? })
+}
+
+/// Opens a file as [`open`] does, but makes only system calls: for a forked child. `outside` was found out before the fork.
+pub(super) fn open_name(path: &CStr, how: How, user: Option<&FileUser>) -> io::Result<OwnedFd> {
+    let Some(user) = user else { return open_at(libc::AT_FDCWD, path, how, 0) };
+    for _ in 0..MOST_WALKS {
+        match trust::walk(path, user.outside()) {
+            Ok(way) if way.trusted => match open_trusted(&way, how) {
+                Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {}
+                told => return told,
+            },
+            Ok(way) => return open_untrusted(way.directory.as_raw_fd(), way.rest(), how, user),
+            // We may not even look there; that user may.
+            Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
+                return open_untrusted(libc::AT_FDCWD, path, how, user);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::from_raw_os_error(libc::ELOOP))
+}
+
+fn open_trusted(way: &Way, how: How) -> io::Result<OwnedFd> {
+    let flags = if way.magic { 0 } else { libc::O_NOFOLLOW };
+    open_at(way.directory.as_raw_fd(), way.rest(), how, flags)
+}
+
+fn open_untrusted(directory: RawFd, rest: &CStr, how: How, user: &FileUser) -> io::Result<OwnedFd> {
+    let rights = user.assume()?;
+    // O_NONBLOCK, so that nobody puts a FIFO there to keep us waiting; it means nothing to a regular file.
+    let file = open_at(directory, rest, How { regular: true, ..how }, libc::O_NOFOLLOW | libc::O_NONBLOCK)?;
+    drop(rights);
+    if how.writes() && stat(&file)?.st_nlink > 1 {
+        return Err(io::Error::from_raw_os_error(libc::EMLINK));
+    }
+    Ok(file)
+}
+
+fn open_at(directory: RawFd, name: &CStr, how: How, more: libc::c_int) -> io::Result<OwnedFd> {
+    let follow = if more & libc::O_NOFOLLOW == 0 { 0 } else { libc::AT_SYMLINK_NOFOLLOW };
+    if how.regular {
+        check_before(directory, name, follow)?;
+    }
+    let flags = how.flags | more | libc::O_CLOEXEC | libc::O_NOCTTY;
+    // SAFETY: the directory is open or AT_FDCWD, the name a C string, and the mode an integer as O_CREAT wants it.
+    let fd = check(unsafe { libc::openat(directory, name.as_ptr(), flags, how.mode as libc::c_uint) })?;
+    // SAFETY: the kernel just made this descriptor for us.
+    let file = unsafe { OwnedFd::from_raw_fd(fd) };
+    if how.regular {
+        // It may be another one by now.
+        check_kind(&stat(&file)?)?;
+    }
+    Ok(file)
+}
+
+/// A file that is missing is the business of open.
+fn check_before(directory: RawFd, name: &CStr, flags: libc::c_int) -> io::Result<()> {
+    // SAFETY: `stat` is plain integers, for which all zeros is a value.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the directory is open or AT_FDCWD, the name a C string, and the call fills a live `stat`.
+    match check(unsafe { libc::fstatat(directory, name.as_ptr(), &mut stat, flags) }) {
+        Ok(_) => check_kind(&stat),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn check_kind(stat: &libc::stat) -> io::Result<()> {
+    match stat.st_mode & libc::S_IFMT {
+        libc::S_IFREG => Ok(()),
+        libc::S_IFDIR => Err(io::Error::from_raw_os_error(libc::EISDIR)),
+        libc::S_IFLNK => Err(io::Error::from_raw_os_error(libc::ELOOP)),
+        _ => Err(io::Error::from_raw_os_error(libc::EINVAL)),
+    }
+}
+
+fn stat(file: &OwnedFd) -> io::Result<libc::stat> {
+    // SAFETY: `stat` is plain integers, for which all zeros is a value.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the call fills a live `stat`.
+    check(unsafe { libc::fstat(file.as_raw_fd(), &mut stat) })?;
+    Ok(stat)
+}
+
+/// The number of our own descriptor that a path names (proc_pid_fd(5)).
+fn own_descriptor(path: &Path) -> Option<RawFd> {
+    match path.to_str()? {
+        "/dev/stdin" => Some(0),
+        "/dev/stdout" => Some(1),
+        "/dev/stderr" => Some(2),
+        other => {
+            let number = other.strip_prefix("/dev/fd/").or_else(|| other.strip_prefix("/proc/self/fd/"))?;
+            let plain = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+            number.parse().ok().filter(|_| plain)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
