@@ -9,7 +9,8 @@ use super::turn::Shell;
 use crate::model::plan::{Consumer, ControlGroups, Log, Place, Plan, Ready, Results, Role, Secret, Words};
 use crate::model::{InstanceId, SpawnError, Stage};
 use crate::sys::cgroup::{Group, Groups};
-use crate::sys::fds::{self, Pipe};
+use crate::sys::fds::{self, End, Pipe};
+use crate::sys::file_user::FileUser;
 use crate::sys::init::Home;
 use crate::sys::secret::FileVariable;
 use crate::sys::spawn::{self, Launch, Passage};
@@ -224,7 +225,19 @@ impl Ends {
             Some(Ready::Notify) => ends.notify = Some(Mailbox::open(&plan.program(instance).identity)?),
             Some(Ready::Probe(_) | Ready::Delay(_)) | None => {}
         }
+        if let Some(user) = FileUser::of(&plan.program(instance).identity) {
+            ends.give_to(&user);
+        }
         Ok(ends)
+    }
+
+    /// What the child reads from and writes to is made by us, and it may want to open that by name.
+    fn give_to(&self, user: &FileUser) {
+        let read = [&self.items, &self.exit].into_iter().flatten();
+        read.for_each(|pipe| fds::give(pipe, user, End::Read));
+        let ready = self.ready.as_ref().map(|(_, pipe)| pipe);
+        let written = [&self.replies, &self.stdout].into_iter().flatten().chain(ready);
+        written.for_each(|pipe| fds::give(pipe, user, End::Write));
     }
 }
 

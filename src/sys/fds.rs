@@ -1,3 +1,4 @@
+use super::file_user::FileUser;
 use super::raw::call;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -21,6 +22,34 @@ pub fn pipe() -> io::Result<Pipe> {
     // SAFETY: the kernel just made both for us; nobody else knows their numbers.
     let [read, write] = ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) });
     Ok(Pipe { read: lift(read)?, write: lift(write)? })
+}
+
+/// What a child does with its end of a pipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Read,
+    Write,
+}
+
+/// Lets the user of a child open its end of this pipe by name, such as `/dev/fd/4`: a pipe belongs to who made it, and that is us.
+/// Both ends are one file with one mode, so it may be opened only the way that the child's end goes. Descriptors that are open
+/// already, ours among them, are as they were. To be called for pipes of our own alone, before the child is forked.
+pub fn give(pipe: &Pipe, user: &FileUser, end: End) {
+    let (own, everybody) = match end {
+        End::Read => (0o400, 0o444),
+        End::Write => (0o200, 0o222),
+    };
+    let fd = pipe.read.as_raw_fd();
+    // Best effort: what is refused is refused to a program that opens it by its name, and to no other.
+    // SAFETY: the descriptor is open, and the mode an integer.
+    let _refused = call(|| unsafe { libc::fchmod(fd, own) });
+    // SAFETY: the descriptor is open, and the others are integers.
+    if call(|| unsafe { libc::fchown(fd, user.uid(), user.gid()) }).is_err() {
+        // It takes a capability to give it away. This lets in only those who hold a descriptor of it, or may trace one who does:
+        // it has no other name.
+        // SAFETY: as above.
+        let _refused = call(|| unsafe { libc::fchmod(fd, everybody) });
+    }
 }
 
 /// The same open file under a number of 10 or higher.

@@ -1,6 +1,6 @@
 //! Workers that run as another user than exeunt: what they may open, what they keep, and what exeunt opens for them.
 
-use crate::support::{Need, Outcome, QUICK_RESTART, Sandbox, has, python};
+use crate::support::{Need, Outcome, QUICK_RESTART, Sandbox, has, numbered, pool, python, sorted};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
 const WORKER: u32 = 1000;
@@ -181,4 +181,56 @@ fn without_a_change_of_user_capabilities_stay() {
     }
     let outcome = rights("user = \"0\"", &[]);
     assert!(!outcome.stdout.contains("CapEff: 0000000000000000") && outcome.stdout.ends_with(" root\n"), "{outcome}");
+}
+
+/// Each opened anew by its name, and the wrong way round.
+#[test]
+fn a_worker_of_another_user_opens_its_pipes_by_name() {
+    if !has(Need::Root) {
+        return;
+    }
+    let script = "for wrong in '</dev/fd/4' '>/dev/fd/3' '>/dev/fd/5' '</dev/fd/6'; do\n\
+        (eval \"exec 9$wrong\") 2>/dev/null && echo \"opened $wrong\" >&2; done\n\
+        echo READY >/dev/fd/6\n\
+        while IFS= read -r line; do echo \"ok ${line%% *} ${line#* } $(id -u)\" >/proc/self/fd/4; done </dev/fd/3\n\
+        read -r word _ </dev/fd/5; echo \"told $word\" >&2\n";
+    let worker = format!(
+        "command = [\"sh\", \"w.sh\"]\nresults = \"stdout\"\nuser = \"{WORKER}\"\nready = {{ fd = 6 }}\nstart-timeout = \"50s\""
+    );
+    let source = "user = \"1000\"\ncommand = [\"sh\", \"s.sh\"]";
+    let sandbox = sandbox(&pool("", &worker).replace("stdin = true", source));
+    sandbox.file("w.sh", script);
+    sandbox.file("s.sh", "for item in item-1 item-2; do echo $item >/dev/stdout; done\n");
+    let outcome = sandbox.launch().finish();
+    outcome.expect_code(0);
+    assert_eq!(sorted(outcome.results()), ["item-1 1000", "item-2 1000"], "{outcome}");
+    assert!(outcome.stderr.contains("told stop") && !outcome.stderr.contains("opened"), "{outcome}");
+}
+
+/// As a user that may change users and may not give files away, as in a container whose other capabilities were dropped.
+#[test]
+fn pipes_are_opened_by_name_where_they_cannot_be_given_away() {
+    if !has(Need::Root) {
+        return;
+    }
+    let script = "while IFS= read -r line; do echo \"ok ${line%% *} $(id -u)\" >/dev/fd/4; done </dev/fd/3\n";
+    let sandbox = Sandbox::new(&pool("", "command = [\"sh\", \"w.sh\"]\nresults = \"stdout\"\nuser = \"2000\""));
+    sandbox.file("w.sh", script);
+    sandbox.open_to_all();
+    let launcher = [&USER[..], &AMBIENT, &OWN_COPY].concat();
+    let outcome = sandbox.launch().under(&launcher).stdin_items(&numbered(2)).finish();
+    outcome.expect_code(0);
+    assert_eq!(outcome.results(), ["2000", "2000"], "{outcome}");
+}
+
+#[test]
+fn what_exeunt_inherited_keeps_its_owner() {
+    if !has(Need::Root) {
+        return;
+    }
+    let sandbox = sandbox(&service(""));
+    sandbox.file("w.sh", "for fd in 1 2; do stat -L -c '%u %g %a' /proc/self/fd/$fd; done\n");
+    let outcome = sandbox.launch().finish();
+    outcome.expect_code(0);
+    assert_eq!(outcome.stdout, "0 0 600\n0 0 600\n", "{outcome}");
 }
