@@ -1,7 +1,7 @@
 //! Finding, opening and compiling the file.
 
-use super::{dotenv, print};
-use crate::config::{self, Compiled, Context, Files, LARGEST_FILE, Problem, quote, render};
+use super::print;
+use crate::config::{self, Compiled, Context, Files, LARGEST_ENV_FILE, LARGEST_FILE, Problem, quote, render};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
@@ -45,7 +45,7 @@ pub fn load(file: Option<&Path>) -> Option<Loaded> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let environment = |name: &str| crate::sys::variables::text(name);
     let directory = path.parent().unwrap_or(Path::new(""));
-    let files = Files { text: &text, variables: &dotenv::variables };
+    let files = Files { text: &text, env_file: &env_file };
     let context = Context { directory, stem: &stem, environment: &environment, files };
     match config::compile(&bytes, &context) {
         Ok(compiled) => Some(Loaded { compiled, name, bytes }),
@@ -54,6 +54,10 @@ pub fn load(file: Option<&Path>) -> Option<Loaded> {
             None
         }
     }
+}
+
+fn env_file(path: &Path) -> Result<Vec<u8>, String> {
+    read_at_most(path, LARGEST_ENV_FILE, "1 MiB")
 }
 
 /// Of a file of the system, whose odd bytes are somebody else's.
@@ -67,9 +71,18 @@ fn default_file() -> PathBuf {
     if !here.exists() && system_wide.exists() { system_wide } else { here }
 }
 
+/// The bytes of a regular file that is not larger than a configuration may be.
+///
+/// # Errors
+///
+/// Why there are none, in words.
+pub fn read(path: &Path) -> Result<Vec<u8>, String> {
+    read_at_most(path, LARGEST_FILE, "4 MiB")
+}
+
 /// Opens once and reads from that descriptor, so that what was looked at is what is read. O_NONBLOCK keeps a FIFO from
 /// holding us up; it means nothing to a regular file.
-pub fn read(path: &Path) -> Result<Vec<u8>, String> {
+fn read_at_most(path: &Path, most: usize, in_words: &str) -> Result<Vec<u8>, String> {
     let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let file = opened.map_err(|error| match error.kind() {
         ErrorKind::NotFound => "there is no such file".to_owned(),
@@ -77,21 +90,21 @@ pub fn read(path: &Path) -> Result<Vec<u8>, String> {
         _ if error.raw_os_error() == Some(libc::ENXIO) => "it is no regular file".to_owned(),
         _ => format!("it cannot be opened: {}", reason(&error)),
     })?;
-    check_kind(&file)?;
+    check_kind(&file, most, in_words)?;
     let mut bytes = Vec::new();
     // One byte more than allowed, so that the compiler can tell.
-    let limit = u64::try_from(LARGEST_FILE).unwrap_or(u64::MAX).saturating_add(1);
+    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
     let result = file.take(limit).read_to_end(&mut bytes);
     result.map_err(|error| format!("it cannot be read: {}", reason(&error)))?;
     Ok(bytes)
 }
 
-fn check_kind(file: &File) -> Result<(), String> {
+fn check_kind(file: &File, most: usize, in_words: &str) -> Result<(), String> {
     let metadata = file.metadata().map_err(|error| format!("it cannot be looked at: {}", reason(&error)))?;
     let kind = metadata.file_type();
     let what = match () {
-        () if kind.is_file() && metadata.len() > LARGEST_FILE as u64 => {
-            return Err(format!("it has {} bytes, at most {LARGEST_FILE} (4 MiB) are read", metadata.len()));
+        () if kind.is_file() && metadata.len() > most as u64 => {
+            return Err(format!("it has {} bytes, at most {most} ({in_words}) are read", metadata.len()));
         }
         () if kind.is_file() => return Ok(()),
         () if kind.is_dir() => "a directory",

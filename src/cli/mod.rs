@@ -3,7 +3,6 @@
 mod args;
 mod check;
 mod describe;
-mod dotenv;
 mod executable;
 mod file;
 mod init;

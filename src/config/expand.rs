@@ -18,8 +18,13 @@ pub struct ExpandError {
 
 /// Expands `${VAR}` (unset is an error), `${VAR:-default}` and `${VAR:?message}` (for unset or empty), and `$$` to `$`.
 /// Any other `${` is an error; a `$` before anything else stands for itself.
-pub fn expand(text: &str, lookup: Lookup<'_>) -> Result<String, ExpandError> {
-    let mut out = String::with_capacity(text.len());
+///
+/// # Errors
+///
+/// Everything that is wrong with the string, in order; and a result of more than `most` bytes, which is not made.
+pub fn expand(text: &str, most: usize, lookup: Lookup<'_>) -> Result<String, Vec<ExpandError>> {
+    let mut out = String::with_capacity(text.len().min(most));
+    let mut errors = Vec::new();
     let mut rest = text;
     while let Some(dollar) = rest.find('$') {
         let (before, from) = rest.split_at(dollar);
@@ -29,10 +34,19 @@ pub fn expand(text: &str, lookup: Lookup<'_>) -> Result<String, ExpandError> {
             out.push('$');
             rest = after;
         } else if let Some(body) = from.strip_prefix("${") {
-            let end = body.find('}').ok_or_else(|| error(at..text.len(), "${ without its }".to_owned()))?;
-            let (body, after) = body.split_at(end);
-            let after = after.strip_prefix('}').unwrap_or(after);
-            out.push_str(&variable(body, at..text.len() - after.len(), lookup)?);
+            let Some((body, after)) = body.split_once('}') else {
+                errors.push(error(at..text.len(), "${ without its }".to_owned()));
+                return Err(errors);
+            };
+            let range = at..text.len() - after.len();
+            match variable(body, range.clone(), lookup) {
+                Ok(value) if out.len() + value.len() > most => {
+                    errors.push(too_long(range, most));
+                    return Err(errors);
+                }
+                Ok(value) => out.push_str(&value),
+                Err(error) => errors.push(error),
+            }
             rest = after;
         } else {
             out.push('$');
@@ -40,7 +54,15 @@ pub fn expand(text: &str, lookup: Lookup<'_>) -> Result<String, ExpandError> {
         }
     }
     out.push_str(rest);
-    Ok(out)
+    if out.len() > most {
+        errors.push(too_long(0..text.len(), most));
+    }
+    if errors.is_empty() { Ok(out) } else { Err(errors) }
+}
+
+fn too_long(range: Range<usize>, most: usize) -> ExpandError {
+    let message = format!("the string grows to over {most} bytes once its variables are expanded");
+    ExpandError { range, message, help: None }
 }
 
 fn variable(body: &str, range: Range<usize>, lookup: Lookup<'_>) -> Result<String, ExpandError> {
@@ -85,8 +107,10 @@ fn error(range: Range<usize>, message: String) -> ExpandError {
 mod tests {
     use super::*;
 
-    fn expanded(text: &str) -> Result<String, ExpandError> {
-        expand(text, &|name| match name {
+    const MOST: usize = 1000;
+
+    fn expanded(text: &str) -> Result<String, Vec<ExpandError>> {
+        expand(text, MOST, &|name| match name {
             "HOME" => Ok("/root".to_owned()),
             "EMPTY" => Ok(String::new()),
             "BYTES" => Err(VarError::NotUnicode(Default::default())),
@@ -126,9 +150,28 @@ mod tests {
             ("ä${HOME", 2..8, "without its }"),
             ("${BYTES}", 0..8, "not UTF-8"),
         ] {
-            let error = expanded(text).expect_err(text);
-            assert_eq!(error.range, range, "{text}");
-            assert!(error.message.contains(message), "{text}: {}", error.message);
+            let errors = expanded(text).expect_err(text);
+            assert_eq!(errors.len(), 1, "{text}: {errors:?}");
+            assert_eq!(errors[0].range, range, "{text}");
+            assert!(errors[0].message.contains(message), "{text}: {}", errors[0].message);
+        }
+    }
+
+    #[test]
+    fn every_error_of_a_string_is_found() {
+        let errors = expanded("${NONE} ${x%%y} ${HOME} ${OTHER} ${").expect_err("it is wrong");
+        let ranges = errors.iter().map(|error| error.range.clone()).collect::<Vec<_>>();
+        assert_eq!(ranges, [0..7, 8..15, 24..32, 33..35]);
+    }
+
+    #[test]
+    fn a_result_that_is_too_long_is_not_made() {
+        let value = |_: &str| Ok("x".repeat(10));
+        assert_eq!(expand("${A}${A}", 20, &value).map(|text| text.len()), Ok(20));
+        for (text, range) in [("${A}${A}${A}", 8..12), ("${A}${A}y", 0..9), ("${A}${A}${A}${NONE", 8..12)] {
+            let errors = expand(text, 20, &value).expect_err(text);
+            assert_eq!((errors.len(), errors[0].range.clone()), (1, range), "{text}");
+            assert!(errors[0].message.contains("over 20 bytes"), "{errors:?}");
         }
     }
 }

@@ -7,6 +7,7 @@
 //! raw      the sections: every key there is     as written
 //! value    how each value is written
 //! expand   ${VAR}
+//! env_file variables from files
 //! accounts users and groups                  what /etc/passwd and /etc/group hold
 //! compile  sections -> plan                     as meant: defaults, references, limits
 //! graph    levels of `after`
@@ -16,6 +17,7 @@
 
 mod accounts;
 mod compile;
+mod env_file;
 mod expand;
 mod graph;
 pub mod problem;
@@ -27,8 +29,9 @@ mod text;
 mod value;
 mod warn;
 
+pub use env_file::LARGEST_ENV_FILE;
 pub use expand::Lookup;
-pub use problem::{Place, Problem, Severity, Span, quote, render};
+pub use problem::{Excerpt, Place, Problem, Severity, Span, quote, render};
 pub use text::{LARGEST_FILE, decode};
 pub use value::{ladder, show, show_bound, show_size};
 
@@ -54,9 +57,9 @@ pub struct Context<'a> {
 pub struct Files<'a> {
     /// The text of `/etc/passwd` or `/etc/group`.
     pub text: &'a dyn Fn(&Path) -> Result<String, String>,
-    /// The variables of an env-file in dotenv format, in order. The words of an error never hold a part of the file, which
-    /// may be secret.
-    pub variables: &'a dyn Fn(&Path) -> Result<Variables, String>,
+    /// The bytes of an env-file, whose lines may be secret. Of one that is larger than [`LARGEST_ENV_FILE`] at least one byte
+    /// more.
+    pub env_file: &'a dyn Fn(&Path) -> Result<Vec<u8>, String>,
 }
 
 /// Names and values.
@@ -64,14 +67,14 @@ pub type Variables = Vec<(String, String)>;
 
 impl Files<'static> {
     /// A system without files.
-    pub const NONE: Files<'static> = Files { text: &no_text, variables: &no_variables };
+    pub const NONE: Files<'static> = Files { text: &no_text, env_file: &no_bytes };
 }
 
 fn no_text(_path: &Path) -> Result<String, String> {
     Err("there is no such file".to_owned())
 }
 
-fn no_variables(_path: &Path) -> Result<Variables, String> {
+fn no_bytes(_path: &Path) -> Result<Vec<u8>, String> {
     Err("there is no such file".to_owned())
 }
 
@@ -102,11 +105,11 @@ pub fn compile(bytes: &[u8], context: &Context<'_>) -> Result<Compiled, Vec<Prob
         // What is missing may be behind the syntax error.
         return Err(problems.into_sorted());
     };
-    let plan = compile::link(&file, text, context, &mut problems);
+    let mut warnings = Problems::default();
+    let plan = compile::link(&file, text, context, &mut problems, &mut warnings);
     let Some(plan) = plan.filter(|_| problems.is_empty()) else {
         return Err(problems.into_sorted());
     };
-    let mut warnings = Problems::default();
     warn::warn(&plan, &file, &mut warnings);
     Ok(Compiled {
         plan,

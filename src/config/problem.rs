@@ -1,5 +1,6 @@
 //! What is wrong with a file, or doubtful: facts with a place, put into words for people at the edge by [`render`].
 
+use crate::model::printable::{is_printable, printable};
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -57,7 +58,20 @@ pub struct Problem {
     /// What to write instead.
     pub help: Option<String>,
     /// Another place that has to do with it, and what it has.
-    pub related: Option<(Span, String)>,
+    pub related: Option<Box<(Span, String)>>,
+    /// The line of another file that it is about, where the place is what names that file.
+    pub excerpt: Option<Box<Excerpt>>,
+}
+
+/// A line of another file, as far as it may be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Excerpt {
+    pub file: String,
+    /// Counts from 1.
+    pub line: usize,
+    pub text: String,
+    /// The bytes of the text that the problem is about.
+    pub range: Range<usize>,
 }
 
 impl Problem {
@@ -70,7 +84,7 @@ impl Problem {
     }
 
     pub fn new(severity: Severity, place: Place, message: impl Into<String>) -> Problem {
-        Problem { severity, place, message: message.into(), help: None, related: None }
+        Problem { severity, place, message: message.into(), help: None, related: None, excerpt: None }
     }
 
     pub fn help(self, help: impl Into<String>) -> Problem {
@@ -88,7 +102,11 @@ impl Problem {
     }
 
     pub fn related(self, span: Span, label: impl Into<String>) -> Problem {
-        Problem { related: Some((span, label.into())), ..self }
+        Problem { related: Some(Box::new((span, label.into()))), ..self }
+    }
+
+    pub fn excerpt(self, excerpt: Excerpt) -> Problem {
+        Problem { excerpt: Some(Box::new(excerpt)), ..self }
     }
 
     fn start(&self) -> usize {
@@ -149,7 +167,14 @@ pub fn quote(text: &str) -> String {
     let mut chars = text.chars();
     let shown = chars.by_ref().take(QUOTED).collect::<String>();
     let more = if chars.next().is_some() { "…" } else { "" };
-    format!("\"{}{more}\"", shown.escape_debug())
+    let mut quoted = String::with_capacity(shown.len() + 2);
+    for c in shown.chars() {
+        if matches!(c, '"' | '\\') {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    format!("\"{}{more}\"", printable(&quoted))
 }
 
 /// The beginning of a text of our own making that may have become long.
@@ -163,7 +188,7 @@ pub fn shorten(text: &str, most: usize) -> String {
 /// The problems in words: `file:line:col`, the line, a caret. `text` is the file where it is text.
 pub fn render(problems: &[Problem], file_name: &str, text: Option<&str>, colour: bool) -> String {
     let file_name = &*printable(file_name);
-    let text = text.map(without_c1);
+    let text = text.map(without_unprintable);
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let mut out = String::new();
     for problem in problems.iter().take(SHOWN) {
@@ -176,24 +201,23 @@ pub fn render(problems: &[Problem], file_name: &str, text: Option<&str>, colour:
     out
 }
 
-/// The renderer shows all other control characters by their pictures. A dot has as many bytes, so that places stay right.
-fn without_c1(text: &str) -> Cow<'_, str> {
-    let is_c1 = |c: char| ('\u{80}'..='\u{9f}').contains(&c);
-    if text.contains(is_c1) { Cow::Owned(text.replace(is_c1, "\u{b7}")) } else { Cow::Borrowed(text) }
-}
-
-/// Words may hold what the file says, a name that is refused or the MESSAGE of `${VAR:?MESSAGE}`: it can neither run on nor
-/// colour the terminal.
-fn printable(text: &str) -> Cow<'_, str> {
-    let is_plain = |c: char| matches!(c, '"' | '\'' | '\\') || c.escape_debug().len() == 1;
-    if text.chars().all(is_plain) {
+/// The renderer shows the ASCII control characters by their pictures. What else is not printable becomes dots of as many
+/// bytes, so that places stay right.
+fn without_unprintable(text: &str) -> Cow<'_, str> {
+    let stays = |c: char| c.is_ascii() || is_printable(c);
+    if text.chars().all(stays) {
         return Cow::Borrowed(text);
     }
-    let mut escaped = String::with_capacity(text.len() + 16);
+    let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if is_plain(c) { escaped.push(c) } else { escaped.extend(c.escape_debug()) }
+        match c.len_utf8() {
+            _ if stays(c) => out.push(c),
+            2 => out.push('\u{b7}'),
+            3 => out.push('\u{2022}'),
+            _ => out.push_str("\u{b7}\u{b7}"),
+        }
     }
-    Cow::Owned(escaped)
+    Cow::Owned(out)
 }
 
 fn group<'a>(problem: &'a Problem, file_name: &'a str, text: Option<&'a str>) -> Group<'a> {
@@ -203,10 +227,19 @@ fn group<'a>(problem: &'a Problem, file_name: &'a str, text: Option<&'a str>) ->
         Severity::Note => Level::NOTE,
     };
     let title = level.primary_title(printable(&problem.message));
-    let group = match (problem.place, text) {
-        (Place::Span(span), Some(text)) => title.element(snippet(span, &problem.related, file_name, text)),
-        (Place::Point { line, column }, _) => title.element(Origin::path(file_name).line(line).char_column(column)),
-        (Place::File | Place::Span(_), _) => title.element(Origin::path(file_name)),
+    let group = match (problem.place, text, &problem.excerpt) {
+        (Place::Span(span), Some(text), Some(excerpt)) => {
+            let line =
+                Snippet::source(printable(&excerpt.text)).path(printable(&excerpt.file)).line_start(excerpt.line);
+            let line = line.annotation(AnnotationKind::Primary.span(excerpt.range.clone()));
+            let named = snippet(span, AnnotationKind::Context, &None, file_name, text);
+            title.element(line).element(named)
+        }
+        (Place::Span(span), Some(text), None) => {
+            title.element(snippet(span, AnnotationKind::Primary, &problem.related, file_name, text))
+        }
+        (Place::Point { line, column }, _, _) => title.element(Origin::path(file_name).line(line).char_column(column)),
+        (Place::File | Place::Span(_), _, _) => title.element(Origin::path(file_name)),
     };
     match &problem.help {
         Some(help) => group.element(Level::HELP.message(printable(help))),
@@ -217,11 +250,12 @@ fn group<'a>(problem: &'a Problem, file_name: &'a str, text: Option<&'a str>) ->
 /// Only the lines that matter are given to the renderer, which looks at all it gets.
 fn snippet<'a>(
     span: Span,
-    related: &'a Option<(Span, String)>,
+    kind: AnnotationKind,
+    related: &'a Option<Box<(Span, String)>>,
     file_name: &'a str,
     text: &'a str,
 ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
-    let spans = related.iter().map(|(other, _)| *other).chain([span]);
+    let spans = related.iter().map(|related| related.0).chain([span]);
     let (first, last) = spans.fold((span.start, span.end), |(a, b), s| (a.min(s.start), b.max(s.end)));
     let begin = text.get(..first).and_then(|before| before.rfind('\n')).map_or(0, |newline| newline + 1);
     let end = text.get(last..).and_then(|after| after.find('\n')).map_or(text.len(), |newline| last + newline);
@@ -229,9 +263,10 @@ fn snippet<'a>(
     let lines_before = text.get(..begin).unwrap_or_default().bytes().filter(|&byte| byte == b'\n').count();
     let within = |s: Span| s.start.saturating_sub(begin).min(shown.len())..s.end.saturating_sub(begin).min(shown.len());
     let snippet = Snippet::source(shown).path(file_name).line_start(lines_before + 1);
-    let snippet = snippet.annotation(AnnotationKind::Primary.span(within(span)));
+    let snippet = snippet.annotation(kind.span(within(span)));
     match related {
-        Some((other, label)) => {
+        Some(related) => {
+            let (other, label) = &**related;
             snippet.annotation(AnnotationKind::Context.span(within(*other)).label(printable(label)))
         }
         None => snippet,

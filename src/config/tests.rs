@@ -8,7 +8,7 @@ fn compile_text(text: &str) -> Result<Compiled, String> {
         "PORT" => Ok("80".to_owned()),
         _ => Err(VarError::NotPresent),
     };
-    let files = Files { text: &system_file, variables: &env_file };
+    let files = Files { text: &system_file, env_file: &env_file };
     let context = Context { directory: Path::new("/etc/shop"), stem: "shop", environment: &environment, files };
     compile(text.as_bytes(), &context).map_err(|problems| render(&problems, "shop.toml", Some(text), false))
 }
@@ -21,14 +21,16 @@ fn system_file(path: &Path) -> Result<String, String> {
     }
 }
 
-fn env_file(path: &Path) -> Result<Variables, String> {
-    let pairs: &[(&str, &str)] = match path.to_str() {
-        Some("/etc/shop/one.env") => &[("PORT", "1"), ("A", "first"), ("A", "one")],
-        Some("/etc/shop/two.env") => &[("B", "two"), ("A", "two")],
-        Some("/etc/shop/nul.env") => &[("A", "a\0b")],
+fn env_file(path: &Path) -> Result<Vec<u8>, String> {
+    let text = match path.to_str() {
+        Some("/etc/shop/one.env") => "PORT=1\nA=first\nA=one\n",
+        Some("/etc/shop/two.env") => "B=two\nA=\"${A:-two}\"\n",
+        Some("/etc/shop/nul.env") => "A=a\0b\n",
+        Some("/etc/shop/large.env") => &format!("A={}\n", "x".repeat(100_000)),
+        Some("/etc/shop/huge.env") => return Ok(vec![b'#'; LARGEST_ENV_FILE + 1]),
         _ => return Err("there is no such file".into()),
     };
-    Ok(pairs.iter().map(|&(name, value)| (name.into(), value.into())).collect())
+    Ok(text.into())
 }
 
 #[test]
@@ -254,10 +256,39 @@ fn env_files_are_under_env_and_serve_expansion() {
     let (a, b) = (&plan.workers[0].program, &plan.workers[1].program);
     assert_eq!(a.command, ["one", "1"], "over our own environment, and the last of equal names");
     assert_eq!(a.env, pairs(&[("PORT", "1"), ("D", "none"), ("A", "own")]));
-    assert_eq!(b.command, ["two", "1"]);
-    assert_eq!(b.env, pairs(&[("A", "two"), ("B", "two"), ("PORT", "1"), ("D", "two")]));
+    assert_eq!(b.command, ["one", "1"], "the second file sees the first");
+    assert_eq!(b.env, pairs(&[("A", "one"), ("B", "two"), ("PORT", "1"), ("D", "two")]));
     let problems = compile_text("[worker.w]\ncommand = ['x']\nenv-file = 'nul.env'\n").unwrap_err();
     assert!(problems.contains("NUL"), "{problems}");
+}
+
+#[test]
+fn an_env_file_that_is_too_large_is_refused() {
+    let problems = compile_text("[worker.w]\ncommand = ['x']\nenv-file = 'huge.env'\n").unwrap_err();
+    assert!(problems.contains("it has over 1048576 bytes (1 MiB)"), "{problems}");
+}
+
+/// 4 MiB of file, every 14 bytes of which stand for 100,000.
+#[test]
+fn a_variable_that_is_named_often_does_not_grow_without_a_limit() {
+    let words = "'${A}', ".repeat(3000);
+    let problems =
+        compile_text(&format!("[worker.w]\ncommand = ['x', {words}]\nenv-file = 'large.env'\n")).unwrap_err();
+    assert!(problems.contains("the arguments and variables of this program grow to over 6291456 bytes"), "{problems}");
+    assert_eq!(problems.matches("error:").count(), 1, "{problems}");
+    let problems = compile_text("[worker.w]\ncommand = ['x', '${A}${A}']\nenv-file = 'large.env'\n").unwrap_err();
+    assert!(problems.contains("the string grows to over 131071 bytes"), "{problems}");
+}
+
+/// What the defaults and the env-files of many workers come to.
+#[test]
+fn what_many_workers_share_does_not_grow_without_a_limit() {
+    let workers = (0..10_000).map(|i| format!("[worker.w{i}]\ncommand=['x']\n")).collect::<String>();
+    for defaults in ["env-file = 'large.env'", &format!("env = {{ A = '{}' }}", "x".repeat(100_000))] {
+        let problems = compile_text(&format!("[defaults]\n{defaults}\n{workers}")).unwrap_err();
+        assert!(problems.contains("the strings of all programs grow to over 67108864 bytes (64 MiB)"), "{problems}");
+        assert_eq!(problems.matches("error:").count(), 1, "{problems}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ pub mod id;
 pub mod identity;
 pub mod item;
 pub mod plan;
+pub mod printable;
 pub mod process;
 pub mod signal;
 pub mod time;

@@ -24,6 +24,11 @@ fn f70_source_frames() {
 }
 
 #[test]
+fn env_files() {
+    harness::run("env_files", targets::env_files::target, &[]);
+}
+
+#[test]
 fn notification_datagrams() {
     harness::run("datagrams", targets::datagrams::target, &[]);
 }

@@ -1,28 +1,31 @@
 //! From the sections as written to the plan as meant: defaults filled in, names resolved, limits counted.
 
+mod env_file;
 mod identity;
 mod program;
 mod queue;
 mod readiness;
 mod source;
+mod strings;
 mod worker;
 
 pub(super) use program::pick;
 
 use super::accounts::Accounts;
-use super::expand::{Lookup, expand};
+use super::expand::Lookup;
 use super::graph;
 use super::problem::{Place, Problem, Problems, Severity, Span, quote};
 use super::raw::{File, Worker};
 use super::read::{At, Field, NamedSection};
-use super::value::{PathText, Text};
+use super::value::Text;
 use super::{Context, Variables};
 use crate::model::plan::{Backoff, ControlGroups, End, Feed, INSTANCE_MARK, Plan, SourcePlan, WorkerPlan};
 use crate::model::{QueueId, WorkerId};
 use std::collections::BTreeMap;
 use std::env::VarError;
-use std::path::{Component, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
+use strings::Strings;
 
 /// Processes of one plan, at most.
 const MOST_INSTANCES: u64 = 10_000;
@@ -34,8 +37,14 @@ const CYCLES_TOLD: usize = 20;
 
 /// The plan of a file. It is only good for something when no problem was added. `None` when the file declares so much
 /// that it was not looked at any further.
-pub fn link(file: &File, text: &str, context: &Context<'_>, problems: &mut Problems) -> Option<Plan> {
-    let mut linker = Linker::new(file, text, context, problems);
+pub fn link(
+    file: &File,
+    text: &str,
+    context: &Context<'_>,
+    problems: &mut Problems,
+    warnings: &mut Problems,
+) -> Option<Plan> {
+    let mut linker = Linker::new(file, text, context, problems, warnings);
     if !linker.is_within_limits() {
         return None;
     }
@@ -67,12 +76,16 @@ struct Linker<'a> {
     text: &'a str,
     context: &'a Context<'a>,
     problems: &'a mut Problems,
+    warnings: &'a mut Problems,
     queue_ids: BTreeMap<&'a str, QueueId>,
     worker_ids: BTreeMap<&'a str, WorkerId>,
     /// Stands in where a file has no `[defaults]`.
     defaults: Worker,
     accounts: Accounts<'a>,
     scope: Scope,
+    strings: Strings,
+    /// The variables of each list of env-files that was read, by where the list begins.
+    env_files: BTreeMap<usize, Rc<Variables>>,
 }
 
 /// What variables can be expanded besides those of our own environment.
@@ -83,7 +96,7 @@ struct Scope {
     /// `${EXEUNT_WORKER}`.
     worker: Option<String>,
     /// From the env-files, in order of their names. They go over our own, as they do in the program's environment.
-    file: Variables,
+    file: Rc<Variables>,
 }
 
 impl Scope {
@@ -109,17 +122,26 @@ fn ids<T, I>(field: &Field<super::read::Named<T>>, id: impl Fn(u32) -> I) -> BTr
 }
 
 impl<'a> Linker<'a> {
-    fn new(file: &'a File, text: &'a str, context: &'a Context<'a>, problems: &'a mut Problems) -> Linker<'a> {
+    fn new(
+        file: &'a File,
+        text: &'a str,
+        context: &'a Context<'a>,
+        problems: &'a mut Problems,
+        warnings: &'a mut Problems,
+    ) -> Linker<'a> {
         Linker {
             file,
             text,
             context,
             problems,
+            warnings,
             queue_ids: ids(&file.queue, QueueId),
             worker_ids: ids(&file.worker, WorkerId),
             defaults: file.defaults.value().cloned().unwrap_or_default(),
             accounts: Accounts::new(context.files),
             scope: Scope::default(),
+            strings: Strings::default(),
+            env_files: BTreeMap::new(),
         }
     }
 
@@ -225,50 +247,6 @@ impl<'a> Linker<'a> {
             self.problems.push(problem);
         }
         found
-    }
-
-    /// Expands the variables of a string; its own words where that fails.
-    fn expand(&mut self, text: &str, span: Span) -> String {
-        self.try_expand(text, span).unwrap_or_else(|| text.to_owned())
-    }
-
-    /// The same for those who need to know whether it failed, which is told.
-    fn try_expand(&mut self, text: &str, span: Span) -> Option<String> {
-        match expand(text, &|name| self.scope.lookup(name, self.context.environment)) {
-            Ok(expanded) => Some(expanded),
-            Err(error) => {
-                // The offset is only right in a string that is written without escapes.
-                let inside = span.start + 1..span.end.saturating_sub(1);
-                let plain = self.text.get(inside).is_some_and(|written| written == text);
-                let start = span.start + 1;
-                let part = Span { start: start + error.range.start, end: start + error.range.end };
-                let problem = Problem::error(if plain { part } else { span }, error.message);
-                self.problems.push(match error.help {
-                    Some(_) if text.contains("${EXEUNT_INSTANCE") && !self.scope.instance => problem.help(
-                        "it is known where one instance is meant: command, env, env-from-file, working-directory",
-                    ),
-                    Some(help) => problem.help(help),
-                    None => problem,
-                });
-                None
-            }
-        }
-    }
-
-    /// Joined to the file's directory where it is relative.
-    fn path(&mut self, text: &str, span: Span) -> PathBuf {
-        let path = self.expand(text, span);
-        if path.is_empty() {
-            self.error(span, "the path is empty once its variables are expanded");
-        }
-        // Without `.` in it, so that equal paths look equal.
-        let joined = self.context.directory.join(path);
-        let plain = joined.components().filter(|part| *part != Component::CurDir).collect::<PathBuf>();
-        if plain.as_os_str().is_empty() { PathBuf::from(".") } else { plain }
-    }
-
-    fn path_of(&mut self, path: Option<&At<PathText>>) -> Option<PathBuf> {
-        path.map(|path| self.path(&path.value.0, path.span))
     }
 
     /// Fills the levels in, from `after`.

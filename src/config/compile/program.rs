@@ -9,17 +9,13 @@ use crate::config::value::{
     Command, Environment, ExitCodes, Flag, Ladder, OneOrMore, PathText, SignalList, SignalName, Text, Timespan, Word,
 };
 use crate::model::SignalSet;
+use crate::model::identity::Account;
 use crate::model::plan::{KillMode, Log, Place, Program, Rung, Secret, Step};
 use crate::model::signal::Signal;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The wait of a ladder of one signal that does not say how long.
 const SIGNAL_WAIT: Duration = Duration::from_secs(8);
-/// Variables that the env-files of one program may have together.
-const MOST_VARIABLES: usize = 4096;
-/// `MAX_ARG_STRLEN` of the kernel: name, equals sign, value and the closing NUL.
-const LONGEST_VARIABLE: usize = 128 * 1024 - 2;
 
 /// The ladder of a plain service and of a command source.
 pub(super) const SERVICE_LADDER: [Rung; 1] = [Rung { step: Step::Signal(Signal::TERM), wait: SIGNAL_WAIT }];
@@ -144,19 +140,25 @@ impl Linker<'_> {
         ladder: &[Rung],
         worker: Option<&str>,
     ) -> Program {
+        self.begin_program();
         self.check_one_way_to_stop(own);
-        let file = self.variables(pick(own.env_file, defaults.env_file));
+        let env_files = pick(own.env_file, defaults.env_file);
+        let file = self.variables(env_files);
+        let env_files = env_files.map_or(Span { start: 0, end: 0 }, |paths| paths.span);
         self.scope = Scope { instance: true, worker: worker.map(str::to_owned), file };
+        let identity = self.identity(&own.who, &defaults.who);
+        let groups = identity.groups.as_ref().map_or(0, Vec::len);
+        self.count_bytes(groups * size_of::<Account>(), env_files);
         let ladder = own.ladder(defaults).or_else(|| defaults.ladder(own)).unwrap_or_else(|| ladder.to_vec());
         let codes = pick(own.success_exit_status, defaults.success_exit_status);
         let code = |code: &At<crate::config::value::Count<0, 255>>| u8::try_from(code.value.0).ok();
         Program {
             command: own.command.value().map(|command| self.command(command)).unwrap_or_default(),
             working_directory: self.path_of(pick(own.working_directory, defaults.working_directory)),
-            env: self.environment(defaults.env, own.env),
+            env: self.environment(defaults.env, own.env, env_files),
             env_clear: pick(own.env_clear, defaults.env_clear).is_some_and(|flag| flag.value.0),
             secrets: self.secrets(own, defaults),
-            identity: self.identity(&own.who, &defaults.who),
+            identity,
             ignore_signals: signal_set(pick(own.ignore_signals, defaults.ignore_signals)),
             block_signals: signal_set(pick(own.block_signals, defaults.block_signals)),
             place: Place::Session,
@@ -184,60 +186,42 @@ impl Linker<'_> {
 
     pub(super) fn command(&mut self, Command(words): &Command) -> Vec<String> {
         let expanded = words.iter().map(|word| self.expand(&word.value.0, word.span)).collect::<Vec<_>>();
-        if let (Some(word), Some("")) = (words.first(), expanded.first().map(String::as_str)) {
+        let empty = expanded.first().is_some_and(String::is_empty) && !self.strings.full;
+        if let Some(word) = words.first().filter(|_| empty) {
             self.error(word.span, "the command's program is empty once its variables are expanded");
         }
         expanded
     }
 
     /// Those of the env-files first, then the defaults', then the section's own. The later one of equal names is kept.
-    fn environment(&mut self, defaults: &Field<Environment>, own: &Field<Environment>) -> Vec<(String, String)> {
+    /// `span`: where the env-files are named.
+    fn environment(
+        &mut self,
+        defaults: &Field<Environment>,
+        own: &Field<Environment>,
+        span: Span,
+    ) -> Vec<(String, String)> {
         let own = own.value().map_or(&[][..], |env| &env.0);
         let defaults = defaults.value().map_or(&[][..], |env| &env.0);
         let kept = defaults.iter().filter(|(name, _)| own.iter().all(|(other, _)| other != name));
         let chosen = kept.chain(own).collect::<Vec<_>>();
-        let mut all = self.scope.file.clone();
-        all.retain(|(name, _)| chosen.iter().all(|(other, _)| other != name));
-        all.extend(chosen.into_iter().map(|(name, value)| (name.clone(), self.expand(&value.value.0, value.span))));
+        let file = self.scope.file.clone();
+        let mut all = Vec::new();
+        for (name, value) in file.iter().filter(|(name, _)| chosen.iter().all(|(other, _)| other != name)) {
+            self.count_string(name.len() + value.len(), span);
+            if self.strings.full {
+                break;
+            }
+            all.push((name.clone(), value.clone()));
+        }
+        for (name, value) in chosen {
+            self.count_string(name.len(), value.span);
+            if self.strings.full {
+                break;
+            }
+            all.push((name.clone(), self.expand(&value.value.0, value.span)));
+        }
         all
-    }
-
-    /// The variables of the env-files; the later one of equal names is kept.
-    fn variables(&mut self, paths: Option<&At<OneOrMore>>) -> Vec<(String, String)> {
-        let mut variables = BTreeMap::new();
-        for path in paths.map_or(&[][..], |paths| &paths.value.0) {
-            let before = self.problems.iter().count();
-            let file = self.path(&path.value.0, path.span);
-            if self.problems.iter().count() > before {
-                continue;
-            }
-            match (self.context.files.variables)(&file) {
-                Ok(found) => {
-                    self.check_strings(&found, path.span);
-                    variables.extend(found);
-                }
-                Err(why) => {
-                    let shown = quote(&file.display().to_string());
-                    self.error(path.span, format!("the env-file {shown} cannot be read: {why}"));
-                }
-            }
-        }
-        if variables.len() > MOST_VARIABLES {
-            let span = paths.map_or(Span { start: 0, end: 0 }, |paths| paths.span);
-            let message = format!("{} variables, at most {MOST_VARIABLES} are allowed", variables.len());
-            self.error(span, message);
-            variables.clear();
-        }
-        variables.into_iter().collect()
-    }
-
-    fn check_strings(&mut self, variables: &[(String, String)], span: Span) {
-        let fits = |(name, value): &&(String, String)| {
-            !value.contains('\0') && name.len().saturating_add(value.len()) < LONGEST_VARIABLE
-        };
-        for (name, _) in variables.iter().filter(|variable| !fits(variable)) {
-            self.error(span, format!("the value of {} is too long, or holds a NUL", quote(name)));
-        }
     }
 
     /// A variable is a secret or is not: what the section itself says goes over the defaults.

@@ -13,7 +13,7 @@ pub use identity::{AccountText, DeathSignal, Limits, OneOrMore, Umask, UserText,
 pub use list::{Command, Environment, List};
 pub use number::{Count, Ratio, Size, Timespan, show, show_size};
 pub use stop::{Ladder, SignalName, ladder};
-pub use text::{Flag, PathText, ResultsText, Text};
+pub use text::{Flag, LONGEST_STRING, PathText, ResultsText, Text};
 pub use word::{Mode, Word, WorkerFraming};
 
 use super::problem::{Place, Problem, Problems};

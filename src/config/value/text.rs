@@ -5,7 +5,7 @@ use crate::config::read::{Read, Value};
 use crate::model::plan::Results;
 
 /// `MAX_ARG_STRLEN` of the kernel, less the closing NUL: no longer string passes execve(2).
-const LONGEST_STRING: usize = 128 * 1024 - 1;
+pub const LONGEST_STRING: usize = 128 * 1024 - 1;
 
 /// A string that may go to the kernel: no NUL in it and not too long.
 #[derive(Clone, Debug, PartialEq, Eq)]

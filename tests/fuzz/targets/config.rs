@@ -3,6 +3,7 @@
 use exeunt::config::{Context, Files, Problem, compile, decode, render};
 use exeunt::machine::{Event, Machine};
 use exeunt::model::plan::{Feed, Kind, Plan, Probe, Ready, WorkerPlan};
+use exeunt::model::printable::is_printable;
 use exeunt::model::{InstanceId, Time};
 use std::env::VarError;
 use std::path::Path;
@@ -38,12 +39,12 @@ pub fn target(data: &[u8]) {
     }
 }
 
-fn show(problems: &[Problem], text: Option<&str>) {
+pub fn show(problems: &[Problem], text: Option<&str>) {
     for colour in [false, true] {
         let shown = render(problems, "shop.toml", text, colour);
         assert!(problems.is_empty() || !shown.is_empty());
-        let odd = |c: char| c.is_control() && c != '\n' && !(colour && c == '\x1b');
-        assert!(!shown.contains(odd), "control characters reach the terminal: {shown:?}");
+        let odd = |c: char| !is_printable(c) && c != '\n' && !(colour && c == '\x1b');
+        assert!(!shown.contains(odd), "what is not printable reaches the terminal: {shown:?}");
     }
 }
 

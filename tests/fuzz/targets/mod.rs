@@ -4,6 +4,7 @@ pub mod answers;
 pub mod anything;
 pub mod config;
 pub mod datagrams;
+pub mod env_files;
 pub mod events;
 pub mod frames;
 pub mod plans;
