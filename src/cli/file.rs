@@ -2,6 +2,7 @@
 
 use super::print;
 use crate::config::{self, Compiled, Context, Files, LARGEST_ENV_FILE, LARGEST_FILE, Problem, quote, render};
+use crate::model::Identity;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
@@ -56,7 +57,7 @@ pub fn load(file: Option<&Path>) -> Option<Loaded> {
     }
 }
 
-fn env_file(path: &Path) -> Result<Vec<u8>, String> {
+fn env_file(path: &Path, _identity: &Identity) -> Result<Vec<u8>, String> {
     read_at_most(path, LARGEST_ENV_FILE, "1 MiB")
 }
 

@@ -35,6 +35,7 @@ pub use problem::{Excerpt, Place, Problem, Severity, Span, quote, render};
 pub use text::{LARGEST_FILE, decode};
 pub use value::{ladder, show, show_bound, show_size};
 
+use crate::model::Identity;
 use crate::model::plan::Plan;
 use problem::Problems;
 use read::{Field, Named, Read};
@@ -57,9 +58,9 @@ pub struct Context<'a> {
 pub struct Files<'a> {
     /// The text of `/etc/passwd` or `/etc/group`.
     pub text: &'a dyn Fn(&Path) -> Result<String, String>,
-    /// The bytes of an env-file, whose lines may be secret. Of one that is larger than [`LARGEST_ENV_FILE`] at least one byte
+    /// The bytes of an env-file of a program that runs as this identity. Its lines may be secret. Of one that is larger than [`LARGEST_ENV_FILE`] at least one byte
     /// more.
-    pub env_file: &'a dyn Fn(&Path) -> Result<Vec<u8>, String>,
+    pub env_file: &'a dyn Fn(&Path, &Identity) -> Result<Vec<u8>, String>,
 }
 
 /// Names and values.
@@ -74,7 +75,7 @@ fn no_text(_path: &Path) -> Result<String, String> {
     Err("there is no such file".to_owned())
 }
 
-fn no_bytes(_path: &Path) -> Result<Vec<u8>, String> {
+fn no_bytes(_path: &Path, _identity: &Identity) -> Result<Vec<u8>, String> {
     Err("there is no such file".to_owned())
 }
 

@@ -21,7 +21,7 @@ fn system_file(path: &Path) -> Result<String, String> {
     }
 }
 
-fn env_file(path: &Path) -> Result<Vec<u8>, String> {
+fn env_file(path: &Path, _identity: &Identity) -> Result<Vec<u8>, String> {
     let text = match path.to_str() {
         Some("/etc/shop/one.env") => "PORT=1\nA=first\nA=one\n",
         Some("/etc/shop/two.env") => "B=two\nA=\"${A:-two}\"\n",

@@ -6,6 +6,7 @@ use crate::config::env_file::{self, LARGEST_ENV_FILE, LineError, MOST_VARIABLES}
 use crate::config::problem::{Excerpt, Problem, Severity, Span, quote};
 use crate::config::read::At;
 use crate::config::value::OneOrMore;
+use crate::model::Identity;
 use std::collections::BTreeMap;
 use std::env::VarError;
 use std::path::Path;
@@ -13,10 +14,11 @@ use std::rc::Rc;
 
 impl Linker<'_> {
     /// The variables of the env-files, in order of their names; the later one of equal names is kept. A list that several
-    /// workers share is read once.
-    pub(super) fn variables(&mut self, paths: Option<&At<OneOrMore>>) -> Rc<Variables> {
+    /// workers of one identity share is read once.
+    pub(super) fn variables(&mut self, paths: Option<&At<OneOrMore>>, identity: &Identity) -> Rc<Variables> {
         let Some(paths) = paths else { return Rc::default() };
-        if let Some(known) = self.env_files.get(&paths.span.start) {
+        let key = (paths.span.start, identity.uid(), identity.gid());
+        if let Some((_, known)) = self.env_files.get(&key).filter(|(groups, _)| *groups == identity.groups) {
             return known.clone();
         }
         let mut variables = BTreeMap::new();
@@ -29,7 +31,7 @@ impl Linker<'_> {
             if self.problems.iter().count() > before {
                 continue;
             }
-            match (self.context.files.env_file)(&file) {
+            match (self.context.files.env_file)(&file, identity) {
                 Ok(bytes) => self.read_env_file(&file, &bytes, path.span, &mut variables),
                 Err(why) => self.refuse_env_file(&file, &why, path.span),
             }
@@ -40,7 +42,7 @@ impl Linker<'_> {
             variables.clear();
         }
         let variables = Rc::new(variables.into_iter().collect::<Variables>());
-        self.env_files.insert(paths.span.start, variables.clone());
+        self.env_files.insert(key, (identity.groups.clone(), variables.clone()));
         variables
     }
 

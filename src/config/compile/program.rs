@@ -142,11 +142,11 @@ impl Linker<'_> {
     ) -> Program {
         self.begin_program();
         self.check_one_way_to_stop(own);
+        let identity = self.identity(&own.who, &defaults.who);
         let env_files = pick(own.env_file, defaults.env_file);
-        let file = self.variables(env_files);
+        let file = self.variables(env_files, &identity);
         let env_files = env_files.map_or(Span { start: 0, end: 0 }, |paths| paths.span);
         self.scope = Scope { instance: true, worker: worker.map(str::to_owned), file };
-        let identity = self.identity(&own.who, &defaults.who);
         let groups = identity.groups.as_ref().map_or(0, Vec::len);
         self.count_bytes(groups * size_of::<Account>(), env_files);
         let ladder = own.ladder(defaults).or_else(|| defaults.ladder(own)).unwrap_or_else(|| ladder.to_vec());

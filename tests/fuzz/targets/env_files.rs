@@ -18,7 +18,7 @@ pub fn target(data: &[u8]) {
         _ => Err(VarError::NotPresent),
     };
     let no_text = |_: &Path| Err("there is no such file".to_owned());
-    let files = Files { text: &no_text, env_file: &|_| Ok(bytes.clone()) };
+    let files = Files { text: &no_text, env_file: &|_, _| Ok(bytes.clone()) };
     let context = Context { directory: Path::new("/"), stem: "w", environment: &environment, files };
     match compile(FILE.as_bytes(), &context) {
         Ok(compiled) => {
