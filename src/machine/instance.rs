@@ -77,8 +77,19 @@ pub(super) struct Life {
     pub ready: bool,
     /// Health probes in a row that were answered by no.
     pub refusals: u32,
+    /// When it was said last that its notification socket gets more than is read.
+    pub unheard: Option<Time>,
+    /// How often its watchdog was put off for that, since its last sign of life.
+    pub reprieves: u32,
     /// `None` for a plain service and a source.
     pub work: Option<Work>,
+}
+
+impl Life {
+    /// Of this incarnation, from now on: not ready, not asked, with nothing in its hands.
+    pub fn new(proc: ProcId, since: Time, work: Option<Work>) -> Life {
+        Life { proc, since, ready: false, refusals: 0, unheard: None, reprieves: 0, work }
+    }
 }
 
 /// The queue side of a life.

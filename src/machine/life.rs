@@ -37,7 +37,7 @@ impl Machine {
         self.instances[id.index()].runs += 1;
         self.instances[id.index()].last_error = None;
         let work = self.plan.consumer(id).map(|consumer| Work::new(consumer.prefetch));
-        self.instances[id.index()].state = State::Up(Life { proc, since: self.now, ready: false, refusals: 0, work });
+        self.instances[id.index()].state = State::Up(Life::new(proc, self.now, work));
         if let Some(worker) = self.worker_of(id) {
             self.workers[worker.index()].ever_ran = true;
         }
@@ -75,7 +75,7 @@ impl Machine {
         instance.kept = SignalSet::EMPTY;
         let state = std::mem::replace(&mut instance.state, State::Waiting);
         let remains = |climb| Remains { status, usage, died: self.now, in_hand, climb, survivors: Survivors::Unknown };
-        let unheard = |proc| Life { proc, since: self.now, ready: false, refusals: 0, work: None };
+        let unheard = |proc| Life::new(proc, self.now, None);
         let next = match state {
             State::Up(life) => State::Remains(life, remains(None)),
             State::Leaving(life, climb) => State::Remains(life, remains(Some(climb))),

@@ -22,6 +22,12 @@ use std::time::Duration;
 
 /// Between two questions whether a worker is ready.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// So long after the last word of it a notification socket counts as one that gets more than is read.
+const CROWDED: Duration = Duration::from_secs(1);
+/// A watchdog that is due while its socket does is put off by so much …
+const REPRIEVE: Duration = Duration::from_millis(250);
+/// … at most so often in a row.
+const REPRIEVES: u32 = 20;
 /// Within this time whether it is ready must be answered.
 const READY_ANSWER: Duration = Duration::from_secs(5);
 
@@ -87,6 +93,9 @@ impl Machine {
                 self.became_ready(id, out);
             }
             Notice::Watchdog if ready => {
+                if let State::Up(life) = &mut self.instances[id.index()].state {
+                    life.reprieves = 0;
+                }
                 if let Some(watchdog) = worker.watchdog {
                     self.timers.set(Key::Watch(id), self.now + watchdog);
                 }
@@ -98,6 +107,11 @@ impl Machine {
             Notice::Extend(time) => self.extend(id, time),
             Notice::Status(status) => out.push(Action::Note(Note::Said { instance: id, status })),
             Notice::Stopping => out.push(Action::Note(Note::Said { instance: id, status: "stopping".to_owned() })),
+            Notice::Unheard => {
+                if let State::Up(life) = &mut self.instances[id.index()].state {
+                    life.unheard = Some(self.now);
+                }
+            }
             Notice::Ready | Notice::Watchdog | Notice::Trigger => {}
         }
     }
@@ -188,8 +202,16 @@ impl Machine {
         }
     }
 
-    /// `Key::Watch`: it was silent for too long.
+    /// `Key::Watch`: it was silent for too long. Where others fill its socket it may have spoken and wait to be read: then
+    /// it has a moment more, but not for ever.
     pub(super) fn watchdog_expired(&mut self, id: InstanceId, out: &mut Actions) {
+        if let State::Up(life) = &mut self.instances[id.index()].state
+            && life.reprieves < REPRIEVES
+            && life.unheard.is_some_and(|at| self.now <= at + CROWDED)
+        {
+            life.reprieves += 1;
+            return self.timers.set(Key::Watch(id), self.now + REPRIEVE);
+        }
         out.push(Action::Note(Note::WatchdogExpired { instance: id }));
         self.ask_to_leave(id, StopReason::Restart, Purpose::Unwell, out);
     }

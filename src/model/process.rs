@@ -48,6 +48,8 @@ pub enum Notice {
     Trigger,
     /// `EXTEND_TIMEOUT_USEC`: whatever is waited for (readiness, the next rung) has at least so long from now.
     Extend(Duration),
+    /// Not its word, but the shell's: its socket gets more than is read just now, so that a sign of life may wait unread.
+    Unheard,
 }
 
 /// The step of a spawn, in the order they are taken.

@@ -4,6 +4,7 @@ use super::InitOptions;
 use super::environment::{self, Environment, WATCHDOG_PID};
 use super::notify::Mailbox;
 use super::pipes::{ItemPipe, ReplyPipe};
+use super::ready::ReadyPipe;
 use super::table::{Life, Proc, What};
 use super::turn::Shell;
 use crate::model::plan::{Consumer, ControlGroups, Log, Place, Plan, Ready, Results, Role, Secret, Words};
@@ -12,6 +13,7 @@ use crate::sys::cgroup::{Group, Groups};
 use crate::sys::fds::{self, End, Pipe};
 use crate::sys::file_user::FileUser;
 use crate::sys::init::Home;
+use crate::sys::notify_directory::NotifyDirectory;
 use crate::sys::secret::FileVariable;
 use crate::sys::spawn::{self, Launch, Passage};
 use crate::sys::{executable, permit};
@@ -37,6 +39,8 @@ pub struct Launcher {
     pub(super) environment: Environment,
     /// Where each program gets a control group of its own, if we may make some.
     groups: Option<Groups>,
+    /// Where notification sockets are, if some worker has one and there is a place for them.
+    inboxes: Option<NotifyDirectory>,
     /// A program that we only stand in front of: its words, and what the kernel sends it when we die.
     init: Option<InitOptions>,
     /// Where an init was started, until its program runs there.
@@ -60,18 +64,19 @@ impl Launcher {
         let stdout_taken = plan.workers.iter().any(|worker| worker.consumer.as_ref().is_some_and(to_stdout));
         let environment = if init.is_some() { Environment::ours() } else { Environment::inherited() };
         let groups = if plan.cgroup == ControlGroups::Auto { Groups::probe() } else { None };
-        Ok(Launcher { null_in, null_out, stdout_taken, environment, groups, init, home: Cell::new(None) })
+        let (inboxes, home) = (notify_directory(plan), Cell::new(None));
+        Ok(Launcher { null_in, null_out, stdout_taken, environment, groups, inboxes, init, home })
     }
 
     pub fn start(&self, plan: &Plan, instance: InstanceId) -> Result<Started, SpawnError> {
-        let ends = Ends::for_role(plan, instance).map_err(prepare)?;
+        let ends = Ends::for_role(plan, instance, self.inboxes.as_ref()).map_err(prepare)?;
         let program = plan.program(instance);
         let words = plan.words(instance);
         let environment = match self.init {
             Some(_) => self.environment.for_program(program)?,
             None => {
                 let address = ends.notify.as_ref().map(Mailbox::address);
-                self.environment.for_child(plan, instance, &words, address.as_deref())?
+                self.environment.for_child(plan, instance, &words, address)?
             }
         };
         let numbered = (environment::watchdog(plan, instance).is_some() && environment.get(WATCHDOG_PID).is_none())
@@ -129,7 +134,7 @@ impl Launcher {
             items: ends.items.map(|pipe| ItemPipe::new(pipe.read, pipe.write)),
             replies: ends.replies.map(|pipe| ReplyPipe::new(pipe.read)),
             exit: ends.exit.map(|pipe| pipe.write),
-            ready: ends.ready.map(|(_, pipe)| pipe.read),
+            ready: ends.ready.map(|(_, pipe)| ReadyPipe::new(pipe.read)),
             notify: ends.notify,
             main: None,
             items_registered: false,
@@ -200,7 +205,7 @@ struct Ends {
 }
 
 impl Ends {
-    fn for_role(plan: &Plan, instance: InstanceId) -> io::Result<Ends> {
+    fn for_role(plan: &Plan, instance: InstanceId, inboxes: Option<&NotifyDirectory>) -> io::Result<Ends> {
         let mut ends = Ends::default();
         if matches!(plan.role(instance), Role::Source(_)) {
             let pipe = ends.stdout.insert(fds::pipe()?);
@@ -222,7 +227,7 @@ impl Ends {
                 let (_, pipe) = ends.ready.insert((usize::from(*number), fds::pipe()?));
                 fds::set_nonblocking(pipe.read.as_fd())?;
             }
-            Some(Ready::Notify) => ends.notify = Some(Mailbox::open(&plan.program(instance).identity)?),
+            Some(Ready::Notify) => ends.notify = Some(Mailbox::open(inboxes, &plan.program(instance).identity)?),
             Some(Ready::Probe(_) | Ready::Delay(_)) | None => {}
         }
         if let Some(user) = FileUser::of(&plan.program(instance).identity) {
@@ -239,6 +244,17 @@ impl Ends {
         let written = [&self.replies, &self.stdout].into_iter().flatten().chain(ready);
         written.for_each(|pipe| fds::give(pipe, user, End::Write));
     }
+}
+
+/// For the sockets of all workers that are heard by sd_notify(3).
+fn notify_directory(plan: &Plan) -> Option<NotifyDirectory> {
+    let told = plan.workers.iter().filter(|worker| worker.ready == Some(Ready::Notify));
+    let users: Vec<_> = told.map(|worker| worker.program.identity.uid()).collect();
+    if users.is_empty() {
+        return None;
+    }
+    let ours = Some(crate::sys::identity::own_user());
+    NotifyDirectory::make(users.iter().any(|user| user.is_some() && *user != ours))
 }
 
 /// All that exec takes, as the kernel wants it.

@@ -4,6 +4,7 @@
 //! when there is something to write.
 
 mod aftermath;
+mod allowance;
 mod dead_letters;
 mod disk;
 mod environment;
@@ -24,6 +25,7 @@ mod meaning;
 mod messages;
 mod notes;
 mod notify;
+mod paused;
 mod perform;
 mod phrases;
 mod pipes;
@@ -33,6 +35,7 @@ mod report;
 mod results;
 mod sources;
 mod start_error;
+mod status;
 mod table;
 mod terminal;
 mod turn;

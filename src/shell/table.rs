@@ -2,6 +2,7 @@
 
 use super::notify::Mailbox;
 use super::pipes::{ItemPipe, ReplyPipe};
+use super::ready::ReadyPipe;
 use crate::model::plan::Place;
 use crate::model::{InstanceId, ProcId, SourceId, SpawnError, WorkerId};
 use crate::sys::cgroup::Group;
@@ -24,8 +25,8 @@ pub struct Proc {
     pub replies: Option<ReplyPipe>,
     /// Write end of the exit pipe, until the event is told.
     pub exit: Option<OwnedFd>,
-    /// Read end of the readiness pipe, until it said so or its writers closed it.
-    pub ready: Option<OwnedFd>,
+    /// The readiness pipe, until its writers closed it.
+    pub ready: Option<ReadyPipe>,
     /// What it tells of itself comes here, if it does.
     pub notify: Option<Mailbox>,
     /// The member that it named to get its signals: `MAINPID` of sd_notify(3).
@@ -170,7 +171,7 @@ impl Due {
 }
 
 /// What a readiness is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Topic {
     Signals,
     /// A writing thread has news.

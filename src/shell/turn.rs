@@ -5,10 +5,12 @@ use super::disk::Disk;
 use super::launch::Launcher;
 use super::meaning::Meanings;
 use super::messages::messages;
+use super::paused::Paused;
 use super::pipes::{BUDGET, Hearing, Standing};
 use super::probes::Probes;
 use super::results::Sinks;
 use super::sources::{Glut, Sources};
+use super::status::Statuses;
 use super::table::{Due, Life, Table, Topic, What};
 use super::{InitOptions, Suspend};
 use crate::machine::{Action, Event, Machine, Report};
@@ -72,6 +74,9 @@ pub struct Shell {
     pub(super) notices_due: Due,
     pub(super) answers_due: Due,
     pub(super) probes: Probes,
+    /// Descriptors that are out of the poll set for a while.
+    pub(super) paused: Paused,
+    pub(super) statuses: Statuses,
     /// The time of this turn.
     pub(super) now: Time,
     /// Somebody died or a source ended: the dead may be gone.
@@ -127,6 +132,8 @@ impl Shell {
             notices_due: Due::default(),
             answers_due: Due::default(),
             probes: Probes::default(),
+            paused: Paused::default(),
+            statuses: Statuses::default(),
             now: clock::now(),
             look_due: false,
             outcome: None,
@@ -177,7 +184,8 @@ impl Shell {
         } else {
             let now = clock::now();
             let deadlines = [self.machine.deadline(), self.probes.deadline()];
-            deadlines.into_iter().flatten().min().map(|deadline| deadline.since(now))
+            let limits = [self.paused.deadline(), self.statuses.deadline()];
+            deadlines.into_iter().chain(limits).flatten().min().map(|deadline| deadline.since(now))
         };
         // Each is asked, for it does then what it can.
         let files = [self.sinks.are_stranded(), self.disk.is_stranded(), self.letters.are_stranded()];
@@ -247,10 +255,12 @@ impl Shell {
         // Before the signals: whoever runs by now is told to leave, not killed like one that has run nothing yet.
         self.hear_births(&dead);
         self.facts.extend(signals);
+        self.end_pauses();
         self.hear_readiness();
         self.write_items();
         self.hear_words(&dead);
         self.hear_notifications(&dead);
+        self.hear_statuses();
         self.hear_answers();
         let told = self.facts.len();
         let glut = || glut(&self.disk, &self.letters, &self.waker);
@@ -305,6 +315,23 @@ impl Shell {
             Event::Signalled { signal, meaning }
         };
         others.into_iter().map(signalled).collect()
+    }
+
+    /// Reads the descriptors whose pause is over.
+    fn end_pauses(&mut self) {
+        for topic in self.paused.take_due(self.now) {
+            match topic {
+                Topic::Ready(id) => self.hear_ready(id, true),
+                Topic::Notify(id) => self.hear_paused_mailbox(id),
+                Topic::Signals
+                | Topic::News
+                | Topic::Stdin
+                | Topic::Birth(_)
+                | Topic::Items(_)
+                | Topic::Words(_)
+                | Topic::Answer(_) => debug_assert!(false, "{topic:?} is never paused"),
+            }
+        }
     }
 
     /// Reads reply pipes within the budget, those of the dead to the end.

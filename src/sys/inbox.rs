@@ -1,19 +1,23 @@
 //! A socket that programs tell of themselves on (sd_notify(3)).
 
+use super::notify_directory::{NotifyDirectory, Place};
 use super::raw::call;
 use super::{Pid, clock, fds, raw};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const PREFIX: &str = "exeunt/";
 
-/// A datagram socket in the abstract namespace, which needs no directory and is gone with its descriptor (unix(7)). CLOEXEC,
-/// non-blocking, numbered 10 or higher.
+/// A datagram socket: in a private directory, or else in the abstract namespace, which needs no directory and is gone with
+/// its descriptor (unix(7)). CLOEXEC, non-blocking, numbered 10 or higher.
 #[derive(Debug)]
 pub struct Inbox {
     socket: OwnedFd,
-    name: String,
+    address: String,
+    /// Where it is in a directory.
+    _place: Option<Place>,
 }
 
 /// What was received besides the bytes.
@@ -35,23 +39,37 @@ pub struct Sender {
 }
 
 impl Inbox {
-    /// Each has a name of its own that cannot be guessed; but it can be read in /proc/net/unix, so the sender is what counts.
+    /// In a directory that only root and `user` can reach. Where there is none (`directory` is `None`, or a step fails),
+    /// under an abstract name, which cannot be guessed but can be read in /proc/net/unix: then anybody can send, and fill
+    /// the socket. In both cases the sender is what counts.
     #[cfg_attr(feature = "faults", track_caller)]
-    pub fn open() -> io::Result<Inbox> {
-        let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-        // SAFETY: three integers go in, a descriptor comes out.
-        let socket = call(|| unsafe { libc::socket(libc::AF_UNIX, kind, 0) })?;
-        // SAFETY: the kernel just made this descriptor for us; nobody else knows its number.
-        let socket = fds::lift(unsafe { OwnedFd::from_raw_fd(socket) })?;
-        want_senders(socket.as_fd())?;
-        let name = format!("{PREFIX}{:032x}", u128::from_ne_bytes(noise()));
-        bind(socket.as_fd(), &name)?;
-        Ok(Inbox { socket, name })
+    pub fn open(directory: Option<&NotifyDirectory>, user: u32) -> io::Result<Inbox> {
+        match directory.map(|directory| Inbox::open_in(directory, user)) {
+            Some(Ok(inbox)) => Ok(inbox),
+            Some(Err(_)) | None => Inbox::open_abstract(),
+        }
     }
 
-    /// For `NOTIFY_SOCKET`: the `@` stands for the NUL of an abstract name.
-    pub fn address(&self) -> String {
-        format!("@{}", self.name)
+    fn open_in(directory: &NotifyDirectory, user: u32) -> io::Result<Inbox> {
+        let socket = socket()?;
+        let place = directory.place()?;
+        let path = place.socket();
+        let address = path.to_str().ok_or(io::ErrorKind::InvalidFilename)?.to_owned();
+        bind(socket.as_fd(), path.as_os_str().as_bytes())?;
+        place.give((user != directory.user()).then_some(user))?;
+        Ok(Inbox { socket, address, _place: Some(place) })
+    }
+
+    fn open_abstract() -> io::Result<Inbox> {
+        let socket = socket()?;
+        let name = unpredictable(PREFIX);
+        bind(socket.as_fd(), format!("\0{name}").as_bytes())?;
+        Ok(Inbox { socket, address: format!("@{name}"), _place: None })
+    }
+
+    /// For `NOTIFY_SOCKET`: a path, or an `@` in the place of the NUL of an abstract name.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// One datagram; `WouldBlock` where there is none.
@@ -108,6 +126,16 @@ union Control {
     _aligned: libc::cmsghdr,
 }
 
+fn socket() -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: three integers go in, a descriptor comes out.
+    let socket = call(|| unsafe { libc::socket(libc::AF_UNIX, kind, 0) })?;
+    // SAFETY: the kernel just made this descriptor for us; nobody else knows its number.
+    let socket = fds::lift(unsafe { OwnedFd::from_raw_fd(socket) })?;
+    want_senders(socket.as_fd())?;
+    Ok(socket)
+}
+
 /// `SO_PASSCRED`: the kernel tells with each datagram who sent it (unix(7)).
 fn want_senders(socket: BorrowedFd) -> io::Result<()> {
     let on: libc::c_int = 1;
@@ -118,17 +146,18 @@ fn want_senders(socket: BorrowedFd) -> io::Result<()> {
         .map(drop)
 }
 
-fn bind(socket: BorrowedFd, name: &str) -> io::Result<()> {
+/// `name`: a path, or a NUL and an abstract name. At most 107 bytes fit (unix(7)).
+fn bind(socket: BorrowedFd, name: &[u8]) -> io::Result<()> {
     // SAFETY: sockaddr_un is integers, for which all zeros is a value.
     let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
     address.sun_family = libc::AF_UNIX as libc::sa_family_t;
-    // The NUL in front stays: that makes it abstract.
-    let places = address.sun_path.iter_mut().skip(1);
-    places.zip(name.bytes()).for_each(|(place, byte)| *place = byte as libc::c_char);
-    let length = std::mem::offset_of!(libc::sockaddr_un, sun_path) + 1 + name.len();
+    if name.len() >= address.sun_path.len() {
+        return Err(io::ErrorKind::InvalidFilename.into());
+    }
+    address.sun_path.iter_mut().zip(name).for_each(|(place, &byte)| *place = byte as libc::c_char);
+    let length = std::mem::offset_of!(libc::sockaddr_un, sun_path) + name.len();
     let length = libc::socklen_t::try_from(length).unwrap_or(0);
-    // SAFETY: the address is live, and the told length is that of its family, its NUL and a name that is far shorter than
-    // the 108 bytes there are.
+    // SAFETY: the address is live, and the told length is that of its family and a name that was just seen to fit.
     call(|| unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) }).map(drop)
 }
 
@@ -143,6 +172,11 @@ fn sender(message: &libc::msghdr) -> Option<Sender> {
     // SAFETY: the kernel says that a ucred follows the header; it may not be aligned for one.
     let from = unsafe { libc::CMSG_DATA(header).cast::<libc::ucred>().read_unaligned() };
     Some(Sender { pid: from.pid, uid: from.uid })
+}
+
+/// A name with this beginning that nobody can guess.
+pub(super) fn unpredictable(prefix: &str) -> String {
+    format!("{prefix}{:032x}", u128::from_ne_bytes(noise()))
 }
 
 /// Sixteen bytes that nobody can guess. Where the kernel has none (a sandbox, or so early that it would have to wait for them), they differ
@@ -163,28 +197,47 @@ fn noise() -> [u8; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::identity::own_user;
     use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::fs::MetadataExt;
     use std::os::unix::net::{SocketAddr, UnixDatagram};
 
     fn sender_to(inbox: &Inbox) -> UnixDatagram {
         let socket = UnixDatagram::unbound().unwrap();
-        let name = inbox.address();
-        let address = SocketAddr::from_abstract_name(name.strip_prefix('@').unwrap()).unwrap();
+        let address = match inbox.address().strip_prefix('@') {
+            Some(name) => SocketAddr::from_abstract_name(name).unwrap(),
+            None => SocketAddr::from_pathname(inbox.address()).unwrap(),
+        };
         socket.connect_addr(&address).unwrap();
         socket
     }
 
+    fn open() -> Inbox {
+        Inbox::open(None, own_user()).unwrap()
+    }
+
+    #[test]
+    fn a_socket_in_a_private_directory_is_heard_and_removed_with_it() {
+        let directory = NotifyDirectory::make(false).unwrap();
+        let inbox = Inbox::open(Some(&directory), own_user()).unwrap();
+        let path = std::path::PathBuf::from(inbox.address());
+        let private = std::fs::metadata(path.parent().unwrap()).unwrap();
+        assert_eq!((private.mode() & 0o777, private.uid()), (0o700, own_user()));
+        sender_to(&inbox).send(b"READY=1").unwrap();
+        assert_eq!(inbox.receive(&mut [0; 8]).unwrap().length, 7);
+        drop(inbox);
+        assert!(!path.exists() && !path.parent().unwrap().exists());
+    }
+
     #[test]
     fn a_datagram_comes_with_the_name_of_its_sender() {
-        let (one, other) = (Inbox::open().unwrap(), Inbox::open().unwrap());
+        let (one, other) = (open(), open());
         assert_ne!(one.address(), other.address());
         assert_eq!(one.receive(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         sender_to(&one).send(b"READY=1").unwrap();
         let mut buffer = [0; 8];
         let told = one.receive(&mut buffer).unwrap();
-        // SAFETY: getuid has no preconditions and cannot fail.
-        let uid = unsafe { libc::getuid() };
-        let us = Sender { pid: raw::own_pid(), uid };
+        let us = Sender { pid: raw::own_pid(), uid: own_user() };
         assert_eq!(told, Datagram { length: 7, whole: true, sender: Some(us) });
         assert_eq!(&buffer[..7], b"READY=1");
         assert!(other.receive(&mut buffer).is_err());
@@ -192,7 +245,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_told_to_be_torn() {
-        let inbox = Inbox::open().unwrap();
+        let inbox = open();
         sender_to(&inbox).send(&[b'x'; 9]).unwrap();
         let told = inbox.receive(&mut [0; 8]).unwrap();
         assert_eq!((told.length, told.whole), (8, false));
@@ -201,7 +254,7 @@ mod tests {
     /// With many descriptors, with one, and with none that fits.
     #[test]
     fn descriptors_that_come_along_are_closed_at_once() {
-        let inbox = Inbox::open().unwrap();
+        let inbox = open();
         let socket = sender_to(&inbox);
         for count in [1, 2, 250] {
             let pipe = fds::pipe().unwrap();

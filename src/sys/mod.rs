@@ -12,6 +12,7 @@ pub mod inbox;
 pub mod init;
 pub mod members;
 pub mod memory;
+pub mod notify_directory;
 pub mod oom;
 pub mod open;
 pub mod reap;

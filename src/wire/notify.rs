@@ -18,6 +18,37 @@ pub struct Told {
     pub main: Option<i32>,
 }
 
+/// How a sender stands to the worker whose socket it wrote to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is the leader, or a member of its session or of its control group.
+    Member,
+    /// It is gone, so that its session and group cannot be found out any more; it was of the worker's own user, or root.
+    Gone,
+    /// Anything else.
+    Stranger,
+}
+
+impl Told {
+    /// What is believed of it, and whether something was left out. Of a sender that is gone only what any process of that
+    /// user may say: `systemd-notify --no-block` lives from that. What changes how the worker is watched, stopped and
+    /// signalled (`WATCHDOG=trigger`, `EXTEND_TIMEOUT_USEC`, `MAINPID`) wants a proven member.
+    pub fn believed(self, standing: Standing) -> (Told, bool) {
+        let harmless = |notice: &Notice| match notice {
+            Notice::Ready | Notice::Stopping | Notice::Status(_) | Notice::Watchdog => true,
+            Notice::Trigger | Notice::Extend(_) | Notice::Unheard => false,
+        };
+        let said = self.notices.len() + usize::from(self.main.is_some());
+        let believed = match standing {
+            Standing::Member => self,
+            Standing::Gone => Told { notices: self.notices.into_iter().filter(harmless).collect(), main: None },
+            Standing::Stranger => Told::default(),
+        };
+        let left = believed.notices.len() + usize::from(believed.main.is_some());
+        (believed, left < said)
+    }
+}
+
 /// Reads a whole datagram. `None` for one that is too long, or holds a NUL anywhere but at its end.
 pub fn parse(datagram: &[u8]) -> Option<Told> {
     let text = datagram.strip_suffix(b"\0").unwrap_or(datagram);
@@ -82,6 +113,34 @@ mod tests {
         let extend = Notice::Extend(Duration::from_millis(1500));
         assert_eq!(notices("READY=1\nEXTEND_TIMEOUT_USEC=1500000"), [extend, Notice::Ready]);
         assert_eq!(parse(b"MAINPID=4711\0").unwrap(), Told { notices: vec![], main: Some(4711) });
+    }
+
+    /// Each word of sd_notify(3) from each kind of sender: whether it is believed.
+    #[test]
+    fn who_is_believed_in_what() {
+        let table = [
+            ("READY=1", true, true),
+            ("STATUS=x", true, true),
+            ("STOPPING=1", true, true),
+            ("WATCHDOG=1", true, true),
+            ("WATCHDOG=trigger", true, false),
+            ("EXTEND_TIMEOUT_USEC=1", true, false),
+            ("MAINPID=4711", true, false),
+        ];
+        for (word, member, gone) in table {
+            let told = || parse(word.as_bytes()).unwrap();
+            for (standing, is_believed) in
+                [(Standing::Member, member), (Standing::Gone, gone), (Standing::Stranger, false)]
+            {
+                let expected = if is_believed { told() } else { Told::default() };
+                assert_eq!(told().believed(standing), (expected, !is_believed), "{word} of {standing:?}");
+            }
+        }
+        let mixed = parse(b"READY=1\nMAINPID=4711\nSTATUS=up\nWATCHDOG=trigger").unwrap();
+        let (believed, left_out) = mixed.believed(Standing::Gone);
+        let notices = vec![Notice::Ready, Notice::Status("up".to_owned())];
+        assert_eq!((believed, left_out), (Told { notices, main: None }, true));
+        assert_eq!(Told::default().believed(Standing::Stranger), (Told::default(), false), "nothing was said");
     }
 
     #[test]

@@ -67,3 +67,15 @@ fn f31_a_worker_that_may_notify_costs_no_wake_up() {
     run.signal(Signal::SIGTERM);
     run.finish().expect_code(0);
 }
+
+/// One that says again that it is ready, and so is looked at a second later.
+#[test]
+fn f31_a_worker_that_was_ready_twice_costs_no_wake_up() {
+    let config = "[worker.w]\ncommand = [\"sh\", \"-c\", \"echo >&7; sleep 0.1; echo >&7; echo said >&2; exec sleep 1000\"]\nready = { fd = 7 }\n";
+    let sandbox = Sandbox::new(config);
+    let run = sandbox.launch().start();
+    run.wait_for_line("said");
+    assert_a_quiet_span(run.pid());
+    run.signal(Signal::SIGTERM);
+    run.finish().expect_code(0);
+}

@@ -32,6 +32,7 @@ mod last_writes;
 mod lease;
 mod members;
 mod misbehaviour;
+mod notify_limits;
 mod order;
 mod other_user;
 mod pid_one;

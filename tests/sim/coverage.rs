@@ -36,12 +36,13 @@ const STATES: [&str; 13] = [
 const PHASES: [&str; 4] = ["running", "stopping", "sweeping", "over"];
 
 /// Events about one incarnation.
-const OF_ONE: [&str; 23] = [
+const OF_ONE: [&str; 24] = [
     "says ready",
     "says alive",
     "triggers",
     "extends",
     "says status",
+    "flooded",
     "ready: yes",
     "ready: no",
     "health: yes",
@@ -228,6 +229,7 @@ fn name(event: &Event) -> &'static str {
             Notice::Trigger => "triggers",
             Notice::Extend(_) => "extends",
             Notice::Status(_) | Notice::Stopping => "says status",
+            Notice::Unheard => "flooded",
         },
         Event::Answered { question, yes, .. } => match (question, yes) {
             (Question::Ready, true) => "ready: yes",

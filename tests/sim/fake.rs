@@ -255,7 +255,7 @@ impl Fake {
             usage: Usage::default(),
             out_of_memory: in_hand,
         };
-        Some(match self.dice.below(24) {
+        Some(match self.dice.below(25) {
             0 => Event::Spawned { proc },
             1 => Event::SpawnFailed { proc, error },
             2 => Event::Wrote { proc, frames: 1, progress: true },
@@ -279,6 +279,7 @@ impl Fake {
             20 => Event::Answered { proc, question: Question::Ready, yes: false },
             21 => Event::Answered { proc, question: Question::Health, yes: true },
             22 => Event::Notified { proc, notice: Notice::Status("late".into()) },
+            23 => Event::Notified { proc, notice: Notice::Unheard },
             _ => Event::MembersGone { proc },
         })
     }

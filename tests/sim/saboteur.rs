@@ -57,6 +57,7 @@ pub enum Sabotage {
     KeepsAsking,
     TakesBirthsForGranted,
     IgnoresSignsOfLife,
+    IgnoresFloods,
     IgnoresPleas,
     IgnoresStops,
     /// These run another plan than the laws know.
@@ -176,6 +177,7 @@ pub const ALL: &[(Sabotage, &str)] = &[
     (KeepsAsking, "probe"),
     (ForgetsTheSilent, "watchdog"),
     (IgnoresSignsOfLife, "watchdog"),
+    (IgnoresFloods, "watchdog"),
     (RepeatsOneshots, "L5"),
     (ConfusesTheEnd, "end"),
     (ForgetsWhoseCode, "code"),
@@ -297,6 +299,7 @@ impl Sabotage {
             | (IgnoresNonsense, Event::Garbled { .. })
             | (TakesBirthsForGranted, Event::Spawned { .. })
             | (IgnoresSignsOfLife, Event::Notified { notice: Notice::Watchdog, .. })
+            | (IgnoresFloods, Event::Notified { notice: Notice::Unheard, .. })
             | (IgnoresPleas, Event::Notified { notice: Notice::Extend(_), .. })
             | (IgnoresStops, Event::Signalled { meaning: Meaning::Stop | Meaning::Interrupt, .. }) => None,
             (_, event) => Some(event),

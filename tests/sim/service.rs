@@ -61,10 +61,11 @@ impl Fake {
         let Some(session) = self.sessions.get(&proc).filter(|session| session.leader == Leader::Alive) else { return };
         let voice = &session.manner.voice;
         let (Some(pause), Some(since)) = (voice.pings, session.since) else { return };
-        if voice.silent_after.is_some_and(|silence| since + silence < now) {
+        let silent = voice.silent_after.filter(|&silence| since + silence < now);
+        if silent.is_some_and(|silence| since + silence + voice.flooded < now) {
             return;
         }
-        self.says(proc, Notice::Watchdog);
+        self.says(proc, if silent.is_some() { Notice::Unheard } else { Notice::Watchdog });
         self.after(pause, Happening::Pings(proc));
     }
 

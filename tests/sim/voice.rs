@@ -15,6 +15,8 @@ pub struct Voice {
     pub pings: Option<Duration>,
     /// So long after its exec it gives the last one.
     pub silent_after: Option<Duration>,
+    /// Its socket is flooded from the moment in which it goes silent, for so long.
+    pub flooded: Duration,
     /// Asks to be stopped as if it had been silent.
     pub triggers: Option<Duration>,
     /// So long after its exec it asks for so much more time to be ready.
@@ -56,6 +58,8 @@ fn spoil(dice: &mut Dice, faults: u64, voice: &mut Voice) {
     }
     if dice.percent(faults) {
         voice.silent_after = Some(dice.millis(0, 9000));
+        let longest = dice.pick(&[0, 3000, 20_000]);
+        voice.flooded = dice.millis(0, longest);
     }
     if dice.percent(faults / 4) {
         voice.triggers = Some(dice.millis(0, 5000));

@@ -21,6 +21,7 @@ pub fn target(data: &[u8]) {
         match notice {
             Notice::Ready => assert!(says("READY=1")),
             Notice::Stopping => assert!(says("STOPPING=1")),
+            Notice::Unheard => panic!("no datagram says that"),
             Notice::Watchdog => assert!(says("WATCHDOG=1")),
             Notice::Trigger => assert!(says("WATCHDOG=trigger")),
             Notice::Extend(time) => assert!(*time > Duration::ZERO),

@@ -11,6 +11,11 @@ use std::time::Duration;
 
 /// Between a no and the next question whether a worker is ready.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// So long after it was said a notification socket counts as flooded; a watchdog that is due then has so much more time, so
+/// often in a row.
+const FLOODED: Duration = Duration::from_secs(1);
+const REPRIEVE: Duration = Duration::from_millis(250);
+const REPRIEVES: u32 = 20;
 /// Within this time whether it is ready must be answered.
 const READY_ANSWER: Duration = Duration::from_secs(5);
 
@@ -47,8 +52,22 @@ struct Life {
     asked: Option<Question>,
     /// It must be heard before.
     silence: Option<Time>,
+    /// When its socket was flooded last, and how often it was given more time for that since its last sign of life.
+    flooded: Option<Time>,
+    reprieves: u32,
     /// Bad answers in a row.
     refusals: u32,
+}
+
+impl Life {
+    /// Its silence is over while its socket is flooded: it may have spoken, and is given more time, but not for ever.
+    fn reprieve(&mut self, now: Time) {
+        let flooded = self.flooded.is_some_and(|at| now <= at + FLOODED);
+        if flooded && self.reprieves < REPRIEVES && self.silence.is_some_and(|at| at <= now) {
+            self.reprieves += 1;
+            self.silence = Some(now + REPRIEVE);
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +104,7 @@ impl Services {
             Event::Notified { proc, notice } => self.notified(now, *proc, notice),
             Event::Answered { proc, question, yes } => self.answered(now, *proc, *question, *yes),
             Event::Exited { proc, .. } | Event::SpawnFailed { proc, .. } => self.leaves(now, *proc),
+            Event::Tick => self.lives.values_mut().for_each(|life| life.reprieve(now)),
             _ => {}
         }
     }
@@ -120,9 +140,14 @@ impl Services {
         match notice {
             Notice::Ready if life.runs && !life.ready && tells => self.due = Some((proc, Due::Ready)),
             Notice::Trigger if life.runs => self.due = Some((proc, Due::Triggered)),
-            Notice::Watchdog if life.ready => life.silence = worker.watchdog.map(|watchdog| now + watchdog),
+            Notice::Watchdog if life.ready => {
+                life.silence = worker.watchdog.map(|watchdog| now + watchdog);
+                life.reprieves = 0;
+            }
+            Notice::Unheard if life.runs => life.flooded = Some(now),
             Notice::Extend(time) => life.start = life.start.map(|at| at.max(now + *time)),
-            Notice::Ready | Notice::Trigger | Notice::Watchdog | Notice::Status(_) | Notice::Stopping => {}
+            Notice::Ready | Notice::Trigger | Notice::Watchdog | Notice::Unheard => {}
+            Notice::Status(_) | Notice::Stopping => {}
         }
     }
 
@@ -259,7 +284,9 @@ impl Services {
                 let start = self.worker(instance).and_then(|worker| worker.start_timeout).map(|time| now + time);
                 let (runs, ready, refusals) = (false, false, 0);
                 let (delay, ask, asked, silence) = (None, None, None, None);
-                let life = Life { instance, runs, ready, start, delay, ask, asked, silence, refusals };
+                let (flooded, reprieves) = (None, 0);
+                let life =
+                    Life { instance, runs, ready, start, delay, ask, asked, silence, flooded, reprieves, refusals };
                 self.lives.insert(proc, life);
                 Ok(())
             }
