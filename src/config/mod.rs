@@ -60,8 +60,11 @@ pub struct Files<'a> {
     pub text: &'a dyn Fn(&Path) -> Result<String, String>,
     /// The bytes of an env-file of a program that runs as this identity. Its lines may be secret. Of one that is larger than [`LARGEST_ENV_FILE`] at least one byte
     /// more.
-    pub env_file: &'a dyn Fn(&Path, &Identity) -> Result<Vec<u8>, String>,
+    pub env_file: ReadEnvFile<'a>,
 }
+
+/// Reads a file with the rights of an identity.
+pub type ReadEnvFile<'a> = &'a dyn Fn(&Path, &Identity) -> Result<Vec<u8>, String>;
 
 /// Names and values.
 pub type Variables = Vec<(String, String)>;

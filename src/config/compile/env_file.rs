@@ -17,8 +17,11 @@ impl Linker<'_> {
     /// workers of one identity share is read once.
     pub(super) fn variables(&mut self, paths: Option<&At<OneOrMore>>, identity: &Identity) -> Rc<Variables> {
         let Some(paths) = paths else { return Rc::default() };
-        let key = (paths.span.start, identity.uid(), identity.gid());
-        if let Some((_, known)) = self.env_files.get(&key).filter(|(groups, _)| *groups == identity.groups) {
+        let same = |other: &Identity| {
+            (other.uid(), other.gid(), &other.groups) == (identity.uid(), identity.gid(), &identity.groups)
+        };
+        let known = self.env_files.get(&paths.span.start).and_then(|known| known.iter().find(|(other, _)| same(other)));
+        if let Some((_, known)) = known {
             return known.clone();
         }
         let mut variables = BTreeMap::new();
@@ -42,7 +45,7 @@ impl Linker<'_> {
             variables.clear();
         }
         let variables = Rc::new(variables.into_iter().collect::<Variables>());
-        self.env_files.insert(key, (identity.groups.clone(), variables.clone()));
+        self.env_files.entry(paths.span.start).or_default().push((identity.clone(), variables.clone()));
         variables
     }
 

@@ -19,9 +19,8 @@ use super::raw::{File, Worker};
 use super::read::{At, Field, NamedSection};
 use super::value::Text;
 use super::{Context, Variables};
-use crate::model::identity::Account;
 use crate::model::plan::{Backoff, ControlGroups, End, Feed, INSTANCE_MARK, Plan, SourcePlan, WorkerPlan};
-use crate::model::{QueueId, WorkerId};
+use crate::model::{Identity, QueueId, WorkerId};
 use std::collections::BTreeMap;
 use std::env::VarError;
 use std::rc::Rc;
@@ -85,8 +84,8 @@ struct Linker<'a> {
     accounts: Accounts<'a>,
     scope: Scope,
     strings: Strings,
-    /// The variables of each list of env-files that was read, by where the list begins and who read it.
-    env_files: BTreeMap<(usize, Option<u32>, Option<u32>), (Option<Vec<Account>>, Rc<Variables>)>,
+    /// The variables of each list of env-files that was read, by where the list begins.
+    env_files: BTreeMap<usize, Vec<(Identity, Rc<Variables>)>>,
 }
 
 /// What variables can be expanded besides those of our own environment.
