@@ -22,6 +22,9 @@ use std::time::Duration;
 
 /// Results that are handed to the writer are waited for this long once everybody has left.
 const LAST_RESULTS: Duration = Duration::from_secs(2);
+/// The writer has this long for them in any case: the deadline is when KILL is sent, and last words are read after it.
+const LAST_RESULTS_LEAST: Duration = Duration::from_millis(200);
+
 #[derive(Debug)]
 pub(super) enum Phase {
     Running,
@@ -80,8 +83,13 @@ impl Machine {
             }
             (Meaning::Interrupt, Phase::Stopping(stop)) => {
                 stop.interrupts += 1;
-                if stop.interrupts > 1 {
+                let (again, farewell) = (stop.interrupts > 1, stop.farewell);
+                if again {
                     self.hurry(out);
+                }
+                if farewell {
+                    // Every process has left, and nothing but the last results may be missing.
+                    self.farewell_is_over(out);
                 }
             }
             (Meaning::Stop | Meaning::Interrupt, Phase::Sweeping(_)) => self.end_patience(out),
@@ -287,8 +295,11 @@ impl Machine {
         let unwritten = self.workers.iter().any(|crew| !crew.settling.is_empty());
         if unwritten {
             if !std::mem::replace(&mut stop.farewell, true) {
-                let deadline = self.timers.get(Key::Deadline).unwrap_or(Time::NEVER);
-                self.timers.set(Key::Farewell, deadline.min(self.now + LAST_RESULTS));
+                // A deadline that is no longer among the timers is over.
+                let past = if self.plan.stop_budget.is_some() { self.now } else { Time::NEVER };
+                let deadline = self.timers.get(Key::Deadline).unwrap_or(past);
+                let until = deadline.min(self.now + LAST_RESULTS).max(self.now + LAST_RESULTS_LEAST);
+                self.timers.set(Key::Farewell, until);
             }
             return;
         }

@@ -467,6 +467,46 @@ fn a_second_verdict_is_late_and_an_unknown_token_breaks_the_protocol() {
     assert!(orders.contains(&Action::Tell { proc, reason: StopReason::Restart, next: secs(5) }));
 }
 
+/// A stop in which every process has left and one result is not written.
+fn unwritten_result(budget: Option<Duration>, stop: fn(&mut Stand) -> Actions, leaves_after: u64) -> Stand {
+    let mut plan = pool(2);
+    plan.stop_budget = budget;
+    plan.workers[0].consumer.as_mut().unwrap().results = Results::Stdout;
+    let mut stand = Stand::new(plan);
+    let proc = stand.spawned();
+    stand.give(&["a"]);
+    stand.reply(proc, token(1, 1), Verdict::Ok(Some(Payload::from(&b"r"[..]))));
+    stand.end_of_input();
+    stop(&mut stand);
+    stand.after(leaves_after);
+    stand.dies(proc, ExitStatus::Exited(0), false);
+    stand
+}
+
+fn hands_back(orders: &Actions) -> bool {
+    orders.iter().any(|order| matches!(order, Action::HandBack { .. }))
+}
+
+#[test]
+fn the_last_results_are_waited_for_until_the_deadline_and_a_moment_after_it() {
+    // The budget, when the worker leaves, and when the wait is over after that.
+    let cases = [(None, 0, 2_000), (Some(secs(20)), 0, 2_000), (Some(secs(1)), 0, 1_000), (Some(secs(1)), 1_500, 200)];
+    for (budget, leaves_after, over_after) in cases {
+        let mut stand = unwritten_result(budget, Stand::term, leaves_after);
+        assert!(!hands_back(&stand.after(over_after - 1)), "{budget:?} {leaves_after}");
+        assert!(hands_back(&stand.after(1)), "{budget:?} {leaves_after}");
+    }
+}
+
+#[test]
+fn f50_int_ends_the_wait_for_the_last_results() {
+    for stop in [Stand::term, Stand::interrupt] {
+        let mut stand = unwritten_result(None, stop, 0);
+        assert!(!hands_back(&stand.term()), "TERM again changes nothing");
+        assert!(hands_back(&stand.interrupt()));
+    }
+}
+
 #[test]
 fn results_that_were_not_written_are_handed_back() {
     let mut plan = pool(2);

@@ -1,8 +1,11 @@
 //! Dead letters on their way to a file beside the leftovers, or to stderr. A thread of their own writes them: a leftovers
 //! file that hangs does not hold them up, nor they it.
 
+use super::file_lock::Deadline;
+use super::file_mode::NewFile;
 use super::lane::{Lane, Mode, Piece};
 use super::letters;
+use super::line_file::{Failure, Kinds, LineFile, Locking, Options};
 use super::messages::{line, messages};
 use super::phrases::why;
 use super::unwritten::{Entry, Unwritten};
@@ -13,9 +16,7 @@ use log::Level;
 use mio::Waker;
 use serde_json::Value;
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -45,8 +46,12 @@ impl DeadLetters {
     pub fn new(plan: &Rc<Plan>) -> DeadLetters {
         let on_stderr: Arc<Vec<AtomicU64>> = Arc::new(plan.queues.iter().map(|_| AtomicU64::default()).collect());
         let counts = on_stderr.clone();
+        let mut files: Vec<Option<LineFile>> =
+            plan.queues.iter().map(|queue| file(queue.leftovers.as_deref())).collect();
         let lane = Lane::new("dead letters", move |letter: &mut Arc<Entry<Letter>>, _: Mode| {
-            write(letter, &counts);
+            if let Some(Some(file)) = files.get_mut(letter.value.queue) {
+                write(letter, file, &counts);
+            }
             Piece::Last
         });
         let (unwritten, recent) = (Unwritten::default(), VecDeque::new());
@@ -111,6 +116,13 @@ impl DeadLetters {
     }
 }
 
+/// Only a regular file keeps what is written. A new one takes after the leftovers, whose items it shows.
+fn file(leftovers: Option<&Path>) -> Option<LineFile> {
+    let leftovers = leftovers?;
+    let (kinds, new_file, locking) = (Kinds::Regular, NewFile::Like(leftovers.to_owned()), Locking::Itself);
+    Some(LineFile::new(path_beside(leftovers), Options { delimiter: b'\n', kinds, new_file, locking }))
+}
+
 /// `left.txt.dead` for `left.txt`.
 fn path_beside(leftovers: &Path) -> PathBuf {
     let mut path = leftovers.as_os_str().to_owned();
@@ -119,11 +131,11 @@ fn path_beside(leftovers: &Path) -> PathBuf {
 }
 
 /// The thread's work.
-fn write(letter: &Entry<Letter>, on_stderr: &[AtomicU64]) {
+fn write(letter: &Entry<Letter>, file: &mut LineFile, on_stderr: &[AtomicU64]) {
     if letter.is_taken_back() {
         return;
     }
-    let written = append_line(&letter.value.path, &letter.value.line);
+    let written = file.append(&letter.value.line, &Deadline::default()).map_err(Failure::into_error);
     if let (true, Err(error)) = (letter.finish(), written) {
         say(&letter.value, &error, on_stderr);
     }
@@ -135,79 +147,5 @@ fn say(letter: &Letter, error: &io::Error, on_stderr: &[AtomicU64]) {
     messages().must(letter.line.clone());
     if let Some(count) = on_stderr.get(letter.queue) {
         count.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// A line that the disk does not take whole is taken back, if no other process wrote after it. A killed writer may have left half a
-/// line all the same: it must not spoil this one too.
-fn append_line(path: &Path, line: &[u8]) -> io::Result<()> {
-    let mut file = open(path)?;
-    if ends_in_half_a_line(path) {
-        file.write_all(b"\n")?;
-    }
-    let before = file.metadata()?;
-    let mut rest = line;
-    let outcome = loop {
-        match file.write(rest) {
-            Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => break Err(error),
-        }
-        if rest.is_empty() {
-            break Ok(());
-        }
-    };
-    let half = (line.len() - rest.len()) as u64;
-    if outcome.is_err() && file.metadata()?.len() == before.len() + half {
-        file.set_len(before.len())?;
-    }
-    outcome
-}
-
-/// Never waits for the other end of a FIFO, and takes nothing but a regular file, which is all that keeps what is written.
-fn open(path: &Path) -> io::Result<File> {
-    let not_regular = || io::Error::other("it is not a regular file");
-    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = OpenOptions::new().append(true).create(true).custom_flags(flags).open(path);
-    // What a FIFO without a reader and a socket answer.
-    let file = file.map_err(|error| if error.raw_os_error() == Some(libc::ENXIO) { not_regular() } else { error })?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular()) }
-}
-
-/// Only a file that may be read can be looked at.
-fn ends_in_half_a_line(path: &Path) -> bool {
-    let mut last = [b'\n'];
-    let mut look = || -> io::Result<usize> {
-        let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
-        file.seek(SeekFrom::End(-1))?;
-        file.read(&mut last)
-    };
-    look().is_ok_and(|length| length == 1) && last != *b"\n"
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn half_a_line_of_an_earlier_run_spoils_no_other() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("left.dead");
-        append_line(&path, b"{1}\n").unwrap();
-        append_line(&path, b"{2").unwrap();
-        append_line(&path, b"{3}\n").unwrap();
-        append_line(&path, b"{4}\n").unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "{1}\n{2\n{3}\n{4}\n");
-    }
-
-    #[test]
-    fn f83_what_is_no_regular_file_takes_no_letter_and_is_not_waited_for() {
-        let directory = tempfile::tempdir().unwrap();
-        let fifo = directory.path().join("fifo");
-        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        for path in [&fifo, Path::new("/dev/null"), directory.path()] {
-            append_line(path, b"{5}\n").unwrap_err();
-        }
     }
 }

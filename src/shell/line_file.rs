@@ -13,7 +13,7 @@ use log::warn;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// How a line file is opened and written.
@@ -31,14 +31,14 @@ pub struct Options {
 pub enum Kinds {
     /// A FIFO may have no reader, and a device keeps nothing.
     Regular,
-    /// Also FIFOs and devices. To those lines are written as they come: without a lock, and nothing is taken back.
+    /// Also FIFOs and character devices. To those lines are written as they come: without a lock, and nothing is taken back.
     Any,
 }
 
 /// Which lock a batch is written under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Locking {
-    /// That of the file itself, which nobody replaces. If it cannot be had, lines are appended without, which is said once, and no
+    /// That of the file itself, for a file that no writer replaces. If it cannot be had, lines are appended without, which is said once, and no
     /// torn tail is closed off.
     Itself,
     /// [`SideLock`], for a file that may be replaced or removed. If it cannot be had, nothing is written.
@@ -52,6 +52,15 @@ pub enum Failure {
     NoLock(io::Error),
     /// Of the batch, the first `kept` bytes are in the file, which are whole lines.
     Write { kept: usize, error: io::Error },
+}
+
+impl Failure {
+    /// Why, whatever is in the file.
+    pub fn into_error(self) -> io::Error {
+        match self {
+            Failure::NoLock(error) | Failure::Write { error, .. } => error,
+        }
+    }
 }
 
 /// A file that whole lines are appended to. It is opened with the first of them, and opened anew after an error of open(2).
@@ -99,6 +108,15 @@ impl LineFile {
         self.opened().and_then(|open| open.write(lines, delimiter, Some(&path)))
     }
 
+    /// Opens the file if it is not open, and answers whether it is a regular one.
+    pub fn open(&mut self) -> io::Result<bool> {
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => Open::new(&self.path, &self.options)?,
+        };
+        Ok(self.open.insert(open).regular)
+    }
+
     /// The open file, if lines were appended to it.
     pub fn file(&self) -> Option<&File> {
         self.open.as_ref().map(|open| &open.file)
@@ -113,6 +131,8 @@ impl LineFile {
 
     fn append_under_own_lock(&mut self, lines: &[u8], deadline: &Deadline) -> Result<u64, Failure> {
         let (delimiter, path, mut lockless) = (self.options.delimiter, self.path.clone(), self.lockless);
+        // Rotated or removed: what is appended to it now would not be found.
+        self.open = self.open.take().filter(|open| !open.regular || is_named(&open.file, &path));
         let open = self.opened()?;
         if !open.regular {
             return open.write(lines, delimiter, None);
@@ -142,8 +162,16 @@ impl LineFile {
 impl Open {
     fn new(path: &Path, options: &Options) -> io::Result<Open> {
         // A look before the open: opening a FIFO would wake its reader, and a device may do anything.
-        let refused = |found: &Metadata| options.kinds == Kinds::Regular && !found.is_file();
-        let odd = || Err(io::Error::other("it is not a regular file"));
+        let refused = |found: &Metadata| match options.kinds {
+            Kinds::Regular => !found.is_file(),
+            Kinds::Any => found.is_dir() || found.file_type().is_block_device() || found.file_type().is_socket(),
+        };
+        let odd = || {
+            Err(io::Error::other(match options.kinds {
+                Kinds::Regular => "it is not a regular file",
+                Kinds::Any => "it is neither a regular file nor a FIFO nor a character device",
+            }))
+        };
         if fs::metadata(path).is_ok_and(|found| refused(&found)) {
             return odd();
         }
@@ -198,7 +226,7 @@ impl Open {
 }
 
 /// How much of what was written of these lines is whole lines.
-fn whole_lines(lines: &[u8], written: usize, delimiter: u8) -> usize {
+pub fn whole_lines(lines: &[u8], written: usize, delimiter: u8) -> usize {
     let written = lines.get(..written).unwrap_or(lines);
     memchr::memrchr(delimiter, written).map_or(0, |last| last + 1)
 }

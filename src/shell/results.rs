@@ -1,16 +1,28 @@
 //! Results on their way to stdout or a file: written by a thread for each target, told back when they are written.
 
+use super::file_lock::Deadline;
+use super::file_mode::NewFile;
 use super::lane::{HIGH, LOW, Lane, Mode, Piece, write_all};
+use super::line_file::{Failure, Kinds, LineFile, Locking, Options, whole_lines};
+use super::phrases::why;
 use crate::machine::Event;
 use crate::model::WorkerId;
 use crate::model::plan::{Plan, Results};
+use crate::sys::fds;
+use log::{error, warn};
 use mio::Waker;
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// A write that is not longer than PIPE_BUF goes into a pipe whole or not at all (pipe(7)), so that we know what a reader
+/// gets even if it stops reading, and it never gets half a result.
+const PIPE: usize = fds::ALWAYS_ROOM;
 
 /// All the targets of results.
 pub struct Sinks {
@@ -36,6 +48,8 @@ struct Batch {
     bytes: Vec<u8>,
     /// Where each result ends in `bytes`, and whose it is.
     ends: Vec<(WorkerId, usize)>,
+    /// So many of them were written, or cannot be.
+    written: usize,
 }
 
 /// What the thread has to tell since it was last asked.
@@ -124,15 +138,6 @@ enum Target {
 }
 
 impl Target {
-    /// A write that is not longer than PIPE_BUF goes into a pipe whole or not at all (pipe(7)), so that we know what a reader
-    /// gets even if it stops reading, and it never gets half a result.
-    fn atom(&self) -> usize {
-        match self {
-            Target::Stdout => 4096,
-            Target::File(_) => usize::MAX,
-        }
-    }
-
     fn of(results: &Results) -> Option<Target> {
         match results {
             Results::Null => None,
@@ -145,66 +150,148 @@ impl Target {
 impl Sink {
     fn new(target: Target, workers: Vec<WorkerId>, waker: Arc<Waker>) -> Sink {
         let news = Arc::new(Mutex::new(News::default()));
-        let mut writer = Writer { target, file: None, news: news.clone(), waker, closed: false };
-        let lane = Lane::new("results", move |batch: &mut Batch, _: Mode| {
-            writer.write(batch);
-            Piece::Last
-        });
+        let mut writer = Writer { to: Writing::new(target), news: news.clone(), waker, closed: false };
+        let lane = Lane::new("results", move |batch: &mut Batch, mode: Mode| writer.write(batch, mode));
         Sink { lane, news, workers, batch: Batch::default(), choked: false, closed: None }
     }
 }
 
 /// The thread's side of a sink.
 struct Writer {
-    target: Target,
-    file: Option<File>,
+    to: Writing,
     news: Arc<Mutex<News>>,
     waker: Arc<Waker>,
     closed: bool,
 }
 
 impl Writer {
-    fn write(&mut self, batch: &Batch) {
-        let mut results = batch.ends.as_slice();
-        let mut start = 0;
-        while !results.is_empty() && !self.closed {
-            let (count, end) = chunk(results, start, self.target.atom());
-            let (done, rest) = results.split_at(count);
-            let written = self.write_chunk(batch.bytes.get(start..end).unwrap_or_default());
-            self.tell(done, written.map_err(|(error, length)| (error, start + length)));
-            (results, start) = (rest, end);
+    /// Writes as many results of the batch as go into one write.
+    fn write(&mut self, batch: &mut Batch, mode: Mode) -> Piece {
+        let rest = batch.ends.get(batch.written..).unwrap_or_default();
+        if self.closed || rest.is_empty() {
+            return Piece::Last;
         }
-    }
-
-    /// On failure, how much was written before it.
-    fn write_chunk(&mut self, bytes: &[u8]) -> Result<(), (io::Error, usize)> {
-        let mut length = 0;
-        let progress = |part| length += part;
-        let result = match &self.target {
-            Target::Stdout => write_all(io::stdout().as_fd(), bytes, progress),
-            Target::File(path) => {
-                let file = match self.file.take() {
-                    Some(file) => Ok(file),
-                    None => OpenOptions::new().append(true).create(true).open(path),
-                };
-                file.and_then(|file| write_all(self.file.insert(file).as_fd(), bytes, progress))
+        let begin = batch.written.checked_sub(1).and_then(|last| batch.ends.get(last)).map_or(0, |&(_, end)| end);
+        let most = match self.to.prepare(mode) {
+            Ok(Some(most)) => most,
+            Ok(None) => return Piece::Stuck,
+            Err(error) => {
+                self.tell(&[], Err((error, 0)));
+                return Piece::Last;
             }
         };
-        result.map_err(|error| (error, length))
+        let (count, end) = chunk(rest, begin, most);
+        let written = self.to.put(batch.bytes.get(begin..end).unwrap_or_default());
+        let chunk = rest.get(..count).unwrap_or_default();
+        self.tell(chunk, written.map_err(|(error, kept)| (error, begin + kept)));
+        batch.written += count;
+        Piece::Part
     }
 
     fn tell(&mut self, chunk: &[(WorkerId, usize)], written: Result<(), (io::Error, usize)>) {
         let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
-        let until = written.as_ref().map_or_else(|(_, length)| *length, |()| usize::MAX);
+        let until = written.as_ref().map_or_else(|(_, kept)| *kept, |()| usize::MAX);
         let whole = chunk.iter().take_while(|(_, end)| *end <= until);
         whole.for_each(|(worker, _)| *news.written.entry(*worker).or_default() += 1);
         if let Err((error, _)) = written {
             self.closed = true;
-            news.closed = Some(error.raw_os_error().unwrap_or(0));
+            self.to.say(&error);
+            news.closed = Some(error.raw_os_error().unwrap_or(libc::EINVAL));
         }
         drop(news);
         let _the_loop_is_gone = self.waker.wake();
     }
+}
+
+/// An open target, or one that is opened with the first result.
+enum Writing {
+    Stdout { is_file: bool },
+    File { path: PathBuf, file: LineFile, said: bool },
+}
+
+impl Writing {
+    fn new(target: Target) -> Writing {
+        match target {
+            Target::Stdout => Writing::Stdout { is_file: fds::is_regular(io::stdout().as_fd()) },
+            Target::File(path) => {
+                let (kinds, new_file, locking) = (Kinds::Any, NewFile::Umask, Locking::Itself);
+                let options = Options { delimiter: b'\n', kinds, new_file, locking };
+                Writing::File { file: LineFile::new(path.clone(), options), path, said: false }
+            }
+        }
+    }
+
+    /// How many bytes may go into one write: no more than [`PIPE`] where another process reads; `None` where nothing can be
+    /// written now. A write may block in a thread of its own, but in the loop only where that cannot be known beforehand.
+    fn prepare(&mut self, mode: Mode) -> io::Result<Option<usize>> {
+        let has_room = |fd: BorrowedFd| mode == Mode::Thread || fds::has_room(fd, || Some(Duration::ZERO));
+        match self {
+            Writing::Stdout { is_file: true } => Ok(Some(usize::MAX)),
+            Writing::Stdout { is_file: false } => Ok(has_room(io::stdout().as_fd()).then_some(PIPE)),
+            Writing::File { path, file, said } => match file.open() {
+                Ok(true) => Ok(Some(usize::MAX)),
+                Ok(false) => Ok(file.file().filter(|file| has_room(file.as_fd())).map(|_| PIPE)),
+                Err(error) if has_no_reader(path, &error) => {
+                    if !std::mem::replace(said, true) {
+                        warn!("results wait: no process has opened the FIFO {} for reading", path.display());
+                    }
+                    Ok(None)
+                }
+                // Another process has a lease on it (fcntl(2), F_SETLEASE), and was told to give it up.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    /// On failure, how many bytes of whole results were written before it. Where possible, half a result is taken back.
+    fn put(&mut self, bytes: &[u8]) -> Result<(), (io::Error, usize)> {
+        match self {
+            Writing::Stdout { is_file } => {
+                let mut length = 0;
+                let written = write_all(io::stdout().as_fd(), bytes, |part| length += part);
+                written.map_err(|error| {
+                    let kept = whole_lines(bytes, length, b'\n');
+                    if *is_file && kept < length {
+                        let _half_a_result_stays = take_back(io::stdout().as_fd(), length - kept);
+                    }
+                    (error, kept)
+                })
+            }
+            Writing::File { file, .. } => match file.append(bytes, &Deadline::default()) {
+                Ok(_) => Ok(()),
+                Err(Failure::Write { kept, error }) => Err((error, kept)),
+                Err(Failure::NoLock(error)) => Err((error, 0)),
+            },
+        }
+    }
+
+    fn say(&self, error: &io::Error) {
+        if let Writing::File { path, .. } = self {
+            error!("results cannot be written to {}: {}", path.display(), why(error));
+        }
+    }
+}
+
+/// Cuts off the half result that a failed write left at the end of our stdout, a file. It is not done if another process
+/// has written behind it.
+fn take_back(stdout: BorrowedFd, half: usize) -> io::Result<()> {
+    let mut file = File::from(stdout.try_clone_to_owned()?);
+    let end = file.stream_position()?;
+    match end.checked_sub(half as u64) {
+        Some(begin) if file.metadata()?.len() == end => {
+            file.set_len(begin)?;
+            // What the shell or another program writes there next begins here and not behind a hole.
+            file.seek(SeekFrom::Start(begin)).map(drop)
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// What open(2) answers for a FIFO without a reader; a socket answers the same, and never has one.
+fn has_no_reader(path: &Path, error: &io::Error) -> bool {
+    let is_fifo = || std::fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo());
+    error.raw_os_error() == Some(libc::ENXIO) && is_fifo()
 }
 
 /// How many of the results that begin at `start` go into one write of at most `atom` bytes, and where they end. At least one.

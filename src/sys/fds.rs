@@ -180,6 +180,11 @@ pub fn identity(fd: BorrowedFd) -> io::Result<(u64, u64)> {
     stat(fd).map(|stat| (stat.st_dev, stat.st_ino))
 }
 
+/// Whether this is a regular file; `false` too for what cannot be looked at.
+pub fn is_regular(fd: BorrowedFd) -> bool {
+    file_type(fd).is_ok_and(|kind| kind == libc::S_IFREG)
+}
+
 #[cfg_attr(feature = "faults", track_caller)]
 pub(super) fn stat(fd: BorrowedFd) -> io::Result<libc::stat> {
     // SAFETY: `stat` is plain integers, for which all zeros is a value.

@@ -40,6 +40,7 @@ mod probes;
 mod queue;
 mod ready_notify;
 mod report;
+mod results;
 mod scratch;
 mod stdout;
 mod stop;
