@@ -13,7 +13,7 @@ fn called<'a>(sandbox: &'a Sandbox, name: &str, arguments: &[&str]) -> Launch<'a
 #[test]
 fn tini_takes_its_options_and_says_its_name() {
     let sandbox = Sandbox::new("");
-    for name in ["tini", "tini-static", "docker-init"] {
+    for name in ["tini", "tini-static", "docker-init", "podman-init"] {
         let version = called(&sandbox, name, &["--version"]).finish();
         version.expect_code(0);
         assert!(version.stdout.starts_with("tini version 0."), "{version}");

@@ -1,4 +1,5 @@
-//! The command line of tini (0.19): `tini [OPTIONS] PROGRAM -- [ARGS]`, also under the name docker-init.
+//! The command line of tini (0.19): `tini [OPTIONS] PROGRAM -- [ARGS]`, also under the names docker-init and podman-init, by which Docker and Podman
+//! put it in front of a container's program (`podman-init -- PROGRAM`).
 
 use super::getopt::Options;
 use super::{Farewell, Request};
