@@ -5,6 +5,7 @@ use crate::model::plan::Rung;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -56,7 +57,7 @@ pub enum Command {
     ///
     /// Signals are passed on, orphans are reaped, the terminal is handed over. When the program has ended, what it left
     /// behind is stopped, and its exit code, or 128 + n for signal n, is ours: 127 for a program that is not there, 126 for one that
-    /// cannot be executed. Called by the name tini, docker-init or dumb-init, exeunt takes that tool's command line.
+    /// cannot be executed. Called by the name tini, docker-init, podman-init or dumb-init, exeunt takes that tool's command line.
     Init(Init),
     /// Exit 0 where a GET is answered by 200 to 399: how exeunt itself asks whether a worker is well
     #[command(hide = true)]
@@ -126,6 +127,10 @@ pub struct Init {
     /// Wait for all that the program leaves behind, instead of stopping it
     #[arg(long)]
     pub wait_all: bool,
+
+    /// How long what the program leaves behind has between TERM and KILL, as in "10s" [default: 3s; with --wait-all no limit]
+    #[arg(long, value_name = "TIME", value_parser = crate::config::wait)]
+    pub stop_timeout: Option<Duration>,
 
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]

@@ -33,7 +33,7 @@ pub use env_file::LARGEST_ENV_FILE;
 pub use expand::Lookup;
 pub use problem::{Excerpt, Place, Problem, Severity, Span, quote, render};
 pub use text::{LARGEST_FILE, decode};
-pub use value::{ladder, show, show_bound, show_size};
+pub use value::{ladder, show, show_bound, show_size, wait};
 
 use crate::model::Identity;
 use crate::model::plan::Plan;

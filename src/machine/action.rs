@@ -91,6 +91,8 @@ pub enum Action {
     /// Signal every stranger (descendants outside every session of ours; as PID 1 every process). Answered by `Strangers`.
     Sweep {
         signal: Signal,
+        /// Also those to which exeunt has sent this signal before.
+        repeat: bool,
     },
     /// Look again. Answered by `Strangers`.
     CountStrangers,

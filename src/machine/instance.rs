@@ -42,6 +42,8 @@ pub(super) struct Instance {
     pub last_error: Option<SpawnError>,
     /// Signals to be passed on when it runs, each once.
     pub kept: SignalSet,
+    /// Signals that were passed on to its present or last incarnation.
+    pub passed_on: SignalSet,
 }
 
 #[derive(Debug)]
@@ -114,6 +116,9 @@ pub(super) struct Climb {
     pub rung: Option<LadderStep>,
     /// Index of the next rung in the plan's ladder; its length for KILL; one more when KILL was sent.
     pub next: usize,
+    /// Signals that rungs of this stop sent to every member, not to the leader alone. A member that was born later counts as one
+    /// of them: it was started by a process that had the signal.
+    pub sent_to_members: SignalSet,
 }
 
 /// Why an instance is stopped, as far as it matters for what comes after.
@@ -144,6 +149,8 @@ pub(super) struct Remains {
     /// How it was stopped, if it was.
     pub climb: Option<Climb>,
     pub survivors: Survivors,
+    /// Those that outlive the program of an init that waits for all were sent the stop signals that it had.
+    pub told_in_its_place: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +178,7 @@ impl Instance {
             last_status: None,
             last_error: None,
             kept: SignalSet::EMPTY,
+            passed_on: SignalSet::EMPTY,
         }
     }
 

@@ -10,7 +10,7 @@ use super::instance::{Climb, Purpose, State, Survivors};
 use super::report::Fate;
 use super::timers::Key;
 use crate::model::plan::{KillMode, Rung, SURVIVORS_EXTRA, Step};
-use crate::model::{InstanceId, ProcId, Signal, StopReason, Target, Time};
+use crate::model::{InstanceId, ProcId, Signal, SignalSet, StopReason, Target, Time};
 use std::time::Duration;
 
 /// What KILL does not remove in this time is in the kernel's hands (D state, frozen) and is no longer waited for.
@@ -39,7 +39,8 @@ impl Machine {
         match std::mem::replace(&mut instance.state, State::Waiting) {
             State::Up(life) => {
                 let (proc, consumes) = (life.proc, life.work.is_some());
-                let climb = Climb { began: self.now, reason, purpose, rung: None, next };
+                let sent_to_members = SignalSet::EMPTY;
+                let climb = Climb { began: self.now, reason, purpose, rung: None, next, sent_to_members };
                 instance.state = State::Leaving(life, climb);
                 self.stop_watching(id);
                 self.unask(id, proc, out);
@@ -75,6 +76,9 @@ impl Machine {
             None => return self.is_unkillable(id, out),
         };
         climb.rung = Some(step);
+        if let (LadderStep::Signal(signal), KillMode::Group) = (step, program.kill_mode) {
+            climb.sent_to_members.insert(signal);
+        }
         out.push(Action::Note(Note::Climbed { instance: id, step, reason }));
         self.timers.set(Key::Slot(id), self.now + wait);
         match step {
@@ -115,10 +119,16 @@ impl Machine {
 
     /// The first look found members without their leader: TERM and CONT, and KILL after the last signal rung's wait, at most a
     /// second more than the ladder allows. A later look found some still: nothing new.
+    ///
+    /// No process is sent TERM a second time: many programs finish their work on the first one and drop it on the second. Where
+    /// a rung of this ladder has sent TERM to every member, nothing is sent and only KILL is still to come; where it went to
+    /// some of them (the process that a worker named with `MAINPID`, those that an init passed it on to), the shell knows them.
     pub(super) fn tell_survivors(&mut self, id: InstanceId, count: u32, out: &mut Actions) {
         let program = self.plan.program(id);
-        let patience = self.now + program.last_signal_wait();
-        let ladder_end = self.ladder_end(id).map_or(Time::NEVER, |end| end + SURVIVORS_EXTRA);
+        let chosen = self.plan.init.as_ref().and_then(|init| init.stop_timeout);
+        let patience = self.now + chosen.unwrap_or(program.last_signal_wait());
+        let ladder_end =
+            self.ladder_end(id).filter(|_| chosen.is_none()).map_or(Time::NEVER, |end| end + SURVIVORS_EXTRA);
         let deadline = self.timers.get(Key::Deadline).unwrap_or(Time::NEVER);
         let ladder = program.ladder.len();
         let State::Remains(life, remains) = &mut self.instances[id.index()].state else { return };
@@ -129,11 +139,25 @@ impl Machine {
         if remains.climb.as_ref().is_some_and(|climb| climb.next > ladder) {
             return self.kill_survivors(id, out);
         }
-        out.push(Action::Note(Note::Survivors { instance: id, count }));
         let kill_at = patience.min(ladder_end).min(deadline);
         remains.survivors = Survivors::Told { kill_at };
-        signal_group(proc, Signal::TERM, out);
+        if !remains.climb.as_ref().is_some_and(|climb| climb.sent_to_members.contains(Signal::TERM)) {
+            out.push(Action::Note(Note::Survivors { instance: id, count }));
+            signal_then_cont(proc, Signal::TERM, Target::Unsignalled, out);
+        }
         self.timers.set(Key::Slot(id), kill_at.min(self.now + LOOK_AGAIN));
+    }
+
+    /// The members that outlive the program of an init that waits for all were sent its stop signal just now: they have the
+    /// time of `stop_timeout`, if there is one, before KILL.
+    pub(super) fn limit_survivors(&mut self, id: InstanceId) {
+        let Some(timeout) = self.plan.init.as_ref().and_then(|init| init.stop_timeout) else { return };
+        let State::Remains(_, remains) = &mut self.instances[id.index()].state else { return };
+        if remains.survivors == Survivors::Unknown {
+            let kill_at = self.now + timeout;
+            remains.survivors = Survivors::Told { kill_at };
+            self.timers.set(Key::Slot(id), kill_at.min(self.now + LOOK_AGAIN));
+        }
     }
 
     /// When KILL would come if the leader had stayed; `None` when nobody asked it to go.
@@ -212,13 +236,17 @@ impl Machine {
 /// A stop signal, and CONT so that a stopped process can act on it.
 fn signal_rung(proc: ProcId, signal: Signal, kill_mode: KillMode, out: &mut Actions) {
     let target = if kill_mode == KillMode::Group { Target::Members } else { Target::Leader };
-    out.push(Action::Kill { proc, signal, target });
-    if signal != Signal::CONT {
-        out.push(Action::Kill { proc, signal: Signal::CONT, target });
-    }
+    signal_then_cont(proc, signal, target, out);
 }
 
-fn signal_group(proc: ProcId, signal: Signal, out: &mut Actions) {
-    out.push(Action::Kill { proc, signal, target: Target::Members });
-    out.push(Action::Kill { proc, signal: Signal::CONT, target: Target::Members });
+/// For TSTP, TTIN and TTOU, which a CONT that follows would throw away, CONT comes first.
+pub(super) fn signal_then_cont(proc: ProcId, signal: Signal, target: Target, out: &mut Actions) {
+    let cont = Action::Kill { proc, signal: Signal::CONT, target };
+    if signal.is_discarded_by_cont() {
+        out.push(cont.clone());
+    }
+    out.push(Action::Kill { proc, signal, target });
+    if signal != Signal::CONT && !signal.is_discarded_by_cont() {
+        out.push(cont);
+    }
 }

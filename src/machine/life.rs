@@ -74,7 +74,15 @@ impl Machine {
         instance.last_status = Some(status);
         instance.kept = SignalSet::EMPTY;
         let state = std::mem::replace(&mut instance.state, State::Waiting);
-        let remains = |climb| Remains { status, usage, died: self.now, in_hand, climb, survivors: Survivors::Unknown };
+        let remains = |climb| Remains {
+            status,
+            usage,
+            died: self.now,
+            in_hand,
+            climb,
+            survivors: Survivors::Unknown,
+            told_in_its_place: false,
+        };
         let unheard = |proc| Life::new(proc, self.now, None);
         let next = match state {
             State::Up(life) => State::Remains(life, remains(None)),
@@ -104,7 +112,9 @@ impl Machine {
                 self.members_gone(proc, out);
             }
             // Each of them, or who adopts it, is our child by the time that it is the last: its death will be told.
-            State::Remains(_, remains) if remains.climb.is_none() && self.waits_for_all() => {}
+            State::Remains(_, remains) if remains.climb.is_none() && self.waits_for_all() => {
+                self.pass_on_to_survivors(id, out);
+            }
             State::Remains(..) => self.tell_survivors(id, count, out),
             State::Starting { .. } | State::Aborting { .. } | State::Up(_) | State::Leaving(..) => {
                 self.bug(format!("members of {proc} were counted before its leader died"), out);
@@ -195,7 +205,14 @@ impl Climb {
     /// The stop of a start.
     fn aborted(now: Time, purpose: Purpose) -> Climb {
         let reason = StopReason::Shutdown;
-        Climb { began: now, reason, purpose, rung: Some(LadderStep::Kill), next: usize::MAX }
+        Climb {
+            began: now,
+            reason,
+            purpose,
+            rung: Some(LadderStep::Kill),
+            next: usize::MAX,
+            sent_to_members: SignalSet::EMPTY,
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! It begins when no instance has a process any more: with Patient for an init that waits for all, with Killed past the deadline
 //! of the stop, else with Asked. In every state the run ends when a count finds nobody, in Over whoever it finds. Always: only
-//! Patient is without an end of its own; a signal goes to all strangers at once, and once for each state; what was found is noted
+//! Patient is without an end of its own (but for the timeout of an init after a stop signal); a signal goes to all strangers at once, and once for each state; what was found is noted
 //! once for each signal. Their moment, the timer `Key::Strangers`, begins when a count after the signal finds somebody.
 
 use super::Machine;
@@ -56,7 +56,9 @@ impl Machine {
         let patient = cause == StopCause::Done && self.plan.init.as_ref().is_some_and(|init| init.wait_all);
         self.phase = Phase::Sweeping(Sweep { cause, began, count: 0, stage: Stage::Patient });
         if patient {
-            out.push(Action::CountStrangers);
+            if !self.pass_on_to_strays(out) {
+                out.push(Action::CountStrangers);
+            }
         } else {
             self.end_patience(out);
         }
@@ -70,13 +72,14 @@ impl Machine {
         }
         // Past the deadline there is no moment left between TERM and KILL.
         let past = self.plan.stop_budget.is_some_and(|budget| sweep.began + budget <= self.now);
-        let (stage, signal) = if past {
-            (Stage::Killed { noted: false }, Signal::KILL)
+        if past {
+            sweep.stage = Stage::Killed { noted: false };
+            out.push(Action::Sweep { signal: Signal::KILL, repeat: true });
         } else {
-            (Stage::Asked { noted: false }, Signal::TERM)
-        };
-        sweep.stage = stage;
-        out.push(Action::Sweep { signal });
+            sweep.stage = Stage::Asked { noted: false };
+            // Members of a session may have been sent TERM and have left it since.
+            out.push(Action::Sweep { signal: Signal::TERM, repeat: false });
+        }
     }
 
     /// The deadline of the whole stop. Who is killed already has the moment that KILL takes.
@@ -95,7 +98,7 @@ impl Machine {
             Stage::Patient | Stage::Asked { .. } => {
                 sweep.stage = Stage::Killed { noted: false };
                 self.timers.cancel(Key::Strangers);
-                out.push(Action::Sweep { signal: Signal::KILL });
+                out.push(Action::Sweep { signal: Signal::KILL, repeat: true });
             }
             // Whose death we slept through is not left behind.
             Stage::Killed { .. } | Stage::Over => {
@@ -107,6 +110,7 @@ impl Machine {
 
     /// So many were found by a count.
     pub(super) fn strangers(&mut self, count: u32, out: &mut Actions) {
+        let asked_moment = self.plan.init.as_ref().and_then(|init| init.stop_timeout).unwrap_or(STRANGERS_TERM);
         let Phase::Sweeping(sweep) = &mut self.phase else { return };
         sweep.count = count;
         if count == 0 {
@@ -114,7 +118,7 @@ impl Machine {
         }
         let (noted, signal, moment) = match &mut sweep.stage {
             Stage::Patient => return,
-            Stage::Asked { noted } => (noted, Signal::TERM, STRANGERS_TERM),
+            Stage::Asked { noted } => (noted, Signal::TERM, asked_moment),
             Stage::Killed { noted } => (noted, Signal::KILL, KILL_MOMENT),
             Stage::Over => return self.quit(out),
         };

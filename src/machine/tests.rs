@@ -175,7 +175,7 @@ fn an_item_is_given_answered_and_the_run_ends() {
     let orders = stand.reply(proc, token(2, 1), Verdict::Ok(None));
     let told = Action::Tell { proc, reason: StopReason::Drained, next: secs(5) };
     assert!(orders.contains(&told), "{orders:?}");
-    assert_eq!(stand.dies(proc, ExitStatus::Exited(0), false), [Action::Sweep { signal: Signal::TERM }]);
+    assert_eq!(stand.dies(proc, ExitStatus::Exited(0), false), [Action::Sweep { signal: Signal::TERM, repeat: false }]);
     let orders = stand.tell(Event::Strangers { count: 0 });
     assert_eq!((report(&orders).exit_code, report(&orders).queues[0].done), (0, 2));
 }
@@ -255,8 +255,9 @@ fn survivors_get_term_then_kill_and_only_then_a_new_incarnation_comes() {
     let proc = stand.spawned();
     stand.tell(exited(proc, KILLED, false));
     let members = |signal| Action::Kill { proc, signal, target: Target::Members };
+    let unsignalled = |signal| Action::Kill { proc, signal, target: Target::Unsignalled };
     let orders = stand.tell(Event::MembersLeft { proc, count: 1 });
-    assert_eq!(orders, [members(Signal::TERM), members(Signal::CONT)]);
+    assert_eq!(orders, [unsignalled(Signal::TERM), unsignalled(Signal::CONT)]);
     let mut killed = vec![];
     while killed.is_empty() {
         killed = stand.after(200).into_iter().filter(|order| *order == members(Signal::KILL)).collect();
@@ -425,7 +426,11 @@ fn no_replica_of_a_worker_that_was_given_up_is_started_again() {
     stand.machine.workers[0].ever_ran = false;
     stand.tell(Event::SpawnFailed { proc: procs[0], error: SpawnError { stage: Stage::Exec, errno: 2 } });
     let orders = stand.dies(procs[1], KILLED, false);
-    assert_eq!(orders, [Action::Sweep { signal: Signal::TERM }], "the other one went on, and nothing follows it");
+    assert_eq!(
+        orders,
+        [Action::Sweep { signal: Signal::TERM, repeat: false }],
+        "the other one went on, and nothing follows it"
+    );
 }
 
 #[test]
@@ -629,7 +634,7 @@ fn nobody_sits_out_a_back_off_when_what_it_requires_will_never_be_ready_again() 
     stand.tell(exited(web, KILLED, false));
     stand.dies(db, KILLED, false);
     let orders = stand.tell(Event::MembersGone { proc: web });
-    assert!(orders.contains(&Action::Sweep { signal: Signal::TERM }), "{orders:?}");
+    assert!(orders.contains(&Action::Sweep { signal: Signal::TERM, repeat: false }), "{orders:?}");
 }
 
 #[test]
@@ -645,7 +650,7 @@ fn a_worker_that_was_used_up_by_the_last_drained_item_is_not_replaced() {
     stand.reply(proc, token(1, 1), Verdict::Ok(None));
     stand.tell(exited(proc, ExitStatus::Exited(0), false));
     // Nobody would ever tell a new one to leave.
-    assert_eq!(stand.tell(Event::MembersGone { proc }), [Action::Sweep { signal: Signal::TERM }]);
+    assert_eq!(stand.tell(Event::MembersGone { proc }), [Action::Sweep { signal: Signal::TERM, repeat: false }]);
 }
 
 #[test]
@@ -711,7 +716,7 @@ fn usr1() -> Event {
 fn init(wait_all: bool) -> Plan {
     let program = worker("program", None);
     let program = WorkerPlan { forward_signals: SignalSet::FULL, restart: Restart::Never, ..program };
-    Plan { init: Some(Init { as_zero: vec![7], wait_all }), ..plan(vec![], vec![], vec![program]) }
+    Plan { init: Some(Init { as_zero: vec![7], wait_all, stop_timeout: None }), ..plan(vec![], vec![], vec![program]) }
 }
 
 fn code(stand: &Stand) -> Option<u8> {
@@ -841,14 +846,14 @@ fn an_init_that_waits_for_all_stops_nobody_until_it_is_told() {
     assert_eq!(stand.tell(usr1()), [Action::Kill { proc, signal: Signal::USR1, target: Target::Members }]);
     assert_eq!(stand.tell(Event::MembersGone { proc }), [Action::CountStrangers]);
     assert_eq!(stand.tell(Event::Strangers { count: 1 }), []);
-    assert_eq!(stand.tell(usr1()), [Action::Sweep { signal: Signal::USR1 }]);
+    assert_eq!(stand.tell(usr1()), [Action::Sweep { signal: Signal::USR1, repeat: true }]);
     assert_eq!(stand.machine.deadline(), None);
     stand.tell(Event::Strangers { count: 0 });
     assert_eq!(code(&stand), Some(0));
 
     let (mut stand, proc) = leaves();
     assert_eq!(stand.term(), [Action::CheckMembers { proc }]);
-    let term = |signal| Action::Kill { proc, signal, target: Target::Members };
+    let term = |signal| Action::Kill { proc, signal, target: Target::Unsignalled };
     assert_eq!(stand.tell(Event::MembersLeft { proc, count: 1 }), [term(Signal::TERM), term(Signal::CONT)]);
 }
 
@@ -859,10 +864,13 @@ fn f30_f36_strangers_have_their_moment_though_we_are_late_and_a_last_look_before
         let mut stand = Stand::new(plan(vec![], vec![], vec![worker("w", None)]));
         let proc = stand.spawned();
         stand.term();
-        assert_eq!(stand.dies(proc, ExitStatus::Exited(0), false), [Action::Sweep { signal: Signal::TERM }]);
+        assert_eq!(
+            stand.dies(proc, ExitStatus::Exited(0), false),
+            [Action::Sweep { signal: Signal::TERM, repeat: false }]
+        );
         stand.tell(Event::Strangers { count: 1 });
         assert_eq!(stand.after(4000), [], "3 s late: they may have slept as well, and TERM is still to be heard");
-        assert_eq!(stand.after(1000), [Action::Sweep { signal: Signal::KILL }]);
+        assert_eq!(stand.after(1000), [Action::Sweep { signal: Signal::KILL, repeat: true }]);
         stand.tell(Event::Strangers { count: 1 });
         assert_eq!(stand.after(5000), []);
         assert_eq!(stand.after(1000), [Action::CountStrangers]);
@@ -1009,7 +1017,7 @@ fn who_requires_one_that_rests_for_good_rests_too() {
     stand.tell(exited(db, ExitStatus::Exited(0), false));
     stand.tell(Event::MembersGone { proc: db });
     let orders = stand.dies(web, ExitStatus::Exited(0), false);
-    assert_eq!(orders, [Action::Sweep { signal: Signal::TERM }], "nobody is left: the run is over");
+    assert_eq!(orders, [Action::Sweep { signal: Signal::TERM, repeat: false }], "nobody is left: the run is over");
 }
 
 #[test]
@@ -1022,7 +1030,7 @@ fn a_long_chain_of_requirements_falls_on_a_small_stack() {
     let fall = move || {
         let mut stand = Stand::new(plan(vec![], vec![], (0..2000).map(link).collect()));
         let first = stand.spawned();
-        assert_eq!(stand.dies(first, KILLED, false), [Action::Sweep { signal: Signal::TERM }]);
+        assert_eq!(stand.dies(first, KILLED, false), [Action::Sweep { signal: Signal::TERM, repeat: false }]);
     };
     std::thread::Builder::new().stack_size(256 * 1024).spawn(fall).unwrap().join().unwrap();
 }

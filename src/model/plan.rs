@@ -39,6 +39,10 @@ pub struct Init {
     pub as_zero: Vec<u8>,
     /// What the program leaves behind is waited for and not stopped.
     pub wait_all: bool,
+    /// How long each process that the program leaves behind has between its stop signal and KILL. `None`: the members of its
+    /// session have the wait of the ladder's last signal, what left that session has [`STRANGERS_TERM`]; with `wait_all` they
+    /// are never killed.
+    pub stop_timeout: Option<Duration>,
 }
 
 /// What a process slot is for.

@@ -174,6 +174,9 @@ pub enum Target {
     Leader,
     /// Every member of the session, group by group.
     Members,
+    /// Every member of the session to which exeunt has not sent this signal before, as far as its process number and the moment
+    /// of its start tell.
+    Unsignalled,
 }
 
 /// What the kernel counted for a dead child, from `wait4(2)`; descendants it waited for included.

@@ -77,6 +77,12 @@ impl Signal {
         matches!(self, Self::TERM | Self::INT | Self::QUIT | Self::PWR | Self::RTMIN_3)
     }
 
+    /// TSTP, TTIN and TTOU: by default they stop a process. CONT throws away those that wait for a process, and they throw away
+    /// a CONT that waits (signal(7), kill(2)).
+    pub const fn is_discarded_by_cont(self) -> bool {
+        matches!(self, Self::TSTP | Self::TTIN | Self::TTOU)
+    }
+
     /// What reaches us as news of somebody else, and may be passed on: not what cannot be caught (KILL, STOP), what we live
     /// by (CHLD), what the terminal means for us alone (TSTP, TTIN, TTOU), what tells a fault of our own, and what belongs to
     /// the C library (32, 33).

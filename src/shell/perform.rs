@@ -79,7 +79,7 @@ impl Shell {
             Action::WriteResult { worker, result } => self.sinks.push(worker, &result),
             Action::Bury(letter) => self.letters.bury(&letter),
             Action::HandBack { queue, seq: _, payload } => self.disk.hand_back(queue, &payload),
-            Action::Sweep { signal } => self.sweep(Some(signal)),
+            Action::Sweep { signal, repeat } => self.sweep(Some((signal, repeat))),
             Action::CountStrangers => self.sweep(None),
             Action::Note(note) => self.note(&note),
             Action::Quit(report) => self.outcome = Some(report),
@@ -181,20 +181,33 @@ impl Shell {
         let reaped = matches!(proc.life, Life::Dead { .. });
         let result = match target {
             Target::Unborn | Target::Leader if reaped => Ok(()),
-            Target::Leader if signal != Signal::KILL && stands_in(proc, signal) => Ok(()),
+            Target::Leader if signal != Signal::KILL && stands_in(proc, signal) => {
+                self.sent.add(proc.main.iter().map(|main| main.pid), signal);
+                Ok(())
+            }
             Target::Unborn | Target::Leader => {
+                self.sent.add([proc.pid], signal);
                 members::signal_child(proc.pid, proc.pidfd.as_ref().map(AsFd::as_fd), signal)
             }
-            Target::Members if proc.place != Place::Session => {
-                members::signal_beside(&self.beside(proc.pid, proc.place), signal)
+            Target::Members | Target::Unsignalled if proc.place != Place::Session => {
+                let mut members = self.beside(proc.pid, proc.place);
+                members.retain(|member| target == Target::Members || !self.sent.has(member.pid, signal));
+                self.sent.add(members.iter().map(|member| member.pid), signal);
+                members::signal_beside(&members, signal)
             }
-            Target::Members => {
+            Target::Members | Target::Unsignalled => {
                 let known = |pid| self.is_known(pid);
                 let all = round.members.get_or_insert_with(|| members::living(&self.table.sessions(), &known));
                 let mut own: Vec<Member> = all.iter().copied().filter(|member| member.session == proc.pid).collect();
                 let group = proc.group.as_ref();
                 own.extend(group.and_then(|group| group.members().ok()).unwrap_or_default());
-                let told = members::signal_members(&own, signal).map(|_groups| ());
+                // Most are in both lists.
+                own.sort_unstable_by_key(|member| member.pid);
+                own.dedup_by_key(|member| member.pid);
+                let mut chosen = own.clone();
+                chosen.retain(|member| target == Target::Members || !self.sent.has(member.pid, signal));
+                self.sent.add(chosen.iter().map(|member| member.pid), signal);
+                let told = members::signal_chosen(&chosen, &own, signal);
                 match group {
                     // Whoever was forked meanwhile is met too.
                     Some(group) if signal == Signal::KILL => group.kill().or(told),
@@ -219,13 +232,17 @@ impl Shell {
         }
     }
 
-    fn sweep(&mut self, signal: Option<Signal>) {
+    /// Counts strangers, and signals them: all, or those that were not sent this signal before.
+    fn sweep(&mut self, order: Option<(Signal, bool)>) {
         // Who waits for all waits for what its program left, not for those that came into its namespace from outside.
         let waits = self.plan.init.as_ref().is_some_and(|init| init.wait_all);
         let everybody = self.inherited.init && !waits;
         let strangers = strangers::living(&self.table.sessions(), &self.inherited.children, everybody);
-        if let Some(signal) = signal {
-            strangers::signal(&strangers, signal);
+        if let Some((signal, repeat)) = order {
+            let mut chosen = strangers.clone();
+            chosen.retain(|&pid| repeat || !self.sent.has(pid, signal));
+            strangers::signal(&chosen, signal);
+            self.sent.add(chosen, signal);
         }
         self.facts.push(Event::Strangers { count: u32::try_from(strangers.len()).unwrap_or(u32::MAX) });
     }

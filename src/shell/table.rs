@@ -6,6 +6,7 @@ use super::ready::ReadyPipe;
 use crate::model::plan::Place;
 use crate::model::{InstanceId, ProcId, SourceId, SpawnError, WorkerId};
 use crate::sys::cgroup::Group;
+use crate::sys::members::Pinned;
 use crate::sys::{NOBODY, Pid};
 use mio::Token;
 use std::collections::{BTreeMap, HashMap};
@@ -30,7 +31,7 @@ pub struct Proc {
     /// What it tells of itself comes here, if it does.
     pub notify: Option<Mailbox>,
     /// The member that it named to get its signals: `MAINPID` of sd_notify(3).
-    pub main: Option<OwnedFd>,
+    pub main: Option<Pinned>,
     /// The item pipe was blocked once and is registered with `poll` since.
     pub items_registered: bool,
     /// All that came of it is in here, sessions of their own or not.

@@ -19,6 +19,7 @@ use crate::model::{ProcId, Reply, Signal, Time};
 use crate::sys::init::Inherited;
 use crate::sys::oom::OomKills;
 use crate::sys::reap::{self, Reaped};
+use crate::sys::sent::SentSignals;
 use crate::sys::signals::Signals;
 use crate::sys::{clock, permit};
 use mio::{Events, Poll, Waker};
@@ -52,6 +53,8 @@ pub struct Shell {
     pub(super) signals: Signals,
     pub(super) launcher: Launcher,
     pub(super) table: Table,
+    /// Stop signals that were sent, so that none is sent to the same process twice.
+    pub(super) sent: SentSignals,
     pub(super) sources: Sources,
     pub(super) sinks: Sinks,
     pub(super) disk: Disk,
@@ -115,6 +118,7 @@ impl Shell {
             on_terminal: None,
             suspend: Suspend::Never,
             table: Table::default(),
+            sent: SentSignals::default(),
             sinks: Sinks::new(&plan, &waker),
             disk: Disk::new(&plan),
             letters: DeadLetters::new(&plan),

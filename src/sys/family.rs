@@ -111,7 +111,7 @@ mod tests {
 
     /// A process for each pair of a number and its parent's.
     fn tree(family: &[(Pid, Pid)]) -> BTreeMap<Pid, Stat> {
-        let stat = |parent| Stat { state: b'S', parent, group: 0, session: 0, flags: 0, threads: 1 };
+        let stat = |parent| Stat { state: b'S', parent, group: 0, session: 0, flags: 0, threads: 1, started: 0 };
         family.iter().map(|&(pid, parent)| (pid, stat(parent))).collect()
     }
 

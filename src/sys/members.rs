@@ -119,14 +119,27 @@ pub enum Unpinned {
     Refused(io::Error),
 }
 
-/// A descriptor that stands for this process, whatever becomes of its number, if it is in that session.
-pub fn pin(pid: Pid, session: Pid) -> Result<OwnedFd, Unpinned> {
+/// A process, with a descriptor that stands for it whatever becomes of its number.
+#[derive(Debug)]
+pub struct Pinned {
+    pub pid: Pid,
+    pidfd: OwnedFd,
+}
+
+impl AsFd for Pinned {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+/// Pins this process, if it is in that session.
+pub fn pin(pid: Pid, session: Pid) -> Result<Pinned, Unpinned> {
     let pidfd = raw::pidfd_open(pid);
     // Checked after it was opened: from now on the number cannot become another's without the descriptor being a dead one's.
     match (is_in_session(pid, session), pidfd) {
         (None, _) => Err(Unpinned::Gone),
         (Some(false), _) => Err(Unpinned::Foreign),
-        (Some(true), Ok(pidfd)) => Ok(pidfd),
+        (Some(true), Ok(pidfd)) => Ok(Pinned { pid, pidfd }),
         (Some(true), Err(error)) if raw::is_gone(&error) => Err(Unpinned::Gone),
         (Some(true), Err(error)) => Err(Unpinned::Refused(error)),
     }
@@ -167,6 +180,24 @@ pub fn signal_members(members: &[Member], signal: Signal) -> io::Result<usize> {
         }
     }
     refused.map_or(Ok(signalled), Err)
+}
+
+/// Signals these members and no others: group by group where all of a group are among them, else each by itself. `all` are the
+/// members among whom they were chosen.
+pub fn signal_chosen(chosen: &[Member], all: &[Member], signal: Signal) -> io::Result<()> {
+    let spared = |group: Pid| all.iter().any(|member| member.group == group && !chosen.contains(member));
+    let (each, whole): (Vec<Member>, Vec<Member>) = chosen.iter().partition(|member| spared(member.group));
+    let mut refused = None;
+    for member in each {
+        let told = match pin(member.pid, member.session) {
+            Ok(pinned) => raw::reached(raw::pidfd_send_signal(pinned.as_fd(), signal.number(), 0)),
+            Err(Unpinned::Refused(_)) if is_still(&member) => reached(raw::kill(member.pid, signal.number())),
+            Err(Unpinned::Refused(_) | Unpinned::Gone | Unpinned::Foreign) => Ok(false),
+        };
+        refused = told.err().or(refused);
+    }
+    let told = signal_members(&whole, signal).map(drop);
+    refused.map_or(told, Err)
 }
 
 /// Exact where the group's first process still is there: its pidfd stands for the group, whatever becomes of the number. Else
@@ -268,7 +299,8 @@ mod tests {
         let pidfd = pin(pid, session_of(0).unwrap()).unwrap();
         assert!(signal_pinned(pidfd.as_fd(), Signal::TERM).unwrap());
         // Dead, and not reaped.
-        let mut asked = libc::pollfd { fd: std::os::fd::AsRawFd::as_raw_fd(&pidfd), events: libc::POLLIN, revents: 0 };
+        let mut asked =
+            libc::pollfd { fd: std::os::fd::AsRawFd::as_raw_fd(&pidfd.as_fd()), events: libc::POLLIN, revents: 0 };
         // SAFETY: one live pollfd.
         assert_eq!(unsafe { libc::poll(&raw mut asked, 1, -1) }, 1);
         assert!(!signal_pinned(pidfd.as_fd(), Signal::TERM).unwrap());

@@ -17,6 +17,7 @@ pub mod oom;
 pub mod open;
 pub mod reap;
 pub mod secret;
+pub mod sent;
 pub mod signals;
 pub mod spawn;
 pub mod strangers;

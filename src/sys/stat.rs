@@ -14,6 +14,8 @@ pub struct Stat {
     pub session: Pid,
     pub flags: u64,
     pub threads: u64,
+    /// When it was started, in clock ticks since the system was.
+    pub started: u64,
 }
 
 impl Stat {
@@ -28,6 +30,7 @@ impl Stat {
             session: number(fields.next()?)?,
             flags: number(fields.nth(2)?)?,
             threads: number(fields.nth(10)?)?,
+            started: number(fields.nth(1)?)?,
         })
     }
 
@@ -57,7 +60,8 @@ mod tests {
 
     #[test]
     fn a_name_may_hold_anything() {
-        let wanted = Stat { state: b'S', parent: 41, group: 42, session: 43, flags: 4_194_560, threads: 3 };
+        let wanted =
+            Stat { state: b'S', parent: 41, group: 42, session: 43, flags: 4_194_560, threads: 3, started: 11 };
         for name in [b"sleep".as_slice(), b"", b") Z 1 1 1 (", b"a b\n)", b"\xff\xfe"] {
             let line = [b"42 (", name, b")", REST].concat();
             assert_eq!(Stat::parse(&line), Some(wanted), "{}", name.escape_ascii());
@@ -74,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_zombie_with_threads_is_alive() {
-        let stat = |state, threads| Stat { state, parent: 1, group: 1, session: 1, flags: 0, threads };
+        let stat = |state, threads| Stat { state, parent: 1, group: 1, session: 1, flags: 0, threads, started: 0 };
         assert!(!stat(b'Z', 1).is_living());
         assert!(!stat(b'X', 0).is_living());
         assert!(stat(b'Z', 2).is_living());

@@ -269,6 +269,53 @@ fn what_is_waited_for_gets_the_signals_in_the_programs_place() {
     assert_eq!(sandbox.lines("ended"), ["bye"]);
 }
 
+/// docker stop sends TERM to exeunt, which passes it on to the wrapper alone: what the wrapper started has to hear of it too.
+#[test]
+fn what_outlives_a_wrapper_that_dies_of_term_is_sent_term_too() {
+    let sandbox = Sandbox::new("");
+    let inner = "sh -c 'trap \"echo $0 >>ended; exit\" TERM; echo up >&2; while :; do sleep 0.01; done'";
+    let script = format!("{inner} member & setsid {inner} stray & wait");
+    let run = init(&sandbox, &["--wait-all", "--", "sh", "-c", &script]).start();
+    run.wait_for_lines("up", 2);
+    run.signal(Signal::SIGTERM);
+    run.finish().expect_code(143);
+    assert_eq!(sandbox.lines("ended"), ["member", "stray"]);
+}
+
+/// Whatever the wrapper makes of it: one that ends well after TERM was told to stop as well.
+#[test]
+fn a_wrapper_that_ends_well_after_term_counts_as_stopped() {
+    let sandbox = Sandbox::new("");
+    let inner = "sh -c 'trap \"echo $0 >>ended; exit\" TERM; echo up >&2; while :; do sleep 0.01; done'";
+    let script = format!("trap 'exit 5' TERM; {inner} member & wait");
+    let run = init(&sandbox, &["--wait-all", "--", "sh", "-c", &script]).start();
+    run.wait_for_line("up");
+    run.signal(Signal::SIGTERM);
+    run.finish().expect_code(5);
+    assert_eq!(sandbox.lines("ended"), ["member"]);
+}
+
+#[test]
+fn stop_timeout_is_what_is_left_behind_has_before_kill() {
+    let sandbox = Sandbox::new("");
+    let deaf = "sh -c 'trap \"echo $0 >>heard\" TERM; echo up >&2; while :; do sleep 0.01; done'";
+    let script = format!("{deaf} member & setsid {deaf} stray & wait");
+    // 3 s without it, and no end at all with --wait-all.
+    for options in [&["--stop-timeout", "200ms"][..], &["--wait-all", "--stop-timeout", "200ms"]] {
+        let words: Vec<&str> = options.iter().chain(&["-v", "--", "sh", "-c", &script]).copied().collect();
+        let run = init(&sandbox, &words).start();
+        run.wait_for_lines("up", 2);
+        run.signal(Signal::SIGTERM);
+        let outcome = run.finish();
+        outcome.expect_code(143);
+        assert_eq!(sandbox.lines("heard"), ["member", "stray"], "{outcome}");
+        sandbox.remove("heard");
+    }
+    let outcome = init(&sandbox, &["--stop-timeout", "5", "--", "true"]).finish();
+    outcome.expect_code(2);
+    assert!(outcome.stderr.contains("the duration \"5\" has no unit"), "{outcome}");
+}
+
 #[test]
 fn f1_orphans_are_reaped_and_with_w_each_is_told() {
     let sandbox = Sandbox::new("");

@@ -39,6 +39,7 @@ mod pid_one;
 mod probes;
 mod queue;
 mod ready_notify;
+mod repeated_signals;
 mod report;
 mod results;
 mod scratch;

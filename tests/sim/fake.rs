@@ -11,7 +11,8 @@ use exeunt::machine::{Event, Meaning, Question};
 use exeunt::model::plan::Plan;
 use exeunt::model::process::Usage;
 use exeunt::model::{
-    ExitStatus, InstanceId, Notice, ProcId, Reply, Signal, SourceId, SpawnError, Stage, Time, Token, Verdict, WorkerId,
+    ExitStatus, InstanceId, Notice, ProcId, Reply, Signal, SignalSet, SourceId, SpawnError, Stage, Time, Token,
+    Verdict, WorkerId,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -30,6 +31,8 @@ pub struct Fake {
     pub pids: Pids,
     /// Signals that went to a number which was not the incarnation's any more.
     pub strays: Vec<String>,
+    /// Signals that no rung asked for and that a process had been sent before.
+    pub repeated: Vec<String>,
     /// Incarnations that are over.
     pub ghosts: Vec<ProcId>,
     /// A broken copy: one child is reaped for each SIGCHLD, however many died.
@@ -53,6 +56,8 @@ pub enum Happening {
     Pings(ProcId),
     Answers(ProcId, Question, bool),
     MemberDies(ProcId, usize),
+    /// A member of a session makes one of its own.
+    Escapes(ProcId, usize),
     /// A member of a session whose leader is dead answers for it.
     Afterword(ProcId),
     StrangerDies(usize),
@@ -91,6 +96,8 @@ pub struct Session {
     pub reaped: bool,
     pub members: Vec<Process>,
     pub told: Told,
+    /// What the leader was sent.
+    pub sent: SignalSet,
     pub stopped: bool,
     /// Came while it was stopped.
     pub pending: Vec<Signal>,
@@ -129,6 +136,10 @@ pub struct Process {
     pub alive: bool,
     /// A signal took effect; its death is on the agenda.
     pub doomed: bool,
+    /// What it was sent, but for KILL, CONT and what was passed on.
+    pub sent: SignalSet,
+    /// It left its session and is this stranger now.
+    pub escaped: Option<usize>,
 }
 
 /// The item pipe of a worker, from our buffer to its hands.
@@ -166,6 +177,7 @@ impl Fake {
             strangers: Vec::new(),
             pids: Pids::new(few),
             strays: Vec::new(),
+            repeated: Vec::new(),
             ghosts: Vec::new(),
             reaps_one: false,
             sources: Vec::new(),
@@ -311,6 +323,7 @@ impl Fake {
             Happening::Pings(proc) => self.pings(proc),
             Happening::Answers(proc, question, yes) => self.answers_probe(proc, question, yes),
             Happening::MemberDies(proc, at) => self.member_dies(proc, at),
+            Happening::Escapes(proc, at) => self.escapes(proc, at),
             Happening::Afterword(proc) => self.afterword(proc),
             Happening::StrangerDies(at) => self.stranger_dies(at),
             Happening::Produces(source) => self.produces(source),

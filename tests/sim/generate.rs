@@ -172,7 +172,7 @@ fn program(dice: &mut Dice, event: u64) -> Program {
     if dice.percent(event) {
         ladder.push(Rung { step: Step::Event, wait: dice.millis(0, 4000) });
     }
-    let signals = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::USR1];
+    let signals = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::USR1, Signal::TSTP];
     let fewest = u64::from(ladder.is_empty());
     for _ in 0..dice.between(fewest, 2) {
         ladder.push(Rung { step: Step::Signal(dice.pick(&signals)), wait: dice.millis(0, 3000) });

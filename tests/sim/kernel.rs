@@ -7,7 +7,7 @@ use crate::voice;
 use exeunt::machine::Event;
 use exeunt::model::plan::{Kind, Role};
 use exeunt::model::process::Usage;
-use exeunt::model::{ExitStatus, InstanceId, Notice, ProcId, Signal, SpawnError, Target, WorkerId};
+use exeunt::model::{ExitStatus, InstanceId, Notice, ProcId, Signal, SignalSet, SpawnError, Target, WorkerId};
 use std::time::Duration;
 
 impl Fake {
@@ -29,6 +29,7 @@ impl Fake {
         }
         let session = Session {
             instance,
+            sent: SignalSet::EMPTY,
             stopped: manner.stopped,
             manner,
             leader: if forked { Leader::Unborn } else { Leader::Dead(ExitStatus::Exited(127)) },
@@ -107,12 +108,13 @@ impl Fake {
     pub fn kill(&mut self, proc: ProcId, signal: Signal, target: Target) {
         let number = match target {
             Target::Unborn | Target::Leader => self.pids.of_leader(proc),
-            Target::Members => self.pids.of_session(proc),
+            Target::Members | Target::Unsignalled => self.pids.of_session(proc),
         };
         let Some(number) = number else { return };
         let owner = self.pids.owner(number);
         // The members are looked up by their session: nobody bears the number of an empty one.
-        if owner != Some(proc) && !(target == Target::Members && owner.is_none()) {
+        let members = matches!(target, Target::Members | Target::Unsignalled);
+        if owner != Some(proc) && !(members && owner.is_none()) {
             return self.strays.push(format!("{signal} for {proc} goes to number {number}, which is {owner:?}'s"));
         }
         // A word among friends: it ends nobody.
@@ -122,10 +124,9 @@ impl Fake {
         match target {
             Target::Unborn => self.kill_unborn(proc, signal),
             Target::Leader => self.signal_leader(proc, signal),
-            Target::Members => {
-                self.signal_leader(proc, signal);
-                let count = self.sessions.get(&proc).map_or(0, |session| session.members.len());
-                (0..count).for_each(|at| self.signal_member(proc, at, signal));
+            Target::Members | Target::Unsignalled => {
+                let added = self.sessions.get(&proc).is_some_and(|session| session.told == Told::Exited);
+                self.signal_session(proc, signal, added, target == Target::Unsignalled);
             }
         }
     }
@@ -159,6 +160,7 @@ impl Fake {
 
     fn signal_leader(&mut self, proc: ProcId, signal: Signal) {
         let Some(session) = self.sessions.get_mut(&proc) else { return };
+        note(&mut session.sent, signal);
         if session.leader != Leader::Alive || session.hung {
             return;
         }
@@ -249,7 +251,8 @@ impl Fake {
         if session.leader != Leader::Alive || session.hung {
             return;
         }
-        let process = Process { temper: child.temper, alive: true, doomed: false };
+        let (sent, escaped) = (SignalSet::EMPTY, None);
+        let process = Process { temper: child.temper, alive: true, doomed: false, sent, escaped };
         let end = if child.escapes {
             self.strangers.push(process);
             Happening::StrangerDies(self.strangers.len() - 1)
@@ -257,13 +260,48 @@ impl Fake {
             session.members.push(process);
             Happening::MemberDies(proc, session.members.len() - 1)
         };
+        let member = session_of(&end);
         if let Some(life) = child.life {
             self.after(life, end);
         }
+        if let (Some((proc, at)), Some(leaves)) = (member, child.leaves) {
+            self.after(leaves, Happening::Escapes(proc, at));
+        }
+    }
+
+    /// A member leaves its session: exeunt hears nothing of it.
+    pub fn escapes(&mut self, proc: ProcId, at: usize) {
+        let to = self.strangers.len();
+        let Some(session) = self.sessions.get_mut(&proc) else { return };
+        let Some(member) = session.members.get_mut(at).filter(|member| member.alive) else { return };
+        self.strangers.push(*member);
+        (member.alive, member.escaped) = (false, Some(to));
+        self.session_changed(proc);
+        if self.sessions.get(&proc).is_some_and(|session| session.reaped && !session.anybody()) {
+            self.pids.emptied(proc);
+        }
+    }
+
+    /// `added`: no rung asks for it. `sparing`: not those that were sent it before.
+    fn signal_session(&mut self, proc: ProcId, signal: Signal, added: bool, sparing: bool) {
+        let Some(session) = self.sessions.get(&proc) else { return };
+        let leader = (session.leader == Leader::Alive && session.sent.contains(signal)).then(|| format!("{proc}"));
+        let had = |member: &Process| member.alive && member.sent.contains(signal);
+        let members: Vec<bool> = session.members.iter().map(had).collect();
+        let repeated = members.contains(&true).then(|| format!("a member of {proc}")).or(leader.clone());
+        if let Some(who) = repeated.filter(|_| added && !sparing) {
+            self.repeated.push(format!("{who} is sent {signal} again"));
+        }
+        if !(sparing && leader.is_some()) {
+            self.signal_leader(proc, signal);
+        }
+        let wanted = (0..).zip(members).filter(|&(_, had)| !(sparing && had));
+        wanted.for_each(|(at, _)| self.signal_member(proc, at, signal));
     }
 
     fn signal_member(&mut self, proc: ProcId, at: usize, signal: Signal) {
         let Some(member) = self.sessions.get_mut(&proc).and_then(|session| session.members.get_mut(at)) else { return };
+        note(&mut member.sent, signal);
         if let Some(at_once) = fate(member, signal) {
             let delay = if at_once { Duration::ZERO } else { self.dice.millis(0, 400) };
             self.after(delay, Happening::MemberDies(proc, at));
@@ -274,6 +312,9 @@ impl Fake {
         let Some(session) = self.sessions.get_mut(&proc) else { return };
         let orphan = matches!(session.leader, Leader::Dead(_));
         let known = session.told != Told::Over;
+        if let Some(stranger) = session.members.get(at).and_then(|member| member.escaped) {
+            return self.stranger_dies(stranger);
+        }
         match session.members.get_mut(at) {
             Some(member) if member.alive => member.alive = false,
             Some(_) | None => return,
@@ -291,21 +332,28 @@ impl Fake {
 
     /// Strangers are all who live outside the sessions that the shell knows: those who made themselves one of their own, and
     /// those whose session was forgotten.
-    pub fn sweep(&mut self, signal: Signal) {
+    pub fn sweep(&mut self, signal: Signal, repeat: bool) {
         if signal == FORWARDED {
             return self.count_strangers();
         }
         for at in 0..self.strangers.len() {
+            let stranger = &mut self.strangers[at];
+            if stranger.alive && stranger.sent.contains(signal) {
+                if !repeat {
+                    continue;
+                }
+                self.repeated.push(format!("a stranger is sent {signal} again"));
+            }
+            note(&mut self.strangers[at].sent, signal);
             if let Some(at_once) = fate(&mut self.strangers[at], signal) {
                 let delay = if at_once { Duration::ZERO } else { self.dice.millis(0, 400) };
                 self.after(delay, Happening::StrangerDies(at));
             }
         }
         let forgotten = self.sessions.iter().filter(|(_, session)| session.told == Told::Over);
-        let forgotten: Vec<(ProcId, usize)> = forgotten.map(|(&proc, session)| (proc, session.members.len())).collect();
-        for (proc, members) in forgotten {
-            self.signal_leader(proc, signal);
-            (0..members).for_each(|at| self.signal_member(proc, at, signal));
+        let forgotten: Vec<ProcId> = forgotten.map(|(&proc, _)| proc).collect();
+        for proc in forgotten {
+            self.signal_session(proc, signal, true, !repeat);
         }
         self.count_strangers();
     }
@@ -413,6 +461,20 @@ impl Session {
     fn living(&self) -> usize {
         let leader = usize::from(!matches!(self.leader, Leader::Dead(_)));
         leader + self.members.iter().filter(|member| member.alive).count()
+    }
+}
+
+/// KILL and CONT may come as often as they like.
+fn note(sent: &mut SignalSet, signal: Signal) {
+    if !matches!(signal, Signal::KILL | Signal::CONT) {
+        sent.insert(signal);
+    }
+}
+
+fn session_of(end: &Happening) -> Option<(ProcId, usize)> {
+    match end {
+        Happening::MemberDies(proc, at) => Some((*proc, *at)),
+        _ => None,
     }
 }
 

@@ -67,6 +67,8 @@ pub struct Offspring {
     pub escapes: bool,
     /// Ends by itself so long after its birth.
     pub life: Option<Duration>,
+    /// Makes a session of its own so long after its birth.
+    pub leaves: Option<Duration>,
 }
 
 /// What a process that is no leader does with a signal.
@@ -224,7 +226,8 @@ fn spoil(dice: &mut Dice, faults: u64, manner: &mut Manner) {
             };
             let (after, escapes) = (dice.millis(0, 3000), dice.percent(30));
             let life = dice.percent(20).then(|| dice.millis(0, 20_000));
-            manner.offspring.push(Offspring { after, temper, escapes, life });
+            let leaves = dice.percent(20).then(|| dice.millis(0, 8000));
+            manner.offspring.push(Offspring { after, temper, escapes, life, leaves });
         }
     }
 }

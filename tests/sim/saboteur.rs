@@ -14,6 +14,9 @@ pub enum Sabotage {
     SkipsTheEvent,
     TellsTwice,
     ForgetsCont,
+    ContinuesTooLate,
+    TerminatesSurvivorsAgain,
+    TerminatesStraysAgain,
     ForgetsToPassOn,
     PassesOnTwice,
     SignalsTheWrong,
@@ -106,6 +109,9 @@ pub const ALL: &[(Sabotage, &str)] = &[
     (SkipsTheEvent, "L2"),
     (TellsTwice, "L2"),
     (ForgetsCont, "L2"),
+    (ContinuesTooLate, "L2"),
+    (TerminatesSurvivorsAgain, "once"),
+    (TerminatesStraysAgain, "once"),
     (ForgetsToPassOn, "L2"),
     (PassesOnTwice, "L2"),
     (SignalsTheWrong, "L2"),
@@ -200,6 +206,34 @@ impl Sabotage {
             SkipsTheEvent => actions.retain(|action| !matches!(action, Action::Tell { .. })),
             TellsTwice => twice(actions, |action| matches!(action, Action::Tell { .. })),
             ForgetsCont => actions.retain(|action| !matches!(action, Action::Kill { signal: Signal::CONT, .. })),
+            // Of CONT and TSTP, for which that is the order, the other way round.
+            ContinuesTooLate => {
+                let at = actions.windows(2).position(|pair| {
+                    let signal = |action: &Action| match action {
+                        Action::Kill { signal, .. } => Some(*signal),
+                        _ => None,
+                    };
+                    signal(&pair[0]) == Some(Signal::CONT) && signal(&pair[1]) == Some(Signal::TSTP)
+                });
+                if let Some(at) = at {
+                    actions.swap(at, at + 1);
+                }
+            }
+            TerminatesSurvivorsAgain => {
+                if let Event::MembersLeft { proc, .. } = *event
+                    && !actions.iter().any(|action| matches!(action, Action::Kill { .. }))
+                {
+                    let kill = |signal| Action::Kill { proc, signal, target: Target::Members };
+                    actions.extend([kill(Signal::TERM), kill(Signal::CONT)]);
+                }
+            }
+            TerminatesStraysAgain => {
+                for action in actions.iter_mut() {
+                    if let Action::Sweep { repeat, .. } = action {
+                        *repeat = true;
+                    }
+                }
+            }
             ForgetsToPassOn => actions.retain(|action| !matches!(action, Action::Kill { signal: FORWARDED, .. })),
             PassesOnTwice => twice(actions, |action| matches!(action, Action::Kill { signal: FORWARDED, .. })),
             StartsInAStop => on_stop(actions, |actions| {

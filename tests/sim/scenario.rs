@@ -7,8 +7,8 @@ use exeunt::machine::{Action, Actions, Event, Machine, Meaning, Question, Source
 use exeunt::model::plan::{Init, Plan, Role};
 use exeunt::model::process::Usage;
 use exeunt::model::{
-    ExitStatus, InstanceId, Notice, Payload, ProcId, Reply, Signal, SourceId, SpawnError, Stage, Time, Token, Verdict,
-    WorkerId,
+    ExitStatus, InstanceId, Notice, Payload, ProcId, Reply, Signal, SignalSet, SourceId, SpawnError, Stage, Time,
+    Token, Verdict, WorkerId,
 };
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -91,7 +91,14 @@ impl Theatre {
         });
         let mut plan = compile(toml.as_bytes(), &context).unwrap_or_else(|problems| panic!("{problems:?}")).plan;
         // As `exeunt init` does it: the first worker is what the run is about.
-        plan.init = options.map(|options| Init { as_zero: vec![], wait_all: options == " --wait-all" });
+        plan.init = options.map(|options| Init {
+            as_zero: vec![],
+            wait_all: options.contains(" --wait-all"),
+            stop_timeout: options.split_once(" --stop-timeout ").map(|(_, timeout)| duration(timeout)),
+        });
+        if plan.init.is_some() {
+            plan.workers.iter_mut().for_each(|worker| worker.forward_signals = SignalSet::FULL);
+        }
         let plan = Rc::new(plan);
         let machine = Machine::new(plan.clone(), 1);
         Theatre { plan, machine, now: Time::ZERO, procs: BTreeMap::new(), names: BTreeMap::new() }

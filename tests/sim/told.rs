@@ -33,7 +33,7 @@ pub fn order(action: &Action, plan: &Plan, names: &BTreeMap<ProcId, String>) -> 
         Action::HandBack { queue, seq: _, payload } => {
             format!("hand-back {} {}", plan.queue(*queue).name, text(payload))
         }
-        Action::Sweep { signal } => format!("sweep {signal}"),
+        Action::Sweep { signal, .. } => format!("sweep {signal}"),
         Action::CountStrangers => "count-strangers".into(),
         Action::Quit(report) => quit(report, plan),
         Action::Note(Note::Climbed { .. } | Note::Started { .. } | Note::Buried { .. }) => return None,

@@ -43,6 +43,8 @@ pub struct Request {
     pub rewrites: Vec<(Signal, Option<Signal>)>,
     pub stop: Option<Vec<Rung>>,
     pub wait_all: bool,
+    /// Between TERM and KILL for what the program leaves behind.
+    pub stop_timeout: Option<Duration>,
     pub suspend: Suspend,
     /// Dispositions and mask that we found are the program's too.
     pub keeps_signals: bool,
@@ -75,6 +77,7 @@ pub fn init(arguments: Arguments, log_level: Option<LogLevel>) -> u8 {
         rewrites: arguments.rewrite,
         stop: arguments.stop.map(|ladder| ladder.0),
         wait_all: arguments.wait_all,
+        stop_timeout: arguments.stop_timeout,
         suspend: Suspend::Ourselves,
         keeps_signals: true,
         voice: Voice::Exeunt,
@@ -86,7 +89,7 @@ pub fn by_another_name(words: &[OsString]) -> Option<u8> {
     let (name, arguments) = words.split_first()?;
     let environment = |name: &str| std::env::var_os(name);
     let read = match Path::new(name).file_name().and_then(OsStr::to_str)? {
-        "tini" | "tini-static" | "docker-init" => tini::read(arguments, &environment),
+        "tini" | "tini-static" | "docker-init" | "podman-init" => tini::read(arguments, &environment),
         "dumb-init" => dumb_init::read(arguments, &environment),
         _ => return None,
     };
@@ -162,7 +165,11 @@ fn plan(request: &Request, inherited: &Inherited) -> Plan {
         ..WorkerPlan::plain(&name, program)
     };
     Plan {
-        init: Some(Init { as_zero: request.as_zero.clone(), wait_all: request.wait_all }),
+        init: Some(Init {
+            as_zero: request.as_zero.clone(),
+            wait_all: request.wait_all,
+            stop_timeout: request.stop_timeout,
+        }),
         workers: vec![worker],
         instances: vec![Role::Worker { worker: WorkerId(0), index: 0 }],
         ..Plan::empty("init")

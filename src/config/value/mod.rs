@@ -12,7 +12,7 @@ pub use address::{HttpText, TcpText, http_url, tcp_address};
 pub use identity::{AccountText, DeathSignal, Limits, OneOrMore, Umask, UserText, Whole, show_bound};
 pub use list::{Command, Environment, List};
 pub use number::{Count, Ratio, Size, Timespan, show, show_size};
-pub use stop::{Ladder, SignalName, ladder};
+pub use stop::{Ladder, SignalName, ladder, wait};
 pub use text::{Flag, LONGEST_STRING, PathText, ResultsText, Text};
 pub use word::{Mode, Word, WorkerFraming};
 

@@ -86,7 +86,7 @@ fn not_a_duration(value: &Value<'_>) -> Problem {
 
 pub(super) struct Wrong {
     pub message: String,
-    help: String,
+    pub help: String,
 }
 
 fn wrong(message: String, help: &str) -> Wrong {

@@ -94,6 +94,15 @@ pub fn ladder(text: &str) -> Result<Vec<Rung>, String> {
     Ok(rungs)
 }
 
+/// A wait on a command line: `5s`, `1m 30s`, `0s`.
+///
+/// # Errors
+///
+/// What is wrong, and what to write instead, in one line.
+pub fn wait(text: &str) -> Result<Duration, String> {
+    duration(text.trim(), Duration::ZERO).map_err(|wrong| format!("{}: {}", wrong.message, wrong.help))
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RungText(pub Rung);
 

@@ -77,6 +77,7 @@ pub fn init(dice: &mut Dice) -> Plan {
         init: Some(Init {
             as_zero: if dice.percent(50) { vec![1, 2, 130, 131, 138, 143] } else { vec![] },
             wait_all: dice.percent(50),
+            stop_timeout: None,
         }),
         instances: Plan::roles(&[], &workers),
         workers,

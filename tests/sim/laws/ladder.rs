@@ -26,12 +26,13 @@ impl Laws {
             Target::Unborn => phase == Phase::Unborn && signal == Signal::KILL,
             Target::Leader => phase == Phase::Alive,
             Target::Members => phase == Phase::Alive || phase == Phase::Exited,
+            Target::Unsignalled => phase == Phase::Exited,
         };
         hold("L10", allowed, || format!("{signal} for {target:?} of {proc}, which is {phase:?}"))?;
         let cause = self.record(proc)?.cause;
         let wanted = match target {
             Target::Unborn => self.stop.is_some() || self.start_is_ended(proc, instance),
-            Target::Leader | Target::Members => phase == Phase::Exited || cause.is_some(),
+            Target::Leader | Target::Members | Target::Unsignalled => phase == Phase::Exited || cause.is_some(),
         };
         // What is passed on is no wish of ours; L2 looks at it.
         hold("L1", wanted || signal == FORWARDED, || format!("{proc} gets {signal}, and nobody wants it to leave"))?;
@@ -48,7 +49,10 @@ impl Laws {
             return self.passes_on(proc, instance, target);
         }
         self.target_is_right(instance, phase, signal, target)?;
-        if signal != Signal::KILL {
+        if signal.is_discarded_by_cont() {
+            let before = self.last_signal == Some((proc, target, Signal::CONT));
+            hold("L2", before, || format!("{signal} for {proc} without a CONT before it"))?;
+        } else if signal != Signal::KILL {
             self.cont = Some((proc, target));
         }
         if phase == Phase::Exited {
@@ -114,6 +118,7 @@ impl Laws {
         let hurried = self.past_deadline(now) || self.interrupt.is_some();
         let record = self.record(proc)?;
         let (since, asked, killed, instance) = (record.survivors, record.asked, record.killed, record.instance);
+        let (climbed, died) = (record.climbed, record.death.map(|death| death.at));
         if signal != Signal::KILL {
             hold("L2", signal == Signal::TERM && since.is_none() && !killed, || {
                 format!("{signal} for survivors of {proc}, TERM at {since:?}, KILL {killed}")
@@ -121,6 +126,8 @@ impl Laws {
             self.record(proc)?.survivors = Some(now);
             return Ok(());
         }
+        // Where a rung sent TERM to all of them already, their time begins with the death of the leader.
+        let since = since.or(died.filter(|_| self.had_term(instance, climbed)));
         let earliest = since.map(|since| survivors_killed(self.program(instance), since, asked));
         hold("L2", killed || hurried || earliest.is_some_and(|earliest| now >= earliest), || {
             format!("KILL for survivors of {proc} at {now}, due at {earliest:?}")
@@ -130,21 +137,38 @@ impl Laws {
         Ok(())
     }
 
+    /// A rung that was taken has sent TERM to every member.
+    fn had_term(&self, instance: InstanceId, climbed: usize) -> bool {
+        let program = self.program(instance);
+        let taken = program.ladder.iter().take(climbed);
+        program.kill_mode == KillMode::Group && taken.into_iter().any(|rung| rung.step == Step::Signal(Signal::TERM))
+    }
+
     /// L2: signals to the leader or to all members, as the kill mode says.
     fn target_is_right(&self, instance: InstanceId, phase: Phase, signal: Signal, target: Target) -> Verdict {
         let mode = self.program(instance).kill_mode;
         let right = match mode {
             KillMode::Process => target == Target::Leader,
+            KillMode::Group | KillMode::Mixed if phase == Phase::Exited => {
+                matches!(target, Target::Members | Target::Unsignalled)
+            }
             KillMode::Group => target == Target::Members,
-            KillMode::Mixed if signal == Signal::KILL || phase == Phase::Exited => target == Target::Members,
+            KillMode::Mixed if signal == Signal::KILL => target == Target::Members,
             KillMode::Mixed => target == Target::Leader,
         };
         hold("L2", right, || format!("{signal} for {target:?} in kill mode {mode:?}"))
     }
 
-    /// L2: every signal but KILL is followed by CONT to the same, so that a stopped process can act on it.
+    /// L2: every signal but KILL is followed by CONT to the same, so that a stopped process can act on it; but for those that
+    /// CONT would throw away.
     pub(super) fn cont_follows(&mut self, action: &Action) -> Verdict {
         let Action::Kill { proc, signal, target } = action else { return Ok(()) };
+        let thrown_away = |&(of, _, last): &(ProcId, Target, Signal)| {
+            of == *proc && last.is_discarded_by_cont() && *signal == Signal::CONT
+        };
+        hold("L2", !self.last_signal.as_ref().is_some_and(thrown_away), || {
+            format!("CONT for {proc} throws away the signal before it")
+        })?;
         match self.cont.take() {
             None => Ok(()),
             Some(expected) => hold("L2", *signal == Signal::CONT && (*proc, *target) == expected, || {

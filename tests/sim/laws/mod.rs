@@ -19,7 +19,9 @@ use crate::generate::{Mood, SECOND};
 use clocks::Clocks;
 use exeunt::machine::{Action, Event, Meaning, Note, Report};
 use exeunt::model::plan::{Plan, Program};
-use exeunt::model::{ExitStatus, InstanceId, Notice, ProcId, Reply, SpawnError, StopReason, Target, Time, Token};
+use exeunt::model::{
+    ExitStatus, InstanceId, Notice, ProcId, Reply, Signal, SpawnError, StopReason, Target, Time, Token,
+};
 use items::Reference;
 use restart::{Restarts, Unfit};
 use service::Services;
@@ -92,6 +94,8 @@ pub struct Laws {
     late: Duration,
     /// A signal rung waits for its CONT.
     cont: Option<(ProcId, Target)>,
+    /// The last signal that was ordered in answer to this event, if no other order came after it.
+    last_signal: Option<(ProcId, Target, Signal)>,
     turns_at: (Time, u32),
 }
 
@@ -177,6 +181,7 @@ impl Laws {
             interrupt: None,
             late: Duration::ZERO,
             cont: None,
+            last_signal: None,
             turns_at: (Time::ZERO, 0),
         }
     }
@@ -260,6 +265,10 @@ impl Laws {
         for action in actions {
             self.cont_follows(action)?;
             self.ordered(now, action)?;
+            self.last_signal = match action {
+                Action::Kill { proc, signal, target } => Some((*proc, *target, *signal)),
+                _ => None,
+            };
             self.services.ordered(now, action)?;
             let record = proc_of(action).and_then(|proc| self.records.get(&proc));
             self.reference.ordered(now, action, record.map(|record| record.window), self.stop.is_some())?;
@@ -284,7 +293,7 @@ impl Laws {
             Action::CloseItems { proc } => self.closes(*proc),
             Action::CheckMembers { proc } => self.checks(*proc),
             Action::Forget { proc } => self.forgets(now, *proc),
-            Action::Sweep { signal } => self.sweeps(now, *signal),
+            Action::Sweep { signal, .. } => self.sweeps(now, *signal),
             Action::Note(note) => self.notes(now, note),
             Action::Ask { .. }
             | Action::Unask { .. }
@@ -356,6 +365,7 @@ impl Laws {
         self.the_unkillable_are_left(now)?;
         self.every_child_is_reaped(fake)?;
         hold("L10", fake.strays.is_empty(), || fake.strays.join("; "))?;
+        hold("once", fake.repeated.is_empty(), || fake.repeated.join("; "))?;
         self.heals(now)?;
         self.drains_are_worked_off()?;
         self.does_not_go_on(fake)?;
