@@ -303,7 +303,8 @@ impl Reference {
         // What waits is handed back in the order of acceptance. A worker that dies gives the item that is blamed back last.
         let mut back = std::mem::take(&mut self.back);
         back.sort_by_key(|&(queue, _)| queue);
-        let waited = !matches!(event, Event::MembersGone { .. });
+        // With `kill-mode = "process"` it is gone though members of its session are left.
+        let waited = !matches!(event, Event::MembersGone { .. } | Event::MembersLeft { .. });
         let sorted = back.is_sorted();
         hold("order", sorted || !waited, || format!("{event:?} hands back out of order: {back:?}"))?;
         if *event == Event::Tick {
