@@ -3,6 +3,7 @@
 use super::{WRONG_FILE, describe, executable, file, print, rights};
 use crate::config::{Place, Problem, Severity, Span, quote};
 use crate::model::plan::{Feed, Health, Probe, Program, Ready, WorkerPlan};
+use crate::model::printable::printable;
 use crate::sys::Pid;
 use crate::sys::aside::{Aside, aside};
 use crate::sys::identity::Own;
@@ -83,12 +84,19 @@ struct Suspect<'a> {
 }
 
 impl Suspect<'_> {
-    /// All that stands in the way of the first instance.
+    /// All that stands in the way of the first instance, each on one line.
     fn obstacles(&self, own: &Own) -> Vec<String> {
-        if let Some((_, command)) = self.probe {
-            let words = self.program.words_with(command, &self.instance);
-            return executable::missing(self.program, &words).into_iter().collect();
-        }
+        let obstacles = match self.probe {
+            Some((_, command)) => {
+                let words = self.program.words_with(command, &self.instance);
+                executable::missing(self.program, &words).into_iter().collect()
+            }
+            None => self.obstacles_of_program(own),
+        };
+        obstacles.iter().map(|obstacle| printable(obstacle).into_owned()).collect()
+    }
+
+    fn obstacles_of_program(&self, own: &Own) -> Vec<String> {
         let words = self.program.words(&self.instance);
         let mut obstacles = rights::refusals(&self.program.identity, own);
         obstacles.extend(rights::missing_secrets(&words, &self.program.identity));

@@ -9,6 +9,7 @@ use crate::model::plan::{
     Backoff, Consumer, End, Feed, KillMode, Log, OnFull, OnGiveUp, Place, Plan, Program, QueuePlan, Restart, Results,
     Role, SourcePlan, Step, Words, WorkerPlan,
 };
+use crate::model::printable::{is_printable, printable};
 use crate::model::{Framing, InstanceId};
 use std::fmt::Write as _;
 
@@ -29,9 +30,9 @@ pub fn describe(plan: &Plan, file_name: &str) -> String {
     text
 }
 
-/// One line of a section: what, and then the words about it.
+/// One line of a section: what, and then the words about it. They may come from the file.
 fn line(text: &mut String, what: &str, words: &str) {
-    let _ = writeln!(text, "  {what:<10}{words}");
+    let _ = writeln!(text, "  {what:<10}{}", printable(words));
 }
 
 fn queue_text(queue: &QueuePlan) -> String {
@@ -213,8 +214,20 @@ fn shell_word(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"%+,-./:=@_".contains(&byte);
     match !word.is_empty() && word.bytes().all(plain) {
         true => word.to_owned(),
-        false if word.chars().any(char::is_control) => format!("$'{}'", word.escape_debug()),
+        false if !word.chars().all(is_printable) => format!("$'{}'", word.chars().map(ansi_c).collect::<String>()),
         false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+/// A character between `$'` and `'`, as bash and other shells read it.
+fn ansi_c(c: char) -> String {
+    match c {
+        '\\' | '\'' => format!("\\{c}"),
+        '\n' => "\\n".to_owned(),
+        '\t' => "\\t".to_owned(),
+        '\r' => "\\r".to_owned(),
+        _ if is_printable(c) => c.to_string(),
+        _ => c.encode_utf8(&mut [0; 4]).bytes().map(|byte| format!("\\x{byte:02x}")).collect(),
     }
 }
 

@@ -39,7 +39,7 @@ pub fn load(file: Option<&Path>) -> Option<Loaded> {
         Ok(bytes) => bytes,
         Err(why) => {
             let hint = if file.is_none() { "\n  = help: name a file, or make an exeunt.toml here" } else { "" };
-            print::err(&format!("error: {}: {why}{hint}\n", quote(&name)));
+            print::plain_err(&format!("error: {}: {why}{hint}\n", quote(&name)));
             return None;
         }
     };

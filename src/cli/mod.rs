@@ -10,9 +10,11 @@ mod print;
 mod rights;
 mod run;
 
+use crate::model::printable::printable;
 use crate::shell::probes::http;
 use args::{Arguments, Command, LogLevel};
 use clap::Parser;
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -28,7 +30,10 @@ pub fn main() -> ExitCode {
     if let Some(code) = init::by_another_name(&words).or_else(|| init::plainly(&words)) {
         return ExitCode::from(code);
     }
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse_from(&words) {
+        Ok(arguments) => arguments,
+        Err(error) => return wrong_usage(&words, error),
+    };
     ExitCode::from(match arguments.command {
         Command::Run(run) => run::run(&run, arguments.log_level.unwrap_or(LogLevel::Info)),
         Command::AskHttp(ask) => u8::from(!http::is_well(&ask.url, Duration::from_millis(ask.milliseconds))),
@@ -39,4 +44,12 @@ pub fn main() -> ExitCode {
             0
         }
     })
+}
+
+/// Prints help, or what is wrong with the arguments. The message quotes them, so it is made from printable ones.
+fn wrong_usage(words: &[OsString], error: clap::Error) -> ExitCode {
+    let harmless = words.iter().map(|word| printable(&word.to_string_lossy()).into_owned());
+    let error = Arguments::try_parse_from(harmless).err().unwrap_or(error);
+    let _nowhere_to_report = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }

@@ -1,11 +1,18 @@
 //! Printing that may fail. std's macros panic on a closed descriptor; here nobody is left who would want to know.
 
+use crate::model::printable::printable_lines;
 use std::io::Write;
 
-/// To standard output, as it is.
+/// Lines to standard output. What is not printable is escaped.
 pub fn out(text: &str) {
     let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    let _ = stdout.write_all(printable_lines(text).as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// Lines to standard error. What is not printable is escaped.
+pub fn plain_err(text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    let _ = stderr.write_all(printable_lines(text).as_bytes()).and_then(|()| stderr.flush());
 }
 
 /// What [`err`] would write, for who writes it later.
@@ -18,7 +25,7 @@ pub fn for_err(text: &str) -> String {
     }
 }
 
-/// To standard error; colours are taken out where nobody sees them.
+/// Text with colours, which must be printable but for them, to standard error; they are taken out where nobody sees them.
 pub fn err(text: &str) {
     let mut stderr = anstream::AutoStream::auto(std::io::stderr().lock());
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());

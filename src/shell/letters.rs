@@ -71,9 +71,7 @@ fn insert_item(fields: &mut Map<String, Value>, payload: &[u8]) {
 }
 
 fn to_line(fields: Map<String, Value>) -> Vec<u8> {
-    let mut line = Value::from(fields).to_string().into_bytes();
-    line.push(b'\n');
-    line
+    super::json::to_line(&Value::from(fields))
 }
 
 fn base64(bytes: &[u8]) -> String {

@@ -6,6 +6,7 @@
 use super::lane::{Lane, Piece, write_all};
 use super::voice::Voice;
 use crate::model::Time;
+use crate::model::printable::printable;
 use crate::sys::{Pid, clock, fds};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use mio::Waker;
@@ -165,13 +166,11 @@ fn atoms(mut text: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// `exeunt: text`, with the level where it is not the usual one. Control characters are escaped: a line stays a line.
+/// `exeunt: text`, with the level where it is not the usual one, on one line. What is not printable is escaped.
 pub fn line(level: Level, text: &str) -> Vec<u8> {
     let (voice, pid) = SPEAKER.get().copied().unwrap_or_default();
     let mut line = voice.prefix(level, pid);
-    for character in text.chars() {
-        if character.is_control() { line.extend(character.escape_default()) } else { line.push(character) }
-    }
+    line.push_str(&printable(text));
     line.push('\n');
     line.into_bytes()
 }

@@ -14,6 +14,7 @@ mod fates;
 mod file_lock;
 #[allow(dead_code)]
 mod file_mode;
+mod json;
 mod lane;
 mod launch;
 mod leftovers;

@@ -55,9 +55,7 @@ pub fn json(plan: &Plan, report: &Report, rest: &Rest) -> Vec<u8> {
         "late_replies": report.late_replies,
         "bugs": report.bugs,
     });
-    let mut line = object.to_string().into_bytes();
-    line.push(b'\n');
-    line
+    super::json::to_line(&object)
 }
 
 fn leaver_line(plan: &Plan, leaver: &Leaver) -> String {

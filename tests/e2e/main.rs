@@ -48,4 +48,5 @@ mod stop;
 mod storm;
 mod support;
 mod surroundings;
+mod terminal_text;
 mod watchdog;

@@ -97,7 +97,7 @@ pub fn by_another_name(words: &[OsString]) -> Option<u8> {
         Ok(request) => run(request),
         Err(farewell) => {
             super::print::out(&farewell.out);
-            super::print::err(&farewell.err);
+            super::print::plain_err(&farewell.err);
             farewell.code
         }
     })
