@@ -12,6 +12,7 @@ mod run;
 
 use crate::model::printable::printable;
 use crate::shell::probes::http;
+use crate::sys::elevation::{Elevation, elevation};
 use args::{Arguments, Command, LogLevel};
 use clap::Parser;
 use std::ffi::OsString;
@@ -21,11 +22,17 @@ use std::time::Duration;
 /// The file is wrong, or is none (sysexits.h, `EX_CONFIG`).
 const WRONG_FILE: u8 = 78;
 
+/// We have rights that our caller has not (sysexits.h, `EX_NOPERM`).
+const NOT_PERMITTED: u8 = 77;
+
 /// The JSON schema of the file, kept fresh by a test.
 const SCHEMA: &str = include_str!("../../schemas/exeunt.schema.json");
 
 /// The whole program. Wrong usage leaves with 2 from within.
 pub fn main() -> ExitCode {
+    if let Err(code) = refuse_others_rights() {
+        return ExitCode::from(code);
+    }
     let words = std::env::args_os().collect::<Vec<_>>();
     if let Some(code) = init::by_another_name(&words).or_else(|| init::plainly(&words)) {
         return ExitCode::from(code);
@@ -52,4 +59,28 @@ fn wrong_usage(words: &[OsString], error: clap::Error) -> ExitCode {
     let error = Arguments::try_parse_from(harmless).err().unwrap_or(error);
     let _nowhere_to_report = error.print();
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// A caller with fewer rights would have us open any file, and run any program as any user. Nothing was read before.
+fn refuse_others_rights() -> Result<(), u8> {
+    match elevation() {
+        Elevation::None => Ok(()),
+        Elevation::Ids { real, effective } => {
+            let (real, effective) = (format!("{}:{}", real.0, real.1), format!("{}:{}", effective.0, effective.1));
+            let problem = format!("exeunt has the rights of {effective}, but was started by {real}");
+            print::err(&format!(
+                "exeunt: error: {problem} (real and effective user:group); it would lend them to its caller.\n\
+                 Remove the set-user-ID and set-group-ID bits (chmod ug-s), and start it as {effective}, for example with \
+                 sudo or setpriv.\n"
+            ));
+            Err(NOT_PERMITTED)
+        }
+        Elevation::FileCapabilities => {
+            print::err(
+                "exeunt: warning: exeunt has file capabilities (getcap): whoever may execute it can use them, through \
+                 any file it is given. Remove them (setcap -r), and start it by a program that gives it ambient ones.\n",
+            );
+            Ok(())
+        }
+    }
 }

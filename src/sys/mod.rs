@@ -4,6 +4,7 @@ pub mod aside;
 pub mod capabilities;
 pub mod cgroup;
 pub mod clock;
+pub mod elevation;
 pub mod executable;
 pub mod fds;
 pub mod file_user;

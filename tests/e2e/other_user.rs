@@ -4,6 +4,7 @@ use crate::support::{Need, Outcome, QUICK_RESTART, Sandbox, has, numbered, pool,
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
 const WORKER: u32 = 1000;
+const SHARED: u32 = 4321;
 
 /// `exeunt` as it is in the sandbox: where it was built may be closed to others.
 const OWN_COPY: [&str; 4] = ["sh", "-c", "shift; exec ./exeunt \"$@\"", "sh"];
@@ -233,4 +234,52 @@ fn what_exeunt_inherited_keeps_its_owner() {
     let outcome = sandbox.launch().finish();
     outcome.expect_code(0);
     assert_eq!(outcome.stdout, "0 0 600\n0 0 600\n", "{outcome}");
+}
+
+/// What stands in the file would be an error of its own: it was not read.
+#[test]
+fn a_set_user_id_exeunt_refuses_before_it_reads_anything() {
+    if !has(Need::Root) {
+        return;
+    }
+    for (owner, group, bits) in [(0, 0, 0o4755), (WORKER, SHARED, 0o2755), (2000, 2000, 0o6755)] {
+        let sandbox = Sandbox::new("this is no file");
+        sandbox.open_to_all();
+        chown(sandbox.path("exeunt"), Some(owner), Some(group)).unwrap();
+        mode(&sandbox, "exeunt", bits);
+        let launcher = USER.iter().copied().chain(OWN_COPY).collect::<Vec<_>>();
+        for arguments in [&["run"][..], &["check"], &["init", "--", "true"], &["--help"]] {
+            let outcome = sandbox.launch().under(&launcher).arguments(arguments).finish();
+            outcome.expect_code(77);
+            assert!(outcome.stderr.starts_with("exeunt: error: exeunt has the rights of "), "{outcome}");
+            assert!(outcome.stderr.contains("was started by 1000:1000") && outcome.stdout.is_empty(), "{outcome}");
+        }
+    }
+}
+
+#[test]
+fn an_exeunt_with_file_capabilities_warns() {
+    if !has(Need::Root) {
+        return;
+    }
+    let sandbox = Sandbox::new("[worker.w]\ncommand = [\"true\"]\n");
+    sandbox.open_to_all();
+    // VFS_CAP_REVISION_2, permitted and effective: setuid and setgid (capabilities(7)).
+    let value = [0x0200_0001_u32, 0xc0, 0, 0, 0].map(u32::to_le_bytes).concat();
+    let path = std::ffi::CString::new(sandbox.path("exeunt").to_str().unwrap()).unwrap();
+    let name = c"security.capability";
+    // SAFETY: two C strings and a live buffer of that length.
+    let told = unsafe { libc::setxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
+    if told != 0 {
+        return crate::support::skip("files have no capabilities here");
+    }
+    let launcher = USER.iter().copied().chain(OWN_COPY).collect::<Vec<_>>();
+    let outcome = sandbox.launch().under(&launcher).finish();
+    outcome.expect_code(0);
+    assert!(outcome.stderr.starts_with("exeunt: warning: exeunt has file capabilities"), "{outcome}");
+    // The same program without them, and root, which executes it without being given any.
+    for launcher in [&launcher[4..], &[]] {
+        let outcome = sandbox.launch().under(launcher).finish();
+        assert!(!outcome.stderr.contains("file capabilities"), "{outcome}");
+    }
 }
