@@ -5,6 +5,7 @@ use super::environment::{self, Environment, WATCHDOG_PID};
 use super::notify::Mailbox;
 use super::pipes::{ItemPipe, ReplyPipe};
 use super::ready::ReadyPipe;
+use super::relay::{Instead, Stream};
 use super::table::{Life, Proc, What};
 use super::turn::Shell;
 use crate::model::plan::{Consumer, ControlGroups, Log, Place, Plan, Ready, Results, Role, Secret, Words};
@@ -51,6 +52,8 @@ pub struct Launcher {
 pub struct Started {
     pub proc: Proc,
     pub stdout: Option<OwnedFd>,
+    /// What it has in the place of our terminal.
+    pub relays: Vec<(Stream, OwnedFd)>,
 }
 
 impl Launcher {
@@ -86,7 +89,14 @@ impl Launcher {
         let (place, foreground) = Shell::place_now(program.place);
         let (standard_out, standard_err) = self.log(program.log);
         let stdout = ends.stdout.as_ref().map_or(standard_out.as_fd(), |pipe| pipe.write.as_fd());
-        let (out, err) = (stdout, standard_err.as_fd());
+        let instead = match &ends.user {
+            Some(user) if program.place != Place::Terminal => {
+                let output = standard_out.stream().filter(|_| ends.stdout.is_none());
+                Instead::of(user, output, standard_err.stream()).map_err(prepare)?
+            }
+            Some(_) | None => Instead::default(),
+        };
+        let (out, err) = (instead.output().unwrap_or(stdout), instead.errors().unwrap_or(standard_err.as_fd()));
         let items = ends.items.as_ref().map(|pipe| pipe.read.as_fd());
         let replies = ends.replies.as_ref().map(|pipe| pipe.write.as_fd());
         let exit = ends.exit.as_ref().map(|pipe| pipe.read.as_fd());
@@ -140,7 +150,7 @@ impl Launcher {
             items_registered: false,
             group: group.filter(|_| born.grouped),
         };
-        Ok(Started { proc, stdout: ends.stdout.map(|pipe| pipe.read) })
+        Ok(Started { proc, stdout: ends.stdout.map(|pipe| pipe.read), relays: instead.into_read_ends() })
     }
 
     /// A program runs: an init starts no other.
@@ -176,6 +186,17 @@ enum Descriptor<'a> {
     Stderr,
 }
 
+impl Descriptor<'_> {
+    /// Which of our own it is.
+    fn stream(&self) -> Option<Stream> {
+        match self {
+            Descriptor::Null(_) => None,
+            Descriptor::Stdout => Some(Stream::Output),
+            Descriptor::Stderr => Some(Stream::Errors),
+        }
+    }
+}
+
 impl AsFd for Descriptor<'_> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         /// Borrowed for the whole run: nothing closes our 1 and 2.
@@ -202,6 +223,8 @@ struct Ends {
     /// And the number that the child knows it by.
     ready: Option<(usize, Pipe)>,
     notify: Option<Mailbox>,
+    /// Whom the child runs as, if that is not our own user.
+    user: Option<FileUser>,
 }
 
 impl Ends {
@@ -230,8 +253,9 @@ impl Ends {
             Some(Ready::Notify) => ends.notify = Some(Mailbox::open(inboxes, &plan.program(instance).identity)?),
             Some(Ready::Probe(_) | Ready::Delay(_)) | None => {}
         }
-        if let Some(user) = FileUser::of(&plan.program(instance).identity) {
-            ends.give_to(&user);
+        ends.user = FileUser::of(&plan.program(instance).identity);
+        if let Some(user) = &ends.user {
+            ends.give_to(user);
         }
         Ok(ends)
     }

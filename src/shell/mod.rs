@@ -32,6 +32,7 @@ mod phrases;
 mod pipes;
 pub mod probes;
 mod ready;
+mod relay;
 mod report;
 mod results;
 mod sources;
@@ -163,6 +164,7 @@ fn close(shell: &mut Shell, plan: &Plan, options: &RunOptions, report: &Report) 
     };
     let deadline = plan.stop_budget.map(|budget| clock::now() + budget.saturating_sub(report.stop_took));
     shell.disk.begin_finish(whole);
+    shell.pass_on_the_last_output(deadline);
     shell.wait_for_the_disk(deadline);
     let left = shell.disk.end();
     let (letters_on_stderr, letters) = shell.letters.end();

@@ -114,6 +114,8 @@ impl Shell {
             let heard = self.sources.started(source, id, stdout, &self.plan, self.poll.registry());
             watched = watched.and(heard);
         }
+        let relayed = self.relays.start(id, instance, started.relays, self.poll.registry());
+        watched = watched.and(relayed);
         if let Err(error) = watched {
             // Deaf to it, we could not keep any promise about it.
             warn!("cannot watch {}: {error}", self.plan.instance_name(instance));

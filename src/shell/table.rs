@@ -189,10 +189,13 @@ pub enum Topic {
     Notify(ProcId),
     /// The connection by which it is asked.
     Answer(ProcId),
+    /// The pipes that it has in the place of our terminal, for its stdout and its stderr.
+    Output(ProcId),
+    Errors(ProcId),
 }
 
 const FIRST_PROC: usize = 3;
-const KINDS: usize = 6;
+const KINDS: usize = 8;
 
 impl Topic {
     /// Incarnations are never numbered twice, so a late readiness of an old one finds nothing.
@@ -208,6 +211,8 @@ impl Topic {
             Topic::Ready(id) => of(id, 3),
             Topic::Notify(id) => of(id, 4),
             Topic::Answer(id) => of(id, 5),
+            Topic::Output(id) => of(id, 6),
+            Topic::Errors(id) => of(id, 7),
         }
     }
 
@@ -222,7 +227,9 @@ impl Topic {
             2 => Topic::Words(id),
             3 => Topic::Ready(id),
             4 => Topic::Notify(id),
-            _ => Topic::Answer(id),
+            5 => Topic::Answer(id),
+            6 => Topic::Output(id),
+            _ => Topic::Errors(id),
         }
     }
 }
@@ -275,7 +282,16 @@ mod tests {
     #[test]
     fn every_topic_reads_back_from_its_token() {
         let procs = [ProcId(0), ProcId(1), ProcId(1_000_000_007)];
-        let kinds = [Topic::Birth, Topic::Items, Topic::Words, Topic::Ready, Topic::Notify, Topic::Answer];
+        let kinds = [
+            Topic::Birth,
+            Topic::Items,
+            Topic::Words,
+            Topic::Ready,
+            Topic::Notify,
+            Topic::Answer,
+            Topic::Output,
+            Topic::Errors,
+        ];
         let of_procs = procs.into_iter().flat_map(|id| kinds.map(|kind| kind(id)));
         for topic in [Topic::Signals, Topic::News, Topic::Stdin].into_iter().chain(of_procs) {
             assert_eq!(Topic::of(topic.token()), topic);

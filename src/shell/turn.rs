@@ -8,6 +8,7 @@ use super::messages::messages;
 use super::paused::Paused;
 use super::pipes::{BUDGET, Hearing, Standing};
 use super::probes::Probes;
+use super::relay::{Relays, Stream};
 use super::results::Sinks;
 use super::sources::{Glut, Sources};
 use super::status::Statuses;
@@ -18,7 +19,7 @@ use crate::model::plan::Plan;
 use crate::model::{ProcId, Reply, Signal, Time};
 use crate::sys::init::Inherited;
 use crate::sys::oom::OomKills;
-use crate::sys::reap::{self, Reaped};
+use crate::sys::reap::Reaped;
 use crate::sys::sent::SentSignals;
 use crate::sys::signals::Signals;
 use crate::sys::{clock, permit};
@@ -80,6 +81,7 @@ pub struct Shell {
     /// Descriptors that are out of the poll set for a while.
     pub(super) paused: Paused,
     pub(super) statuses: Statuses,
+    pub(super) relays: Relays,
     /// The time of this turn.
     pub(super) now: Time,
     /// Somebody died or a source ended: the dead may be gone.
@@ -138,6 +140,7 @@ impl Shell {
             probes: Probes::default(),
             paused: Paused::default(),
             statuses: Statuses::default(),
+            relays: Relays::default(),
             now: clock::now(),
             look_due: false,
             outcome: None,
@@ -176,11 +179,6 @@ impl Shell {
         }
     }
 
-    /// Nobody is alive any more, and no zombie outlives us either.
-    fn reap_the_last(&mut self) -> u64 {
-        std::iter::from_fn(reap::reap_one).map(|_| 1).sum()
-    }
-
     /// Polls until the machine's deadline, or not at all where there is something to do. Answers whether signals came.
     fn wait(&mut self) -> bool {
         let timeout = if self.busy() {
@@ -193,7 +191,7 @@ impl Shell {
         };
         // Each is asked, for it does then what it can.
         let files = [self.sinks.are_stranded(), self.disk.is_stranded(), self.letters.are_stranded()];
-        let stranded = messages().are_stranded() || files.contains(&true);
+        let stranded = messages().are_stranded() || self.relays.are_stranded() || files.contains(&true);
         let timeout =
             if stranded { Some(timeout.map_or(THREADS_AGAIN, |span| span.min(THREADS_AGAIN))) } else { timeout };
         match self.poll.poll(&mut self.readiness, timeout) {
@@ -217,6 +215,8 @@ impl Shell {
                     self.notices_due.insert(id);
                 }
                 Topic::Answer(id) => self.answers_due.insert(id),
+                Topic::Output(id) => self.relays.ready(id, Stream::Output),
+                Topic::Errors(id) => self.relays.ready(id, Stream::Errors),
                 Topic::Items(id) => self.items_due.insert(id),
                 Topic::Words(id) => {
                     let Some(proc) = self.table.get(id) else { continue };
@@ -245,6 +245,7 @@ impl Shell {
             || !self.items_due.is_empty()
             || !self.ready_due.is_empty()
             || !self.notices_due.is_empty()
+            || self.relays.are_due(&self.waker)
             || audible.any(|what| !is_choked(sinks, what))
             || wants_turn
     }
@@ -266,6 +267,7 @@ impl Shell {
         self.hear_notifications(&dead);
         self.hear_statuses();
         self.hear_answers();
+        self.relays.pass_on(&self.waker);
         let told = self.facts.len();
         let glut = || glut(&self.disk, &self.letters, &self.waker);
         self.sources.gather(glut, &mut self.scratch, &mut self.facts);
@@ -333,7 +335,9 @@ impl Shell {
                 | Topic::Birth(_)
                 | Topic::Items(_)
                 | Topic::Words(_)
-                | Topic::Answer(_) => debug_assert!(false, "{topic:?} is never paused"),
+                | Topic::Answer(_)
+                | Topic::Output(_)
+                | Topic::Errors(_) => debug_assert!(false, "{topic:?} is never paused"),
             }
         }
     }

@@ -203,7 +203,7 @@ fn file_type(fd: BorrowedFd) -> io::Result<libc::mode_t> {
     stat(fd).map(|stat| stat.st_mode & libc::S_IFMT)
 }
 
-fn is_terminal(fd: BorrowedFd) -> bool {
+pub fn is_terminal(fd: BorrowedFd) -> bool {
     // SAFETY: isatty takes an integer.
     unsafe { libc::isatty(fd.as_raw_fd()) == 1 }
 }

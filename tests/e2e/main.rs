@@ -35,6 +35,7 @@ mod misbehaviour;
 mod notify_limits;
 mod order;
 mod other_user;
+mod other_user_terminal;
 mod pid_one;
 mod probes;
 mod queue;

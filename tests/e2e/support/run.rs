@@ -266,6 +266,12 @@ impl Run<'_> {
         terminal.keyboard.write_all(keys).expect("the terminal takes keys");
     }
 
+    /// All that the terminal shows from now on.
+    pub fn screen(&self) -> Lines {
+        let terminal = self.terminal.as_ref().expect("the run is on a terminal");
+        Lines::of(terminal.keyboard.try_clone().expect("a descriptor can be copied"))
+    }
+
     pub fn hang_up(&mut self) {
         self.terminal = None;
     }
