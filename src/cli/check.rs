@@ -1,6 +1,6 @@
 //! `exeunt check`.
 
-use super::{WRONG_FILE, describe, executable, file, print, rights};
+use super::{WRONG_FILE, describe, executable, file, one_file, print, rights};
 use crate::config::{Place, Problem, Severity, Span, quote};
 use crate::model::plan::{Feed, Health, Probe, Program, Ready, WorkerPlan};
 use crate::model::printable::printable;
@@ -13,6 +13,12 @@ use std::time::Duration;
 /// Tells what is wrong with a file, or what it means. Answers the exit code.
 pub fn check(path: Option<&Path>) -> u8 {
     let Some(loaded) = file::load(path) else { return WRONG_FILE };
+    let uses = one_file::uses(&loaded, false);
+    let conflicts = one_file::conflicts(&loaded.compiled.plan, &uses, &one_file::identities(&uses));
+    if !conflicts.is_empty() {
+        loaded.tell(&conflicts);
+        return WRONG_FILE;
+    }
     print::out(&describe::describe(&loaded.compiled.plan, &loaded.name));
     loaded.tell(&warnings(&loaded));
     0
@@ -26,25 +32,38 @@ fn warnings(loaded: &file::Loaded) -> Vec<Problem> {
     all_warnings(loaded, suspects.iter().flat_map(told).collect())
 }
 
+/// What a look at the system before a run has found.
+pub struct Found {
+    /// Files that are used for two purposes: the run is refused.
+    pub conflicts: Vec<Problem>,
+    pub warnings: Vec<Problem>,
+    /// A copy of this process that hangs on as a child of ours.
+    pub left: Option<Pid>,
+}
+
 /// The same for who cannot wait: a look at a file system that does not answer would hang for ever, so a copy of this process takes
-/// it, and is not waited for longer than this. To be called where [`aside`] may. Answers also a copy that
-/// hangs on as a child of ours.
-pub fn warnings_within(loaded: &file::Loaded, patience: Duration) -> (Vec<Problem>, Option<Pid>) {
-    let suspects = suspects(loaded);
-    let Aside { answer, left } = aside(patience, || obstacles(&suspects).into_bytes());
-    let found = match answer {
+/// it, and is not waited for longer than this. To be called where [`aside`] may.
+pub fn found_within(loaded: &file::Loaded, patience: Duration) -> Found {
+    let (uses, suspects) = (one_file::uses(loaded, true), suspects(loaded));
+    // Identities are lines without a NUL.
+    let look = || format!("{}\0{}", one_file::identities(&uses).join("\n"), obstacles(&suspects));
+    let Aside { answer, left } = aside(patience, || look().into_bytes());
+    let (conflicts, found) = match answer {
         Ok(answer) => {
             let text = String::from_utf8_lossy(&answer).into_owned();
-            let told = suspects.iter().zip(text.split('\0'));
-            told.flat_map(|(suspect, obstacles)| obstacles.lines().map(|it| suspect.problem(it))).collect()
+            let (identities, obstacles) = text.split_once('\0').unwrap_or_default();
+            let identities: Vec<String> = identities.split('\n').map(str::to_owned).collect();
+            let told = suspects.iter().zip(obstacles.split('\0'));
+            let found = told.flat_map(|(suspect, obstacles)| obstacles.lines().map(|it| suspect.problem(it))).collect();
+            (one_file::conflicts(&loaded.compiled.plan, &uses, &identities), found)
         }
         Err(error) => {
             // A warning beforehand is a kindness; whether a program can be started is found out by starting it.
             let message = format!("whether the programs can be started is not known: {}", file::reason(&error));
-            vec![Problem::new(Severity::Warning, Place::File, message)]
+            (Vec::new(), vec![Problem::new(Severity::Warning, Place::File, message)])
         }
     };
-    (all_warnings(loaded, found), left)
+    Found { conflicts, warnings: all_warnings(loaded, found), left }
 }
 
 /// For each program what is in its way, each thing on a line of its own, with a NUL between. What comes from the file or

@@ -6,6 +6,7 @@ mod describe;
 mod executable;
 mod file;
 mod init;
+mod one_file;
 mod print;
 mod rights;
 mod run;

@@ -1,6 +1,7 @@
 //! `exeunt run`.
 
 use super::args::{LogLevel, ReportFormat, Run};
+use super::check::Found;
 use super::{WRONG_FILE, file, print};
 use crate::config::Severity;
 use crate::model::plan::Plan;
@@ -27,7 +28,11 @@ pub fn run(arguments: &Run, log_level: LogLevel) -> u8 {
 /// All that a run keeps of its file, and what is to be said of it.
 fn plan(arguments: &Run, inherited: &mut Inherited) -> Option<(Plan, String)> {
     let loaded = file::load(arguments.file.as_deref())?;
-    let (mut warnings, left) = super::check::warnings_within(&loaded, PATIENCE);
+    let Found { conflicts, mut warnings, left } = super::check::found_within(&loaded, PATIENCE);
+    if !conflicts.is_empty() {
+        loaded.tell(&conflicts);
+        return None;
+    }
     // What hangs in its look is none of those that the run is about.
     inherited.children.extend(left);
     // Notes are for who looks a file over; each run again they would only hide the rest.

@@ -94,6 +94,10 @@ pub struct Compiled {
     pub worker_commands: Vec<Option<Span>>,
     /// Where the programs stand that ask whether each worker is ready, and whether it is well, in the plan's order.
     pub probe_commands: Vec<[Option<Span>; 2]>,
+    /// Where `leftovers` of each queue stands, in the plan's order.
+    pub leftovers: Vec<Option<Span>>,
+    /// Where `results` of each worker stands, in the plan's order: its own, or that of the defaults.
+    pub results: Vec<Option<Span>>,
 }
 
 /// Compiles the bytes of a file.
@@ -121,6 +125,8 @@ pub fn compile(bytes: &[u8], context: &Context<'_>) -> Result<Compiled, Vec<Prob
         source_commands: places(&file.source, |source| &source.command),
         worker_commands: places(&file.worker, |worker| &worker.command),
         probe_commands: probe_places(&file),
+        leftovers: sections(&file.queue).iter().map(|section| section.as_ref()?.leftovers.span()).collect(),
+        results: results_places(&file),
     })
 }
 
@@ -131,6 +137,19 @@ fn places<T>(sections: &Field<Named<T>>, command: impl Fn(&T) -> &Field<Command>
 
 fn place(command: &Field<Command>) -> Option<Span> {
     command.value().and_then(|words| words.0.first()).map(|program| program.span)
+}
+
+fn sections<T>(sections: &Field<Named<T>>) -> Vec<Option<&T>> {
+    let sections = sections.value().map_or(&[][..], |named| &named.0);
+    sections.iter().map(|section| section.section.as_ref()).collect()
+}
+
+fn results_places(file: &raw::File) -> Vec<Option<Span>> {
+    let defaults = file.defaults.value().cloned().unwrap_or_default();
+    let of = |keys: Option<&raw::Worker>| {
+        keys.map_or(defaults.results.span(), |keys| keys.results.span().or(defaults.results.span()))
+    };
+    sections(&file.worker).into_iter().map(of).collect()
 }
 
 fn probe_places(file: &raw::File) -> Vec<[Option<Span>; 2]> {

@@ -123,8 +123,8 @@ fn file(leftovers: Option<&Path>) -> Option<LineFile> {
     Some(LineFile::new(path_beside(leftovers), Options { delimiter: b'\n', kinds, new_file, locking }))
 }
 
-/// `left.txt.dead` for `left.txt`.
-fn path_beside(leftovers: &Path) -> PathBuf {
+/// The file of the dead letters of a queue: `left.txt.dead` for the leftovers `left.txt`.
+pub fn path_beside(leftovers: &Path) -> PathBuf {
     let mut path = leftovers.as_os_str().to_owned();
     path.push(".dead");
     path.into()

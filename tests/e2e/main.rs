@@ -33,6 +33,7 @@ mod lease;
 mod members;
 mod misbehaviour;
 mod notify_limits;
+mod one_file;
 mod order;
 mod other_user;
 mod other_user_terminal;

@@ -7,8 +7,6 @@ use crate::config::read::Field;
 use crate::config::value::{BackoffTable, OrOff, show_size};
 use crate::model::Framing;
 use crate::model::plan::{Backoff, OnFull, QueuePlan};
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 const SIZE: usize = 1024;
@@ -24,17 +22,13 @@ impl Linker<'_> {
     pub(super) fn queues(&mut self) -> Vec<QueuePlan> {
         let file = self.file;
         let absent = Queue::default();
-        let mut leftovers = BTreeMap::new();
-        let mut queues = Vec::new();
-        for section in named(&file.queue) {
-            let keys = section.section.as_ref().unwrap_or(&absent);
-            let queue = self.queue(&section.name.value, keys, section.name.span);
-            if let (Some(path), Some(span)) = (&queue.leftovers, keys.leftovers.span()) {
-                self.check_leftovers_are_its_own(path, span, &mut leftovers);
-            }
-            queues.push(queue);
-        }
-        queues
+        let sections = named(&file.queue).iter();
+        sections
+            .map(|section| {
+                let keys = section.section.as_ref().unwrap_or(&absent);
+                self.queue(&section.name.value, keys, section.name.span)
+            })
+            .collect()
     }
 
     fn queue(&mut self, name: &str, keys: &Queue, name_span: Span) -> QueuePlan {
@@ -99,18 +93,6 @@ impl Linker<'_> {
             self.problems.push(Problem::error(span, message).help("give each framing a queue of its own"));
         }
         framing
-    }
-
-    fn check_leftovers_are_its_own(&mut self, path: &PathBuf, span: Span, seen: &mut BTreeMap<PathBuf, Span>) {
-        match seen.get(path) {
-            Some(&first) => {
-                let problem = Problem::error(span, "two queues cannot have the same file for their leftovers");
-                self.problems.push(problem.related(first, "it is taken here"));
-            }
-            None => {
-                seen.insert(path.clone(), span);
-            }
-        }
     }
 }
 
