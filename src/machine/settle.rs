@@ -162,7 +162,10 @@ impl Machine {
     /// Items whose result is not known to be written are unfinished.
     pub(super) fn give_up_results(&mut self, worker: WorkerId, out: &mut Actions) {
         let Some(queue) = self.plan.worker(worker).consumer.as_ref().map(|consumer| consumer.queue) else { return };
-        for item in std::mem::take(&mut self.workers[worker.index()].settling) {
+        // They stand in the order of their replies.
+        let mut items = Vec::from(std::mem::take(&mut self.workers[worker.index()].settling));
+        items.sort_by_key(|item| item.seq);
+        for item in items {
             self.queues[queue.index()].settling -= 1;
             let forsaken = &mut self.workers[worker.index()].forsaken;
             *forsaken = forsaken.saturating_add(1);

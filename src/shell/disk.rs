@@ -1,26 +1,26 @@
 //! The leftovers of all queues on their way to their files, or to stderr. One thread writes them.
 
+use super::file_lock::Deadline;
 use super::lane::{Lane, Mode, Piece};
-use super::leftovers::{Keeper, Kept, Place, Previous};
+use super::leftovers::{Input, Keeper, Kept, Place};
 use super::letters;
 use super::messages::{line, messages};
+use super::order::Numbers;
 use super::phrases::{counted, why};
 use super::unwritten::{Entry, Unwritten};
 use crate::model::plan::{Feed, Plan, QueuePlan};
 use crate::model::{Framing, Payload, QueueId};
-use crate::sys::fds;
+use crate::sys::{clock, fds};
 use crate::wire::frames::{Frame, Splitter};
 use log::Level;
 use mio::Waker;
 use serde_json::Value;
 use std::collections::VecDeque;
-use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
 /// Items are handed over in batches of about this size, so that a slow disk is seen to move.
 const BATCH: usize = 256 * 1024;
@@ -31,7 +31,12 @@ pub struct Disk {
     queues: Vec<Shelf>,
     /// The thread's answers to the jobs of [`begin_finish`](Disk::begin_finish).
     answers: Option<mpsc::Receiver<Finished>>,
+    /// After it the thread waits for no lock.
+    deadline: Arc<Deadline>,
 }
+
+/// At the end of the run the locks of all files are waited for this long, which is less than the loop waits for the disk.
+const LOCKS: Duration = Duration::from_millis(700);
 
 /// The leftovers of one queue, as the loop sees them.
 #[derive(Default)]
@@ -41,8 +46,8 @@ struct Shelf {
     unwritten: Unwritten<Batch>,
     ledger: Arc<Ledger>,
     items: u64,
-    /// The leftovers file is our own stdin.
-    is_stdin: bool,
+    /// The leftovers file is our own input.
+    is_input: bool,
 }
 
 /// Items as they stand in the file, each with its delimiter.
@@ -50,6 +55,7 @@ struct Shelf {
 struct Batch {
     frames: Vec<u8>,
     items: u64,
+    numbers: Vec<Numbers>,
 }
 
 /// What the thread writes down of one queue, for a loop that can no longer wait for it.
@@ -58,7 +64,7 @@ struct Ledger {
     /// Items on stderr because the disk did not take them.
     on_stderr: AtomicU64,
     /// Where the items are that the disk took.
-    place: Mutex<Option<PathBuf>>,
+    places: Mutex<Vec<Place>>,
 }
 
 /// What became of the items that were not done.
@@ -79,20 +85,20 @@ pub struct Left {
     pub items: u64,
     /// So many of them went to stderr: all where there is no file for them, the last ones where the disk failed.
     pub on_stderr: u64,
-    /// Where the others are, if there are any.
-    pub path: Option<PathBuf>,
+    /// Where the others are.
+    pub places: Vec<Place>,
 }
 
 impl Left {
     /// Whether somebody should read our stderr: items are there, or it says where they are.
     pub fn needs_a_reader(&self, asked_for: Option<&PathBuf>) -> bool {
-        self.on_stderr > 0 || self.path.as_ref() != asked_for
+        self.on_stderr > 0 || self.places.iter().any(|place| Some(&place.path) != asked_for)
     }
 }
 
 enum Job {
     Keep { queue: usize, batch: Arc<Entry<Batch>> },
-    Finish { queue: usize, previous: Previous, answer: mpsc::Sender<Finished> },
+    Finish { queue: usize, answer: mpsc::Sender<Finished> },
 }
 
 /// The thread's last word on the leftovers of a queue.
@@ -101,26 +107,34 @@ struct Finished {
     kept: Kept,
 }
 
+impl Shelf {
+    /// Whether the thread has something to do at the end of the run.
+    fn keeps(&self) -> bool {
+        self.items > 0 || self.is_input
+    }
+}
+
 impl Disk {
     pub fn new(plan: &Rc<Plan>) -> Disk {
-        let queues = (0u32..).map(QueueId).zip(&plan.queues);
-        let queues = queues.map(|(id, _)| Shelf { is_stdin: is_stdin(plan, id), ..Shelf::default() });
-        let queues: Vec<Shelf> = queues.collect();
-        let keeper = |(queue, shelf): (&QueuePlan, &Shelf)| Keeping {
-            name: queue.name.clone(),
-            framing: queue.framing,
-            keeper: queue.leftovers.clone().map(|path| Keeper::new(path, queue.framing.delimiter())),
-            ledger: shelf.ledger.clone(),
-        };
-        let mut keepers: Vec<Keeping> = plan.queues.iter().zip(&queues).map(keeper).collect();
+        let deadline = Arc::new(Deadline::default());
+        let (mut queues, mut keepers) = (Vec::new(), Vec::new());
+        for (id, queue) in (0u32..).map(QueueId).zip(&plan.queues) {
+            let input = input(plan, id);
+            let shelf = Shelf { is_input: input.is_some(), ..Shelf::default() };
+            let keeper = queue.leftovers.as_deref();
+            let keeper = keeper.map(|path| Keeper::new(&queue.name, queue.framing, path, input, deadline.clone()));
+            let (name, ledger) = (queue.name.clone(), shelf.ledger.clone());
+            keepers.push(Keeping { name, framing: queue.framing, keeper, ledger });
+            queues.push(shelf);
+        }
         let lane = Lane::new("leftovers", move |job: &mut Job, _: Mode| {
             work(&mut keepers, job);
             Piece::Last
         });
-        Disk { plan: plan.clone(), lane, queues, answers: None }
+        Disk { plan: plan.clone(), lane, queues, answers: None, deadline }
     }
 
-    pub fn hand_back(&mut self, queue: QueueId, payload: &Payload) {
+    pub fn hand_back(&mut self, queue: QueueId, number: u64, payload: &Payload) {
         let (Some(shelf), Some(plan)) = (self.queues.get_mut(queue.index()), self.plan.queues.get(queue.index()))
         else {
             return;
@@ -132,6 +146,7 @@ impl Disk {
         shelf.batch.frames.extend_from_slice(payload);
         shelf.batch.frames.push(plan.framing.delimiter());
         shelf.batch.items += 1;
+        Numbers::push(&mut shelf.batch.numbers, number, payload.len() as u64 + 1);
         if shelf.batch.frames.len() >= BATCH {
             self.hand_over();
         }
@@ -159,19 +174,22 @@ impl Disk {
         self.lane.is_stranded()
     }
 
-    /// Has the thread put the leftovers in place. `whole`: the queue's stdin source was read to its end. What comes of it
-    /// is known to [`end`](Self::end).
-    pub fn begin_finish(&mut self, whole: impl Fn(QueueId) -> bool) {
+    /// Has the thread put the leftovers in place. What comes of it is known to [`end`](Self::end).
+    pub fn begin_finish(&mut self) {
+        self.deadline.set(clock::now() + LOCKS);
         self.hand_over();
         let (answer, answers) = mpsc::channel();
-        for (id, (shelf, plan)) in (0u32..).map(QueueId).zip(self.queues.iter().zip(&self.plan.queues)) {
-            let previous = if shelf.is_stdin && whole(id) { Previous::Replace } else { Previous::Keep };
-            let due = shelf.items > 0 || previous == Previous::Replace;
-            if plan.leftovers.is_some() && due {
-                self.lane.push(Job::Finish { queue: id.index(), previous, answer: answer.clone() }, 0);
+        for (queue, shelf) in self.queues.iter().enumerate() {
+            if shelf.keeps() {
+                self.lane.push(Job::Finish { queue, answer: answer.clone() }, 0);
             }
         }
         self.answers = Some(answers);
+    }
+
+    /// No lock is waited for any longer.
+    pub fn hurry(&self) {
+        self.deadline.set(clock::now());
     }
 
     /// For the end of a run: writes here what waits for a thread that cannot be had.
@@ -194,20 +212,20 @@ impl Disk {
         let finished: Vec<Finished> = self.answers.take().iter().flat_map(mpsc::Receiver::try_iter).collect();
         let queues = (0u32..).map(QueueId).zip(self.queues.iter_mut().zip(&self.plan.queues));
         let left = queues.map(|(id, (shelf, plan))| {
-            let (more, path) = match finished.iter().find(|finished| finished.queue == id.index()) {
+            let (more, places) = match finished.iter().find(|finished| finished.queue == id.index()) {
                 Some(finished) => told(plan, finished),
-                None if plan.leftovers.is_none() => (shelf.items, None),
+                None if plan.leftovers.is_none() => (shelf.items, Vec::new()),
                 None => take_back(plan, shelf),
             };
             let on_stderr = shelf.ledger.on_stderr.load(Ordering::Relaxed) + more;
-            Left { queue: id, items: shelf.items, on_stderr, path }
+            Left { queue: id, items: shelf.items, on_stderr, places }
         });
         left.filter(|left| left.items > 0).collect()
     }
 }
 
 /// Says what the disk did not take in time. Answers how many items that were, and where the others are.
-fn take_back(plan: &QueuePlan, shelf: &mut Shelf) -> (u64, Option<PathBuf>) {
+fn take_back(plan: &QueuePlan, shelf: &mut Shelf) -> (u64, Vec<Place>) {
     let late = shelf.unwritten.take_back();
     let items: u64 = late.iter().map(|batch| batch.value.items).sum();
     if items > 0 {
@@ -216,30 +234,26 @@ fn take_back(plan: &QueuePlan, shelf: &mut Shelf) -> (u64, Option<PathBuf>) {
         messages().must(line(Level::Error, &text));
     }
     let said = late.iter().map(|batch| say(&plan.name, plan.framing, &batch.value.frames)).sum();
-    (said, shelf.ledger.place.lock().unwrap_or_else(PoisonError::into_inner).take())
+    (said, std::mem::take(&mut *shelf.ledger.places.lock().unwrap_or_else(PoisonError::into_inner)))
 }
 
-/// Says what the disk did not take, where that was not done yet. Answers how many items are on stderr, and where the others are.
-fn told(plan: &QueuePlan, finished: &Finished) -> (u64, Option<PathBuf>) {
-    let kept = &finished.kept;
-    if let (Some(error), Some(path)) = (&kept.trouble, &plan.leftovers) {
-        let which = if kept.place == Place::File { "some leftovers" } else { "leftovers" };
-        let (name, path, why) = (&plan.name, path.display(), why(error));
-        let text = format!("{which} of queue {name} cannot be kept in {path}: {why}");
+/// Says what went wrong, and where the items are if that is not where they should be. Answers how many more items are on
+/// stderr, and where the others are.
+fn told(plan: &QueuePlan, finished: &Finished) -> (u64, Vec<Place>) {
+    let (kept, asked) = (&finished.kept, plan.leftovers.as_deref().unwrap_or(Path::new("")));
+    if let Some(error) = &kept.trouble {
+        let which = if kept.places.is_empty() { "leftovers" } else { "some leftovers" };
+        let text = format!("{which} of queue {} cannot be kept in {}: {}", plan.name, asked.display(), why(error));
         messages().must(line(Level::Error, &text));
     }
-    if let Place::Stranded(path) = &kept.place {
-        let text = format!("unfinished items of queue {} are in {}", plan.name, path.display());
-        messages().must(line(Level::Error, &text));
+    for place in kept.places.iter().filter(|place| place.path != asked) {
+        let count = counted(place.items, "unfinished item");
+        let text = format!("{count} of queue {}: in {}", plan.name, place.path.display());
+        messages().must(line(Level::Warn, &text));
     }
-    let said = say(&plan.name, plan.framing, &kept.lost);
-    let path = match &kept.place {
-        Place::Nowhere => None,
-        Place::File => plan.leftovers.clone(),
-        Place::Stranded(path) => Some(path.clone()),
-    };
-    (said, path)
+    (0, kept.places.clone())
 }
+
 /// The last resort: items on stderr. Answers how many.
 fn say(queue: &str, framing: Framing, frames: &[u8]) -> u64 {
     let (mut splitter, mut said) = (Splitter::new(framing, usize::MAX), 0);
@@ -267,31 +281,34 @@ fn work(keepers: &mut [Keeping], job: &Job) {
             if let Some(Keeping { name, framing, keeper: Some(keeper), ledger }) = keepers.get_mut(*queue)
                 && !batch.is_taken_back()
             {
-                let kept = keeper.keep(&batch.value.frames);
-                *ledger.place.lock().unwrap_or_else(PoisonError::into_inner) = keeper.place();
-                if batch.finish() && !kept {
+                let kept = keeper.keep(&batch.value.frames, &batch.value.numbers);
+                *ledger.places.lock().unwrap_or_else(PoisonError::into_inner) = keeper.places().to_vec();
+                let rest = batch.value.frames.get(kept..).unwrap_or_default();
+                if batch.finish() && !rest.is_empty() {
                     // At once: a full disk must not become a full memory.
-                    let said = say(name, *framing, &batch.value.frames);
+                    let said = say(name, *framing, rest);
                     ledger.on_stderr.fetch_add(said, Ordering::Relaxed);
                 }
             }
         }
-        Job::Finish { queue, previous, answer } => {
+        Job::Finish { queue, answer } => {
             if let Some(keeping) = keepers.get_mut(*queue)
                 && let Some(keeper) = keeping.keeper.take()
             {
-                let kept = keeper.finish(*previous);
+                let kept = keeper.finish();
                 let _nobody_waits = answer.send(Finished { queue: *queue, kept });
             }
         }
     }
 }
 
-/// Whether the queue is fed from our stdin and its leftovers are that very file.
-fn is_stdin(plan: &Plan, queue: QueueId) -> bool {
-    let fed = plan.sources.iter().any(|source| source.queue == queue && source.feed == Feed::Stdin);
-    let leftovers = plan.queues.get(queue.index()).and_then(|queue| queue.leftovers.as_ref());
-    let file = leftovers.filter(|_| fed).and_then(|path| std::fs::metadata(path).ok());
-    let stdin = fds::identity(io::stdin().as_fd()).ok();
-    file.is_some_and(|file| file.is_file() && stdin == Some((file.dev(), file.ino())))
+/// The leftovers of the queue as its own input: our stdin is that very file.
+fn input(plan: &Plan, queue: QueueId) -> Option<Input> {
+    let mut feeds = plan.sources.iter().filter(|source| source.queue == queue).map(|source| &source.feed);
+    let leftovers = plan.queue(queue).leftovers.as_ref()?;
+    if !feeds.any(|feed| *feed == Feed::Stdin) {
+        return None;
+    }
+    let sole = plan.sources.iter().filter(|source| source.queue == queue).count() == 1;
+    Input::of(fds::stdin_file().ok()?, leftovers, sole)
 }

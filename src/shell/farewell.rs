@@ -37,6 +37,7 @@ impl Shell {
             }
             if self.signals.pending().contains(&Signal::INT) {
                 interrupted = true;
+                self.disk.hurry();
                 until = until.min(now + AFTER_INT);
             }
             let written = self.written();

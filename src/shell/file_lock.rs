@@ -5,13 +5,13 @@ use crate::sys::{clock, permit};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A lock is held for one batch of lines. If it cannot be had for this long, its holder hangs or is stopped.
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 /// The side file may be removed by an operator between our open and our lock, but not this often.
@@ -39,7 +39,7 @@ impl Deadline {
     }
 }
 
-/// The lock of a file that may be replaced or removed while others wait for it. It is a lock on an empty file beside it, whose
+/// The lock of a file that may be replaced or removed while others wait for it. It is a lock on a small file beside it, whose
 /// name is `.NAME.lock`, because a lock on the file itself would stay with the replaced one.
 ///
 /// The side file is not removed by its users, except together with the file that it guards. Whoever gets the lock
@@ -47,11 +47,11 @@ impl Deadline {
 #[derive(Debug)]
 pub struct SideLock {
     side: PathBuf,
-    _locked: File,
+    locked: File,
 }
 
 impl SideLock {
-    /// Waits for the lock until the deadline, at most 2 s.
+    /// Waits for the lock until the deadline, at most 1 s.
     ///
     /// # Errors
     ///
@@ -63,10 +63,32 @@ impl SideLock {
             let file = open_side_file(&side, guarded)?;
             lock(&file, deadline)?;
             if is_named(&file, &side) {
-                return Ok(SideLock { side, _locked: file });
+                return Ok(SideLock { side, locked: file });
             }
         }
         Err(io::ErrorKind::ResourceBusy.into())
+    }
+
+    /// Notes in the side file that lines are being appended at this offset of the file with this device and inode. If this
+    /// process is killed while it does so, the next holder of the lock finds the note.
+    pub fn note_append(&self, (device, inode): (u64, u64), offset: u64) -> io::Result<()> {
+        permit()?;
+        self.locked.write_all_at(format!("{device} {inode} {offset}\n").as_bytes(), 0)
+    }
+
+    /// The lines are appended.
+    pub fn forget_append(&self) {
+        let _best_effort = self.locked.set_len(0);
+    }
+
+    /// Where a killed holder of the lock was appending, if that was to this file.
+    pub fn unfinished_append(&self, file: (u64, u64)) -> Option<u64> {
+        let mut note = [0; 64];
+        let length = self.locked.read_at(&mut note, 0).ok()?;
+        let text = std::str::from_utf8(note.get(..length)?).ok()?.strip_suffix('\n')?;
+        let mut numbers = text.split(' ').map(|word| word.parse::<u64>().ok());
+        let (device, inode, offset) = (numbers.next()??, numbers.next()??, numbers.next()??);
+        ((device, inode) == file).then_some(offset)
     }
 
     /// Removes the side file and gives up the lock: for when the guarded file has been removed.
@@ -88,7 +110,7 @@ pub fn side_file(guarded: &Path) -> io::Result<PathBuf> {
     Ok(guarded.with_file_name(name))
 }
 
-/// Takes an exclusive lock on an open file, until the deadline, for at most 2 s. It is released by `File::unlock` or when the file is
+/// Takes an exclusive lock on an open file, until the deadline, for at most 1 s. It is released by `File::unlock` or when the file is
 /// closed.
 ///
 /// # Errors
@@ -98,11 +120,9 @@ pub fn lock(file: &File, deadline: &Deadline) -> io::Result<()> {
     let until = clock::now() + LONGEST_WAIT;
     let mut pause = FIRST_PAUSE;
     loop {
-        match permit().map_err(TryLockError::Error).and_then(|()| file.try_lock()) {
-            Ok(()) => return Ok(()),
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(TryLockError::Error(error)) => return Err(error),
+        match lock_now(file) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::ResourceBusy | io::ErrorKind::Interrupted) => {}
+            told => return told,
         }
         let left = until.min(deadline.time()).since(clock::now());
         if left.is_zero() {
@@ -111,6 +131,15 @@ pub fn lock(file: &File, deadline: &Deadline) -> io::Result<()> {
         clock::sleep(pause.min(left));
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// As [`lock`], without waiting.
+pub fn lock_now(file: &File) -> io::Result<()> {
+    permit()?;
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => io::ErrorKind::ResourceBusy.into(),
+        TryLockError::Error(error) => error,
+    })
 }
 
 /// A process that may append to the guarded file may take the lock too: the side file has its mode and its owner.
@@ -174,7 +203,7 @@ mod tests {
         let waiting = thread::spawn(move || SideLock::take(&guarded, &shared));
         held.remove();
         let taken = waiting.join().unwrap().unwrap();
-        assert!(is_named(&taken._locked, &taken.side));
+        assert!(is_named(&taken.locked, &taken.side));
         deadline.set(clock::now());
         assert!(SideLock::take(&path, &deadline).is_err(), "the lock under the present name is the one that holds");
     }

@@ -1,307 +1,629 @@
 //! The file that unfinished items are left in.
 //!
-//! Items go to a temporary name in the same directory as they are handed back, and the file is put in place at the end:
-//! synced, renamed, the directory synced. What was in the file before is kept in front. If nothing was handed back,
-//! nothing is touched.
+//! Items are appended to the file itself as they are handed back, under its lock, so that a KILL in mid-stop loses none of them and
+//! several runs may share the file. Where a worker gives back an item that is older than those in the file, our own part of
+//! it is put in order at the end.
+//!
+//! If the file is our own input, its items must not be there twice. Then items go to a temporary file, which replaces
+//! the leftovers at the end, together with what this run has not read of them. Until then the leftovers are as they were.
 
+use super::file_lock::{Deadline, SideLock};
+use super::file_mode::{NewFile, take_after_metadata};
+use super::line_file::{Failure, Kinds, LineFile, Locking, Options};
+use super::order::{Numbers, Order};
+use super::owned_file::{FileId, OwnedFile, Purpose, copy_part};
+use super::reorder::{self, Failed};
+use crate::model::Framing;
 use crate::sys::permit;
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use log::warn;
+use std::fs::{self, File};
+use std::io::{self, Seek};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// Keeps the items of one queue.
+/// Keeps the unfinished items of one queue.
 #[derive(Debug)]
 pub struct Keeper {
+    queue: String,
+    framing: Framing,
+    /// As the file of the plan says.
+    asked: PathBuf,
+    /// With links resolved.
     path: PathBuf,
-    delimiter: u8,
-    temp: Option<Temp>,
+    input: Option<Input>,
+    deadline: Arc<Deadline>,
+    file: LineFile,
+    order: Order,
+    temp: Option<OwnedFile>,
+    /// `left.txt.N`, or the file itself without its lock: where items go since the lock could not be had.
+    instead: Option<LineFile>,
+    places: Vec<Place>,
     trouble: Option<io::Error>,
 }
 
-/// What is read back from a file that could not be put in place, at most: the rest of us fits into memory too.
-const READ_BACK: u64 = 1024 * 1024;
-
+/// The leftovers as the input of this run.
 #[derive(Debug)]
-struct Temp {
-    file: File,
-    path: PathBuf,
-    /// Up to the end of the last whole batch.
-    length: u64,
+pub struct Input {
+    /// Its position is that of the first byte that this run has not accepted.
+    pub file: File,
+    /// The position when the run began.
+    pub start: u64,
+    /// No other source feeds the queue, so every item of it stands in this file.
+    pub sole: bool,
 }
 
-/// What becomes of a file that was there before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Previous {
-    Keep,
-    /// It is our own stdin and was read to its end: what is unfinished of it is among the items handed back.
-    Replace,
+/// A file with unfinished items of this run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub path: PathBuf,
+    pub items: u64,
 }
 
 /// How the keeping ended.
 #[derive(Debug, Default)]
 pub struct Kept {
-    /// Frames that were kept and cannot be any longer, in order, for a last resort.
-    pub lost: Vec<u8>,
-    /// Where the others are that were kept.
-    pub place: Place,
+    /// Where the items are that were kept.
+    pub places: Vec<Place>,
     pub trouble: Option<io::Error>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Place {
-    /// There are none.
-    #[default]
-    Nowhere,
-    /// In the file.
-    File,
-    /// Here, under a name that nobody asked for: too many to be said.
-    Stranded(PathBuf),
-}
-
 impl Keeper {
-    pub fn new(path: PathBuf, delimiter: u8) -> Keeper {
-        Keeper { path, delimiter, temp: None, trouble: None }
-    }
-
-    /// Appends whole frames, each with its delimiter. Answers whether they are kept. After a failure nothing is any more, so that
-    /// the file's items are the first ones.
-    pub fn keep(&mut self, frames: &[u8]) -> bool {
-        if self.trouble.is_none() {
-            self.trouble = self.append(frames).err();
+    /// Touches nothing on disk.
+    pub fn new(queue: &str, framing: Framing, asked: &Path, input: Option<Input>, deadline: Arc<Deadline>) -> Keeper {
+        let path = resolve(asked);
+        let file = LineFile::new(path.clone(), options(framing, NewFile::Private, Locking::SideFile));
+        Keeper {
+            queue: queue.to_owned(),
+            framing,
+            asked: asked.to_owned(),
+            path,
+            input,
+            deadline,
+            file,
+            order: Order::default(),
+            temp: None,
+            instead: None,
+            places: Vec::new(),
+            trouble: None,
         }
-        self.trouble.is_none()
     }
 
-    /// Where the items are that were kept so far; `None` where there are none.
-    pub fn place(&self) -> Option<PathBuf> {
-        self.temp.as_ref().filter(|temp| temp.length > 0).map(|temp| temp.path.clone())
-    }
-
-    /// Puts the file in place. Blocks for as long as the disk does.
-    pub fn finish(mut self, previous: Previous) -> Kept {
-        let Some(mut temp) = self.temp.take() else { return self.without_file(previous) };
-        if temp.length == 0 {
-            let _gone_already = fs::remove_file(&temp.path);
-            return self.without_file(previous);
-        }
-        match put_in_place(&mut temp, &self.path, self.delimiter, previous) {
-            Ok(()) => Kept { lost: Vec::new(), place: Place::File, trouble: self.trouble },
-            Err(error) => {
-                let lost = if temp.length <= READ_BACK { temp.read_back().unwrap_or_default() } else { Vec::new() };
-                // The temporary file is the only copy left where it is not read back.
-                if lost.len() as u64 == temp.length {
-                    let _gone_already = fs::remove_file(&temp.path);
-                    return Kept { lost, place: Place::Nowhere, trouble: Some(error) };
-                }
-                Kept { lost: Vec::new(), place: Place::Stranded(temp.path), trouble: Some(error) }
+    /// Appends whole frames, each with its delimiter. Answers how many bytes of them are kept; the rest, whole frames, is not.
+    pub fn keep(&mut self, frames: &[u8], numbers: &[Numbers]) -> usize {
+        let result = if self.input.is_some() { self.keep_aside(frames, numbers) } else { self.append(frames, numbers) };
+        match result {
+            Ok(()) => frames.len(),
+            Err((kept, error)) => {
+                self.trouble.get_or_insert(error);
+                kept
             }
         }
     }
 
-    fn without_file(self, previous: Previous) -> Kept {
-        let removal = match previous {
-            Previous::Replace if self.trouble.is_none() => fs::remove_file(&self.path),
-            Previous::Replace | Previous::Keep => Ok(()),
-        };
-        Kept { trouble: self.trouble.or(removal.err()), ..Kept::default() }
+    /// Where the items are that were kept so far.
+    pub fn places(&self) -> &[Place] {
+        &self.places
     }
 
-    fn append(&mut self, frames: &[u8]) -> io::Result<()> {
+    /// Puts everything in its place and waits for the disk.
+    pub fn finish(mut self) -> Kept {
+        let result = match self.input.take() {
+            Some(input) => self.replace(&input),
+            None => self.put_in_order().and_then(|()| self.sync()),
+        };
+        if let Err(error) = result {
+            self.trouble.get_or_insert(error);
+        }
+        self.places.retain(|place| place.items > 0);
+        Kept { places: self.places, trouble: self.trouble }
+    }
+
+    fn append(&mut self, frames: &[u8], numbers: &[Numbers]) -> Result<(), (usize, io::Error)> {
+        if self.instead.is_some() {
+            return self.append_instead(frames);
+        }
+        let before = self.file.file().and_then(|file| file.metadata().ok()).map(|found| FileId::of(&found));
+        match self.file.append(frames, &self.deadline) {
+            Ok(start) => {
+                let now = self.file.file().and_then(|file| file.metadata().ok()).map(|found| FileId::of(&found));
+                if before.is_some() && before != now {
+                    self.order.forget();
+                }
+                self.order.add(start, numbers);
+                self.count(self.asked.clone(), numbers.iter().map(|numbers| numbers.count).sum());
+                Ok(())
+            }
+            Err(Failure::NoLock(error)) => {
+                self.go_elsewhere(&error)?;
+                self.append_instead(frames)
+            }
+            Err(Failure::Write { kept, error }) => {
+                self.order.forget();
+                self.count(self.asked.clone(), self.items(frames, kept));
+                Err((kept, error))
+            }
+        }
+    }
+
+    /// The lock cannot be had: a file of our own beside the leftovers takes the items. Where none can be made, nobody
+    /// can replace the leftovers either (but root), so that it is safe to append to them.
+    fn go_elsewhere(&mut self, error: &io::Error) -> Result<(), (usize, io::Error)> {
+        let reason = super::phrases::why(error);
+        let (path, queue) = (self.path.display(), &self.queue);
+        let instead = match numbered(&self.path) {
+            Ok(instead) => {
+                warn!("cannot lock {path} ({reason}): unfinished items of queue {queue} go to {}", instead.display());
+                instead
+            }
+            Err(_) if fs::metadata(&self.path).is_ok_and(|found| found.is_file()) => {
+                warn!("cannot lock {path} ({reason}): unfinished items of queue {queue} are appended without");
+                self.path.clone()
+            }
+            Err(error) => return Err((0, error)),
+        };
+        self.instead = Some(LineFile::new(instead, options(self.framing, NewFile::Private, Locking::Itself)));
+        Ok(())
+    }
+
+    fn append_instead(&mut self, frames: &[u8]) -> Result<(), (usize, io::Error)> {
+        let Some(instead) = &mut self.instead else { return Ok(()) };
+        let (told, path) = (instead.append(frames, &self.deadline), instead.path().to_owned());
+        let kept = match &told {
+            Ok(_) => frames.len(),
+            Err(Failure::NoLock(_)) => 0,
+            Err(Failure::Write { kept, .. }) => *kept,
+        };
+        self.count(path, self.items(frames, kept));
+        match told {
+            Ok(_) => Ok(()),
+            Err(failure) => Err((kept, failure.into_error())),
+        }
+    }
+
+    /// To the temporary file, which is made with the first of them.
+    fn keep_aside(&mut self, frames: &[u8], numbers: &[Numbers]) -> Result<(), (usize, io::Error)> {
+        let also_in = self.input.as_ref().filter(|input| input.sole).and_then(|input| {
+            let found = input.file.metadata().ok()?;
+            Some(FileId::of(&found))
+        });
         let temp = match &mut self.temp {
             Some(temp) => temp,
-            None => self.temp.insert(Temp::create(&self.path)?),
+            None => {
+                let purpose = Purpose::Items { also_in };
+                let made = OwnedFile::create(&self.path, &self.queue, self.framing, purpose);
+                self.temp.insert(made.map_err(|error| (0, error))?)
+            }
         };
-        if let Err(error) = permit().and_then(|()| temp.file.write_all(frames)) {
-            // Half a frame would become an item of its own.
-            temp.file.set_len(temp.length)?;
+        let start = temp.length;
+        temp.append(frames).map_err(|error| (0, error))?;
+        let path = temp.path.clone();
+        self.order.add(start, numbers);
+        self.count(path, numbers.iter().map(|numbers| numbers.count).sum());
+        Ok(())
+    }
+
+    fn count(&mut self, path: PathBuf, items: u64) {
+        match self.places.iter_mut().find(|place| place.path == path) {
+            Some(place) => place.items += items,
+            None => self.places.push(Place { path, items }),
+        }
+    }
+
+    fn items(&self, frames: &[u8], kept: usize) -> u64 {
+        let kept = frames.get(..kept).unwrap_or(frames);
+        memchr::memchr_iter(self.framing.delimiter(), kept).count() as u64
+    }
+
+    fn put_in_order(&mut self) -> io::Result<()> {
+        let displaced = self.order.displaced();
+        if displaced.is_empty() || self.order.is_scattered() {
+            return Ok(());
+        }
+        let result = SideLock::take(&self.path, &self.deadline)
+            .map_err(Failed::from)
+            .and_then(|locked| reorder::reorder(&self.file, &displaced, &self.queue, self.framing, &locked));
+        let Err(failure) = result else { return Ok(()) };
+        match failure.aside {
+            // They are all there.
+            None => {
+                let (queue, path, reason) = (&self.queue, self.path.display(), super::phrases::why(&failure.error));
+                warn!("unfinished items of queue {queue} are not in their order in {path}: {reason}");
+                Ok(())
+            }
+            Some(aside) => {
+                self.places.iter_mut().for_each(|place| place.path.clone_from(&aside));
+                Err(failure.error)
+            }
+        }
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync()?;
+        self.instead.as_ref().map_or(Ok(()), LineFile::sync)?;
+        sync_directory(&self.path);
+        Ok(())
+    }
+
+    /// The leftovers become what this run has not read of them, and what it handed back.
+    fn replace(&mut self, input: &Input) -> io::Result<()> {
+        let locked = match SideLock::take(&self.path, &self.deadline) {
+            Ok(locked) => locked,
+            Err(error) => return self.strand(&error),
+        };
+        let found = input.file.metadata()?;
+        if FileId::at(&self.path) != Some(FileId::of(&found)) {
+            return self.join(&locked);
+        }
+        let position = (&input.file).stream_position()?;
+        if position == input.start && self.temp.is_none() {
+            return Ok(());
+        }
+        let rest = self.rest(&input.file, position, found.len())?;
+        if self.temp.is_none() && input.start == 0 && rest >= found.len() {
+            permit()?;
+            fs::remove_file(&self.path)?;
+            sync_directory(&self.path);
+            locked.remove();
+            return Ok(());
+        }
+        let purpose = Purpose::Items { also_in: input.sole.then(|| FileId::of(&found)) };
+        let mut new = OwnedFile::create(&self.path, &self.queue, self.framing, purpose)?;
+        let built = self.build(&mut new, input, rest, found.len()).and_then(|()| {
+            take_after_metadata(&new.data, &found);
+            new.sync()
+        });
+        if let Err(error) = built {
+            new.remove();
             return Err(error);
         }
-        temp.length += frames.len() as u64;
+        // From here on the new file has everything.
+        if let Some(temp) = self.temp.take() {
+            temp.remove();
+        }
+        let items = self.places.iter().map(|place| place.items).sum();
+        let aside = new.path.clone();
+        let renamed = new.rename(&self.path);
+        let path = if renamed.is_ok() { self.asked.clone() } else { aside };
+        self.places = vec![Place { path, items }];
+        sync_directory(&self.path);
+        renamed
+    }
+
+    fn build(&self, new: &mut OwnedFile, input: &Input, rest: u64, end: u64) -> io::Result<()> {
+        // Another process has read the first part.
+        new.append_part(&input.file, 0, input.start)?;
+        if let Some(temp) = &self.temp {
+            for run in self.order.sorted() {
+                new.append_part(&temp.data, run.start, run.length)?;
+            }
+        }
+        new.append_part(&input.file, rest, end.saturating_sub(rest))
+    }
+
+    /// Where that begins which this run has not read. The last item that it read may have had no delimiter, which another writer
+    /// added before its own first item.
+    fn rest(&self, file: &File, position: u64, end: u64) -> io::Result<u64> {
+        let delimiter = self.framing.delimiter();
+        let Some(before) = position.checked_sub(1).filter(|_| position < end) else { return Ok(position) };
+        let mut around = [delimiter; 2];
+        file.read_exact_at(&mut around, before)?;
+        let closed_off = around.first() != Some(&delimiter) && around.last() == Some(&delimiter);
+        Ok(if closed_off { position + 1 } else { position })
+    }
+
+    /// Another file has the name of our input now: the items are appended to it.
+    fn join(&mut self, locked: &SideLock) -> io::Result<()> {
+        let Some(temp) = self.temp.take() else { return Ok(()) };
+        for run in self.order.sorted() {
+            copy_part(&temp.data, run.start, run.length, |piece| {
+                self.file.append_locked(piece, locked).map(drop).map_err(Failure::into_error)
+            })?;
+        }
+        self.file.sync()?;
+        temp.remove();
+        self.places =
+            vec![Place { path: self.asked.clone(), items: self.places.iter().map(|place| place.items).sum() }];
+        Ok(())
+    }
+
+    /// The lock cannot be had, so the leftovers stay as they are; what was handed back goes beside them.
+    fn strand(&mut self, error: &io::Error) -> io::Result<()> {
+        let (path, queue, reason) = (self.path.display(), &self.queue, super::phrases::why(error));
+        let Some(temp) = self.temp.take() else {
+            warn!("cannot lock {path} ({reason}): it still has the items of queue {queue} that are done");
+            return Ok(());
+        };
+        let instead = numbered(&self.path)?;
+        let items = self.places.iter().map(|place| place.items).sum();
+        self.places = vec![Place { path: temp.path.clone(), items }];
+        temp.sync()?;
+        let (shown, aside) = (instead.display(), temp.path.clone());
+        warn!(
+            "cannot lock {path} ({reason}): it still has all items of queue {queue}, done or not; unfinished are those in {shown}"
+        );
+        temp.rename(&instead).inspect_err(|_| warn!("they are in {}", aside.display()))?;
+        self.places = vec![Place { path: instead, items }];
+        sync_directory(&self.path);
         Ok(())
     }
 }
 
-impl Temp {
-    /// A new file beside the target, with a name that says whose it is.
-    fn create(target: &Path) -> io::Result<Temp> {
-        refuse_odd(target)?;
-        let target = fs::canonicalize(target).unwrap_or_else(|_| target.to_owned());
-        let name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-        for attempt in 0..100 {
-            let mut own = OsString::from(".");
-            own.push(name);
-            own.push(format!(".exeunt-{}-{attempt}", std::process::id()));
-            let path = target.with_file_name(own);
-            let opened = permit().and_then(|()| OpenOptions::new().read(true).write(true).create_new(true).open(&path));
-            match opened {
-                Ok(file) => return Ok(Temp { file, path, length: 0 }),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
+impl Input {
+    /// `None` if the leftovers are not this open file, or it is not a regular one.
+    pub fn of(file: File, leftovers: &Path, sole: bool) -> Option<Input> {
+        let found = file.metadata().ok().filter(fs::Metadata::is_file)?;
+        if FileId::at(leftovers) != Some(FileId::of(&found)) {
+            return None;
         }
-        Err(io::ErrorKind::AlreadyExists.into())
-    }
-
-    fn read_back(&mut self) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        self.file.seek(SeekFrom::Start(0))?;
-        (&mut self.file).take(self.length).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        let start = (&file).stream_position().ok()?;
+        Some(Input { file, start, sole })
     }
 }
 
-fn put_in_place(temp: &mut Temp, target: &Path, delimiter: u8, previous: Previous) -> io::Result<()> {
-    refuse_odd(target)?;
-    // The link's target is replaced, not the link.
-    let target = fs::canonicalize(target).unwrap_or_else(|_| target.to_owned());
-    let existing = match fs::metadata(&target) {
-        Ok(found) => Some(found),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error),
+/// How leftovers are written.
+pub fn options(framing: Framing, new_file: NewFile, locking: Locking) -> Options {
+    Options { delimiter: framing.delimiter(), kinds: Kinds::Regular, new_file, locking }
+}
+
+/// Makes the first of `left.txt.1`, `left.txt.2` … that is not there.
+fn numbered(path: &Path) -> io::Result<PathBuf> {
+    for number in 1u32.. {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{number}"));
+        let name = PathBuf::from(name);
+        match super::line_file::create(&name, &NewFile::Like(path.to_owned())) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.map(|_| name),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// The file that this path leads to. Where it is not there yet, its directory is what leads to it.
+pub fn resolve(path: &Path) -> PathBuf {
+    let by_directory = || {
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Some(fs::canonicalize(directory).ok()?.join(path.file_name()?))
     };
-    let in_front = existing.as_ref().is_some_and(|found| found.len() > 0) && previous == Previous::Keep;
-    let mut joined = if in_front { Some(join(temp, &target, delimiter)?) } else { None };
-    let placed = joined.as_mut().unwrap_or(temp);
-    let result = (|| {
-        if let Some(found) = &existing {
-            placed.file.set_permissions(found.permissions())?;
-        }
-        permit()?;
-        placed.file.sync_all()?;
-        permit()?;
-        fs::rename(&placed.path, &target)
-    })();
-    if let Some(joined) = joined {
-        let superfluous = if result.is_ok() { &temp.path } else { &joined.path };
-        let _gone_already = fs::remove_file(superfluous);
-    }
-    result?;
-    // From here on the items are in their place; a directory that cannot be synced does not undo that.
-    let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let is_link = || fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
+    fs::canonicalize(path).ok().or_else(|| if is_link() { None } else { by_directory() }).unwrap_or(path.to_owned())
+}
+
+/// A directory that cannot be synced does not undo what is in it.
+pub fn sync_directory(of: &Path) {
+    let directory = of.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let _best_effort = File::open(directory).and_then(|directory| directory.sync_all());
-    Ok(())
-}
-
-/// A new file with what was there before, and our items after it.
-fn join(temp: &mut Temp, target: &Path, delimiter: u8) -> io::Result<Temp> {
-    let mut joined = Temp::create(target)?;
-    let result = (|| {
-        io::copy(&mut File::open(target)?, &mut joined.file)?;
-        let mut last = [0u8];
-        joined.file.seek(SeekFrom::End(-1))?;
-        joined.file.read_exact(&mut last)?;
-        if last != [delimiter] {
-            joined.file.write_all(&[delimiter])?;
-        }
-        temp.file.seek(SeekFrom::Start(0))?;
-        io::copy(&mut (&mut temp.file).take(temp.length), &mut joined.file)
-    })();
-    match result {
-        Ok(_) => Ok(joined),
-        Err(error) => {
-            let _gone_already = fs::remove_file(&joined.path);
-            Err(error)
-        }
-    }
-}
-
-/// A rename over a device or a FIFO would take it from everybody else.
-fn refuse_odd(target: &Path) -> io::Result<()> {
-    match fs::metadata(target) {
-        Ok(found) if !found.is_file() => Err(io::Error::other("it is not a regular file")),
-        Ok(_) | Err(_) => Ok(()),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::clock;
+    use std::fs::OpenOptions;
+    use std::io::{SeekFrom, Write};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-    fn keeper(directory: &Path) -> Keeper {
-        Keeper::new(directory.join("left.txt"), b'\n')
+    fn keeper(path: &Path) -> Keeper {
+        Keeper::new("q", Framing::Line, path, None, Arc::default())
+    }
+
+    fn with_input(path: &Path, sole: bool) -> (Keeper, File) {
+        let file = File::open(path).unwrap();
+        let input = Input::of(file.try_clone().unwrap(), path, sole);
+        assert!(input.is_some());
+        (Keeper::new("q", Framing::Line, path, input, Arc::default()), file)
+    }
+
+    fn keep(keeper: &mut Keeper, number: u64, text: &str) {
+        let frame = format!("{text}\n");
+        let bytes = frame.len() as u64;
+        assert_eq!(keeper.keep(frame.as_bytes(), &[Numbers { first: number, count: 1, bytes }]), frame.len());
     }
 
     fn names(directory: &Path) -> Vec<String> {
-        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        let names = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    }
+
+    fn read(path: &Path) -> String {
+        fs::read_to_string(path).unwrap()
     }
 
     #[test]
     fn nothing_handed_back_touches_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        let kept = keeper(directory.path()).finish(Previous::Keep);
-        assert!(kept.lost.is_empty() && kept.trouble.is_none());
+        let kept = keeper(&directory.path().join("left.txt")).finish();
+        assert!(kept.places.is_empty() && kept.trouble.is_none());
         assert!(names(directory.path()).is_empty());
     }
 
     #[test]
-    fn what_was_there_stays_in_front_and_gets_its_delimiter() {
+    fn items_are_in_the_file_as_soon_as_they_are_kept() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("left.txt");
         for (before, after) in [("", "a\nb\n"), ("old", "old\na\nb\n"), ("old\n", "old\na\nb\n")] {
             fs::write(&path, before).unwrap();
-            let mut keeper = keeper(directory.path());
-            keeper.keep(b"a\n");
-            keeper.keep(b"b\n");
-            let kept = keeper.finish(Previous::Keep);
-            assert!(kept.lost.is_empty() && kept.trouble.is_none() && kept.place == Place::File, "{kept:?}");
-            assert_eq!(fs::read_to_string(&path).unwrap(), after);
-            assert_eq!(names(directory.path()), ["left.txt"]);
+            let inode = fs::metadata(&path).unwrap().ino();
+            let mut keeper = keeper(&path);
+            keep(&mut keeper, 1, "a");
+            assert!(read(&path).ends_with("a\n"));
+            keep(&mut keeper, 2, "b");
+            let kept = keeper.finish();
+            assert_eq!(kept.places, [Place { path: path.clone(), items: 2 }]);
+            assert!(kept.trouble.is_none());
+            assert_eq!(read(&path), after);
+            assert_eq!(fs::metadata(&path).unwrap().ino(), inode, "what is there is not copied");
+            assert_eq!(names(directory.path()), [".left.txt.lock", "left.txt"]);
         }
     }
 
     #[test]
-    fn our_own_stdin_is_replaced_and_removed_when_nothing_is_left() {
+    fn items_are_in_the_order_of_acceptance_in_the_end() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("left.txt");
-        fs::write(&path, "a\nb\n").unwrap();
-        let mut first = keeper(directory.path());
-        first.keep(b"b\n");
-        assert!(first.finish(Previous::Replace).trouble.is_none());
-        assert_eq!(fs::read_to_string(&path).unwrap(), "b\n");
-        assert!(keeper(directory.path()).finish(Previous::Replace).trouble.is_none());
+        fs::write(&path, "old\n").unwrap();
+        let mut keeper = keeper(&path);
+        for number in [4, 5, 6, 9, 10, 2, 7, 1] {
+            keep(&mut keeper, number, &number.to_string().repeat(number as usize));
+        }
+        assert!(keeper.finish().trouble.is_none());
+        let wanted = [1, 2, 4, 5, 6, 7, 9, 10].map(|number: usize| number.to_string().repeat(number));
+        assert_eq!(read(&path), format!("old\n{}\n", wanted.join("\n")));
+        assert_eq!(names(directory.path()), [".left.txt.lock", "left.txt"]);
+    }
+
+    #[test]
+    fn items_that_other_runs_wrote_in_between_stay_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("left.txt");
+        let (mut one, mut other) = (keeper(&path), keeper(&path));
+        keep(&mut one, 2, "a2");
+        keep(&mut other, 2, "b2");
+        keep(&mut one, 1, "a1");
+        keep(&mut other, 1, "b1");
+        assert!(one.finish().trouble.is_none() && other.finish().trouble.is_none());
+        let mut lines: Vec<String> = read(&path).lines().map(str::to_owned).collect();
+        lines.sort();
+        assert_eq!(lines, ["a1", "a2", "b1", "b2"]);
+    }
+
+    #[test]
+    fn our_own_input_is_replaced_by_what_is_left_and_removed_when_nothing_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("left.txt");
+        fs::write(&path, "a\nb\nc\nd\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let (mut first, mut stdin) = with_input(&path, true);
+        stdin.seek(SeekFrom::Start(6)).unwrap();
+        keep(&mut first, 3, "c");
+        keep(&mut first, 2, "b");
+        assert_eq!(read(&path), "a\nb\nc\nd\n", "as it was, until the end");
+        // Another run leaves something meanwhile.
+        let mut other = keeper(&path);
+        keep(&mut other, 1, "other");
+        other.finish();
+        let kept = first.finish();
+        assert_eq!(kept.places, [Place { path: path.clone(), items: 2 }]);
+        assert_eq!(read(&path), "b\nc\nd\nother\n");
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
+        assert_eq!(names(directory.path()), [".left.txt.lock", "left.txt"]);
+        // All of it is read and done.
+        let (second, mut stdin) = with_input(&path, true);
+        stdin.seek(SeekFrom::End(0)).unwrap();
+        assert!(second.finish().trouble.is_none());
         assert!(names(directory.path()).is_empty());
     }
 
     #[test]
+    fn what_was_appended_behind_an_item_without_an_end_is_kept_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("left.txt");
+        fs::write(&path, "a\nb").unwrap();
+        let (keeper_of_input, mut stdin) = with_input(&path, true);
+        stdin.seek(SeekFrom::End(0)).unwrap();
+        let mut other = keeper(&path);
+        keep(&mut other, 1, "other");
+        other.finish();
+        assert!(keeper_of_input.finish().trouble.is_none());
+        assert_eq!(read(&path), "other\n");
+    }
+
+    #[test]
+    fn what_another_process_has_read_of_our_input_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("left.txt");
+        fs::write(&path, "a\nb\nc\n").unwrap();
+        let mut file = File::open(&path).unwrap();
+        file.seek(SeekFrom::Start(2)).unwrap();
+        let input = Input::of(file.try_clone().unwrap(), &path, true);
+        let keeper = Keeper::new("q", Framing::Line, &path, input, Arc::default());
+        file.seek(SeekFrom::End(0)).unwrap();
+        assert!(keeper.finish().trouble.is_none());
+        assert_eq!(read(&path), "a\n");
+    }
+
+    #[test]
+    fn an_input_that_got_another_name_meanwhile_is_not_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("left.txt");
+        fs::write(&path, "a\nb\n").unwrap();
+        let (mut keeper, mut stdin) = with_input(&path, true);
+        stdin.seek(SeekFrom::End(0)).unwrap();
+        keep(&mut keeper, 2, "b");
+        keep(&mut keeper, 1, "a");
+        fs::rename(&path, directory.path().join("moved")).unwrap();
+        fs::write(&path, "new").unwrap();
+        assert!(keeper.finish().trouble.is_none());
+        assert_eq!(read(&path), "new\na\nb\n");
+        assert_eq!(read(&directory.path().join("moved")), "a\nb\n");
+        assert_eq!(names(directory.path()), [".left.txt.lock", "left.txt", "moved"]);
+    }
+
+    #[test]
+    fn without_the_lock_items_go_to_a_file_of_their_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("left.txt");
+        fs::write(&path, "a\nb\n").unwrap();
+        fs::write(directory.path().join("left.txt.1"), "taken\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let deadline = Arc::new(Deadline::default());
+        deadline.set(clock::now());
+        let _held = SideLock::take(&path, &deadline).unwrap();
+        let mut keeper = Keeper::new("q", Framing::Line, &path, None, deadline.clone());
+        keep(&mut keeper, 1, "c");
+        keep(&mut keeper, 2, "d");
+        let second = directory.path().join("left.txt.2");
+        assert_eq!(keeper.finish().places, [Place { path: second.clone(), items: 2 }]);
+        assert_eq!((read(&second).as_str(), read(&path).as_str()), ("c\nd\n", "a\nb\n"));
+        assert_eq!(fs::metadata(&second).unwrap().mode() & 0o7777, 0o640);
+        // The same, where the leftovers are our input.
+        let file = File::open(&path).unwrap();
+        let input = Input::of(file.try_clone().unwrap(), &path, true);
+        let mut keeper = Keeper::new("q", Framing::Line, &path, input, deadline);
+        (&file).seek(SeekFrom::End(0)).unwrap();
+        keep(&mut keeper, 1, "b");
+        let third = directory.path().join("left.txt.3");
+        assert_eq!(keeper.finish().places, [Place { path: third.clone(), items: 1 }]);
+        assert_eq!((read(&third).as_str(), read(&path).as_str()), ("b\n", "a\nb\n"));
+        assert_eq!(names(directory.path()), [".left.txt.lock", "left.txt", "left.txt.1", "left.txt.2", "left.txt.3"]);
+    }
+
+    #[test]
+    fn new_leftovers_are_private() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("left.txt");
+        let mut keeper = keeper(&path);
+        keep(&mut keeper, 1, "a");
+        for name in names(directory.path()) {
+            assert_eq!(fs::metadata(directory.path().join(&name)).unwrap().mode() & 0o7777, 0o600, "{name}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_kept_is_said_at_once() {
-        let mut keeper = Keeper::new("/nonexistent/left.txt".into(), b'\n');
-        assert!(!keeper.keep(b"a\n"));
-        assert!(!keeper.keep(b"b\n"));
-        let kept = keeper.finish(Previous::Keep);
-        assert!(kept.lost.is_empty() && kept.trouble.is_some());
+        for path in ["/nonexistent/left.txt", "/proc/left.txt"] {
+            let mut keeper = keeper(Path::new(path));
+            assert_eq!(keeper.keep(b"a\n", &[Numbers { first: 1, count: 1, bytes: 2 }]), 0);
+            let kept = keeper.finish();
+            assert!(kept.places.is_empty() && kept.trouble.is_some(), "{kept:?}");
+        }
     }
 
     #[test]
-    fn too_much_to_be_said_stays_where_it_is() {
+    fn f83_a_device_or_a_fifo_is_never_written_to() {
         let directory = tempfile::tempdir().unwrap();
-        let mut keeper = keeper(directory.path());
-        let frames = vec![b'\n'; READ_BACK as usize + 1];
-        assert!(keeper.keep(&frames));
-        fs::create_dir(directory.path().join("left.txt")).unwrap();
-        let kept = keeper.finish(Previous::Keep);
-        assert!(kept.lost.is_empty() && kept.trouble.is_some());
-        let Place::Stranded(path) = kept.place else { panic!("{:?}", kept.place) };
-        assert_eq!(fs::read(path).unwrap(), frames);
-    }
-
-    #[test]
-    fn a_target_that_became_a_directory_loses_nothing() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut keeper = keeper(directory.path());
-        keeper.keep(b"a\n");
-        fs::create_dir(directory.path().join("left.txt")).unwrap();
-        let kept = keeper.finish(Previous::Keep);
-        assert_eq!(kept.lost, b"a\n");
-        assert!(kept.trouble.is_some() && kept.place == Place::Nowhere);
-        assert_eq!(names(directory.path()), ["left.txt"]);
-    }
-
-    #[test]
-    fn f83_a_device_is_never_replaced() {
-        let mut keeper = Keeper::new("/dev/null".into(), b'\n');
-        assert!(!keeper.keep(b"a\n"));
-        assert!(keeper.finish(Previous::Keep).trouble.is_some());
-        assert!(!fs::metadata("/dev/null").unwrap().is_file());
+        let fifo = directory.path().join("left.txt");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let _reader = OpenOptions::new().read(true).write(true).open(&fifo).unwrap().write(b"").unwrap();
+        for path in [Path::new("/dev/null"), &fifo] {
+            let mut keeper = keeper(path);
+            assert_eq!(keeper.keep(b"a\n", &[Numbers { first: 1, count: 1, bytes: 2 }]), 0);
+            assert!(keeper.finish().trouble.is_some());
+            assert!(!fs::metadata(path).unwrap().is_file());
+            assert!(!super::super::file_lock::side_file(path).unwrap().exists(), "no lock file beside it either");
+        }
     }
 }

@@ -35,6 +35,19 @@ pub enum Kinds {
     Any,
 }
 
+impl Kinds {
+    fn check(self, found: &Metadata) -> io::Result<()> {
+        let kind = found.file_type();
+        match self {
+            Kinds::Regular if !kind.is_file() => Err(io::Error::other("it is not a regular file")),
+            Kinds::Any if kind.is_dir() || kind.is_block_device() || kind.is_socket() => {
+                Err(io::Error::other("it is neither a regular file nor a FIFO nor a character device"))
+            }
+            Kinds::Regular | Kinds::Any => Ok(()),
+        }
+    }
+}
+
 /// Which lock a batch is written under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Locking {
@@ -88,10 +101,12 @@ impl LineFile {
     }
 
     /// Appends whole lines, each with its delimiter, and answers the offset where they begin (0 for a FIFO or device). The lock
-    /// is waited for until the deadline, for at most 2 s; a FIFO that is full for as long as it is.
+    /// is waited for until the deadline, for at most 1 s; a FIFO that is full for as long as it is.
     pub fn append(&mut self, lines: &[u8], deadline: &Deadline) -> Result<u64, Failure> {
         match self.options.locking {
             Locking::SideFile => {
+                // No lock file is made beside a device.
+                refuse_odd(&self.path, self.options.kinds).map_err(|error| Failure::Write { kept: 0, error })?;
                 let locked = SideLock::take(&self.path, deadline).map_err(Failure::NoLock)?;
                 self.append_locked(lines, &locked)
             }
@@ -100,12 +115,44 @@ impl LineFile {
     }
 
     /// As [`append`](Self::append), for a caller that has the side lock of this file already.
-    pub fn append_locked(&mut self, lines: &[u8], _locked: &SideLock) -> Result<u64, Failure> {
+    pub fn append_locked(&mut self, lines: &[u8], locked: &SideLock) -> Result<u64, Failure> {
         // Another process may have replaced the file while we did not have the lock.
         self.open = self.open.take().filter(|open| is_named(&open.file, &self.path));
         let delimiter = self.options.delimiter;
         let path = self.path.clone();
-        self.opened().and_then(|open| open.write(lines, delimiter, Some(&path)))
+        let open = self.opened()?;
+        let failed = |error| Failure::Write { kept: 0, error };
+        let id = open.file.metadata().map(|found| identity(&found)).map_err(failed)?;
+        if let Some(offset) = locked.unfinished_append(id) {
+            cut_unfinished(&path, offset, delimiter).map_err(failed)?;
+            locked.forget_append();
+        }
+        open.heal(delimiter, &path)?;
+        if lines.is_empty() {
+            return open.length().map_err(failed);
+        }
+        // Without the note a killed writer's half line becomes a line. That is no reason not to write.
+        let _best_effort = open.length().and_then(|length| locked.note_append(id, length));
+        let told = open.write(lines, delimiter);
+        locked.forget_append();
+        told
+    }
+
+    /// Opens the file and closes off a torn tail, for a caller that has the side lock. Answers where the next line will begin.
+    pub fn prepare(&mut self, locked: &SideLock) -> io::Result<u64> {
+        self.append_locked(b"", locked).map_err(Failure::into_error)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file that lines were appended to, to be written at any offset, by a caller that has its side lock. `None` if its name
+    /// stands for another file now.
+    pub fn open_to_rewrite(&self) -> io::Result<Option<File>> {
+        let Some(open) = &self.open else { return Ok(None) };
+        let file = open_by_path(&self.path, Purpose::Rewrite)?;
+        Ok((identity(&file.metadata()?) == identity(&open.file.metadata()?)).then_some(file))
     }
 
     /// Opens the file if it is not open, and answers whether it is a regular one.
@@ -135,13 +182,14 @@ impl LineFile {
         self.open = self.open.take().filter(|open| !open.regular || is_named(&open.file, &path));
         let open = self.opened()?;
         if !open.regular {
-            return open.write(lines, delimiter, None);
+            return open.write(lines, delimiter);
         }
         if !lockless && let Err(error) = lock(&open.file, deadline) {
             warn!("cannot lock {} ({error}): lines of other writers may come in between", path.display());
             lockless = true;
         }
-        let told = open.write(lines, delimiter, (!lockless).then_some(path.as_path()));
+        let healed = if lockless { Ok(()) } else { open.heal(delimiter, &path) };
+        let told = healed.and_then(|()| open.write(lines, delimiter));
         if !lockless {
             // Closing the file would release the lock too.
             let _no_longer_ours = open.file.unlock();
@@ -162,40 +210,28 @@ impl LineFile {
 impl Open {
     fn new(path: &Path, options: &Options) -> io::Result<Open> {
         // A look before the open: opening a FIFO would wake its reader, and a device may do anything.
-        let refused = |found: &Metadata| match options.kinds {
-            Kinds::Regular => !found.is_file(),
-            Kinds::Any => found.is_dir() || found.file_type().is_block_device() || found.file_type().is_socket(),
-        };
-        let odd = || {
-            Err(io::Error::other(match options.kinds {
-                Kinds::Regular => "it is not a regular file",
-                Kinds::Any => "it is neither a regular file nor a FIFO nor a character device",
-            }))
-        };
-        if fs::metadata(path).is_ok_and(|found| refused(&found)) {
-            return odd();
-        }
+        refuse_odd(path, options.kinds)?;
         let file = open_or_create(path, &options.new_file)?;
         let found = file.metadata()?;
-        if refused(&found) {
-            return odd();
-        }
+        options.kinds.check(&found)?;
         Ok(Open { file, suspect: true, regular: found.is_file() })
     }
 
-    /// `healed_by`: the name of the file, if we have its lock and may close off a torn tail.
-    fn write(&mut self, lines: &[u8], delimiter: u8, healed_by: Option<&Path>) -> Result<u64, Failure> {
+    /// Closes off a torn tail, for the holder of the lock of a regular file.
+    fn heal(&mut self, delimiter: u8, path: &Path) -> Result<(), Failure> {
+        if self.suspect && is_torn(&self.file, path, delimiter) {
+            self.put(&[delimiter]).map_err(|(_, error)| Failure::Write { kept: 0, error })?;
+        }
+        self.suspect = false;
+        Ok(())
+    }
+
+    fn write(&mut self, lines: &[u8], delimiter: u8) -> Result<u64, Failure> {
         if !self.regular {
             return self
                 .put(lines)
                 .map(|()| 0)
                 .map_err(|(written, error)| Failure::Write { kept: whole_lines(lines, written, delimiter), error });
-        }
-        if let (true, Some(path)) = (self.suspect, healed_by) {
-            if is_torn(&self.file, path, delimiter) {
-                self.put(&[delimiter]).map_err(|(_, error)| Failure::Write { kept: 0, error })?;
-            }
-            self.suspect = false;
         }
         let start = self.length().map_err(|error| Failure::Write { kept: 0, error })?;
         self.put(lines).map(|()| start).map_err(|(written, error)| {
@@ -225,10 +261,43 @@ impl Open {
     }
 }
 
+/// Whether a file of a kind that is not wanted has this name now.
+fn refuse_odd(path: &Path, kinds: Kinds) -> io::Result<()> {
+    fs::metadata(path).map_or(Ok(()), |found| kinds.check(&found))
+}
+
 /// How much of what was written of these lines is whole lines.
 pub fn whole_lines(lines: &[u8], written: usize, delimiter: u8) -> usize {
     let written = lines.get(..written).unwrap_or(lines);
     memchr::memrchr(delimiter, written).map_or(0, |last| last + 1)
+}
+
+/// A process was killed while it appended here: the half line that it left is no line. The lock is ours, so no living writer is at
+/// work.
+fn cut_unfinished(path: &Path, offset: u64, delimiter: u8) -> io::Result<()> {
+    let file = open_by_path(path, Purpose::Rewrite)?;
+    let length = file.metadata()?.len();
+    let (mut at, mut whole, mut piece) = (offset, offset, vec![0; 64 * 1024]);
+    while at < length {
+        let read = file.read_at(&mut piece, at)?;
+        if read == 0 {
+            break;
+        }
+        if let Some(last) = memchr::memrchr(delimiter, piece.get(..read).unwrap_or_default()) {
+            whole = at + last as u64 + 1;
+        }
+        at += read as u64;
+    }
+    if whole < length {
+        let bytes = length - whole;
+        warn!(
+            "{}: the last item was cut off after {bytes} bytes, when its writer was killed; it is removed",
+            path.display()
+        );
+        permit()?;
+        file.set_len(whole)?;
+    }
+    Ok(())
 }
 
 /// Whether the last byte is not the delimiter. `false` if the file is empty, or we may not read it.
@@ -236,7 +305,7 @@ fn is_torn(file: &File, path: &Path, delimiter: u8) -> bool {
     let look = || -> io::Result<bool> {
         let length = file.metadata()?.len();
         let Some(last) = length.checked_sub(1) else { return Ok(false) };
-        let readable = open(path, Purpose::Read)?;
+        let readable = open_by_path(path, Purpose::Read)?;
         let mut byte = [delimiter];
         if identity(&readable.metadata()?) == identity(&file.metadata()?) {
             readable.read_exact_at(&mut byte, last)?;
@@ -251,13 +320,13 @@ fn open_or_create(path: &Path, new_file: &NewFile) -> io::Result<File> {
     const ATTEMPTS: usize = 100;
     let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     for _ in 0..ATTEMPTS {
-        match open(path, Purpose::Append) {
+        match open_by_path(path, Purpose::Append) {
             Err(error) if missing(&error) => {}
             opened => return opened,
         }
         // `O_EXCL` tells whether it is we who made it, but it does not follow a link whose target is not there.
         let is_link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
-        let made = open(path, Purpose::Create { mode: new_file.first_mode(), exclusive: !is_link });
+        let made = open_by_path(path, Purpose::Create { mode: new_file.first_mode(), exclusive: !is_link });
         match made {
             Ok(file) => {
                 if !is_link {
@@ -272,16 +341,32 @@ fn open_or_create(path: &Path, new_file: &NewFile) -> io::Result<File> {
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
+/// Makes a file that is not there.
+///
+/// # Errors
+///
+/// `AlreadyExists`, or an error of open(2).
+pub fn create(path: &Path, new_file: &NewFile) -> io::Result<File> {
+    let file = open_by_path(path, Purpose::Create { mode: new_file.first_mode(), exclusive: true })?;
+    new_file.complete(&file);
+    Ok(file)
+}
+
 /// What a file is opened for.
 #[derive(Clone, Copy, Debug)]
 enum Purpose {
     Append,
-    Create { mode: u32, exclusive: bool },
+    Create {
+        mode: u32,
+        exclusive: bool,
+    },
     Read,
+    /// To read and write at any offset.
+    Rewrite,
 }
 
 /// Every open by path of this module. It never blocks (a FIFO without a reader is ENXIO), and makes no terminal ours.
-fn open(path: &Path, purpose: Purpose) -> io::Result<File> {
+fn open_by_path(path: &Path, purpose: Purpose) -> io::Result<File> {
     permit()?;
     let mut options = OpenOptions::new();
     match purpose {
@@ -289,6 +374,7 @@ fn open(path: &Path, purpose: Purpose) -> io::Result<File> {
         Purpose::Create { mode, exclusive: true } => options.append(true).create_new(true).mode(mode),
         Purpose::Create { mode, exclusive: false } => options.append(true).create(true).mode(mode),
         Purpose::Read => options.read(true),
+        Purpose::Rewrite => options.read(true).write(true),
     };
     options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
 }
@@ -344,6 +430,27 @@ mod tests {
                 assert_eq!(read(&path), after);
             }
         }
+    }
+
+    #[test]
+    fn half_a_line_of_a_killed_writer_is_removed_and_that_of_any_other_is_closed_off() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("left.txt");
+        let mut file = beside(&path);
+        append(&mut file, "a\n");
+        let locked = SideLock::take(&path, &Deadline::default()).unwrap();
+        let id = identity(&fs::metadata(&path).unwrap());
+        assert_eq!(locked.unfinished_append(id), None);
+        locked.note_append(id, 2).unwrap();
+        assert_eq!(locked.unfinished_append((id.0, id.1 + 1)), None);
+        drop(locked);
+        let tear = |text: &str| OpenOptions::new().append(true).open(&path).unwrap().write_all(text.as_bytes());
+        tear("b\nhal").unwrap();
+        append(&mut beside(&path), "c\n");
+        assert_eq!(read(&path), "a\nb\nc\n");
+        tear("hal").unwrap();
+        append(&mut beside(&path), "d\n");
+        assert_eq!(read(&path), "a\nb\nc\nhal\nd\n");
     }
 
     #[test]

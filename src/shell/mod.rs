@@ -3,6 +3,7 @@
 //! Nothing here blocks but `poll`. What may block (our own 1 and 2, files) is written by threads ([`lane`]) that start
 //! when there is something to write.
 
+mod adopt;
 mod aftermath;
 mod allowance;
 mod dead_letters;
@@ -10,22 +11,20 @@ mod disk;
 mod environment;
 mod farewell;
 mod fates;
-#[allow(dead_code)]
 mod file_lock;
-#[allow(dead_code)]
 mod file_mode;
 mod json;
 mod lane;
 mod launch;
 mod leftovers;
 mod letters;
-// Its users come one after the other.
-#[allow(dead_code)]
 mod line_file;
 mod meaning;
 mod messages;
 mod notes;
 mod notify;
+mod order;
+mod owned_file;
 mod paused;
 mod perform;
 mod phrases;
@@ -33,6 +32,7 @@ mod pipes;
 pub mod probes;
 mod ready;
 mod relay;
+mod reorder;
 mod report;
 mod results;
 mod sources;
@@ -46,9 +46,10 @@ mod voice;
 
 use crate::machine::Report;
 use crate::model::Signal;
-use crate::model::plan::{Feed, Plan};
+use crate::model::plan::Plan;
 use crate::sys::init::Inherited;
 use crate::sys::{clock, members, memory};
+use adopt::{Heir, adopt};
 pub use dead_letters::path_beside as dead_letters_file;
 use disk::Rest;
 pub use file_lock::side_file as lock_file;
@@ -133,6 +134,11 @@ pub fn run(plan: Rc<Plan>, options: RunOptions, inherited: Inherited) -> u8 {
     if plan.init.is_none() && !members::sees_all() {
         warn!("/proc cannot be read: processes that leave their session will be left behind");
     }
+    for queue in &plan.queues {
+        if let Some(leftovers) = &queue.leftovers {
+            adopt(Heir { queue: &queue.name, framing: queue.framing, leftovers });
+        }
+    }
     let mut shell = match Shell::new(plan.clone(), inherited, options.init.clone()) {
         Ok(shell) => shell,
         Err(fault) => {
@@ -159,13 +165,8 @@ pub fn run(plan: Rc<Plan>, options: RunOptions, inherited: Inherited) -> u8 {
 
 /// Everybody has left: what is still to be written is written, then the report.
 fn close(shell: &mut Shell, plan: &Plan, options: &RunOptions, report: &Report) -> u8 {
-    let whole = |queue| {
-        let stdin = plan.sources.iter().position(|source| source.queue == queue && source.feed == Feed::Stdin);
-        stdin
-            .is_some_and(|at| report.sources.iter().any(|told| told.source.index() == at && told.whole && !told.failed))
-    };
     let deadline = plan.stop_budget.map(|budget| clock::now() + budget.saturating_sub(report.stop_took));
-    shell.disk.begin_finish(whole);
+    shell.disk.begin_finish();
     shell.pass_on_the_last_output(deadline);
     shell.wait_for_the_disk(deadline);
     let left = shell.disk.end();

@@ -78,7 +78,7 @@ impl Shell {
             }
             Action::WriteResult { worker, result } => self.sinks.push(worker, &result),
             Action::Bury(letter) => self.letters.bury(&letter),
-            Action::HandBack { queue, seq: _, payload } => self.disk.hand_back(queue, &payload),
+            Action::HandBack { queue, seq, payload } => self.disk.hand_back(queue, seq, &payload),
             Action::Sweep { signal, repeat } => self.sweep(Some((signal, repeat))),
             Action::CountStrangers => self.sweep(None),
             Action::Note(note) => self.note(&note),

@@ -105,15 +105,14 @@ fn source_line(plan: &Plan, source: &SourceReport) -> String {
 }
 
 fn left_line(plan: &Plan, left: &Left) -> String {
-    let Left { queue, items, on_stderr, path } = left;
-    let place = match (path, on_stderr) {
-        (Some(path), 0) => format!("are in {}: {items}", path.display()),
-        (Some(path), said) => {
-            let kept = items.saturating_sub(*said);
-            format!("are in {}: {kept}; and on stderr, for the disk failed: {said}", path.display())
-        }
-        (None, 0) => format!("are lost: {items}"),
-        (None, _) => format!("are on stderr: {items}"),
+    let Left { queue, items, on_stderr, places } = left;
+    let files: Vec<String> =
+        places.iter().map(|place| format!("in {}: {}", place.path.display(), place.items)).collect();
+    let place = match (files.join(", "), on_stderr) {
+        (files, 0) if files.is_empty() => format!("are lost: {items}"),
+        (files, _) if files.is_empty() => format!("are on stderr: {items}"),
+        (files, 0) => format!("are {files}"),
+        (files, said) => format!("are {files}; and on stderr, for the disk failed: {said}"),
     };
     format!("unfinished items of queue {} {place}", queue_name(plan, *queue))
 }
@@ -198,8 +197,11 @@ fn source_json(plan: &Plan, source: &SourceReport) -> Value {
 }
 
 fn left_json(plan: &Plan, left: &Left) -> Value {
-    let path = left.path.as_ref().map(|path| path.to_string_lossy());
-    json!({"queue": queue_name(plan, left.queue), "items": left.items, "path": path, "on_stderr": left.on_stderr})
+    let path = left.places.first().map(|place| place.path.to_string_lossy());
+    let files = left.places.iter().map(|place| json!({"path": place.path.to_string_lossy(), "items": place.items}));
+    let files: Vec<Value> = files.collect();
+    let queue = queue_name(plan, left.queue);
+    json!({"queue": queue, "items": left.items, "path": path, "files": files, "on_stderr": left.on_stderr})
 }
 
 fn millis(span: Duration) -> u64 {
@@ -208,6 +210,7 @@ fn millis(span: Duration) -> u64 {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::leftovers::Place;
     use super::*;
     use crate::model::{ExitStatus, InstanceId, QueueId, Signal, SourceId};
     use std::collections::VecDeque;
@@ -252,7 +255,12 @@ pub(super) mod tests {
     }
 
     fn rest() -> Rest {
-        let left = vec![Left { queue: QueueId(0), items: 40, on_stderr: 0, path: Some("left.txt".into()) }];
+        let left = vec![Left {
+            queue: QueueId(0),
+            items: 40,
+            on_stderr: 0,
+            places: vec![Place { path: "left.txt".into(), items: 40 }],
+        }];
         Rest { left, letters_on_stderr: vec![1], letters: VecDeque::from([json!({"item": "a"})]) }
     }
 
@@ -285,20 +293,25 @@ exeunt:   1 orphan reaped
         assert_eq!(value["queues"][0]["handed_back"], 40);
         assert_eq!(value["queues"][0]["dead_on_stderr"], 1);
         assert_eq!(value["dead_letters"], json!([{"item": "a"}]));
-        assert_eq!(value["leftovers"][0], json!({"queue": "?", "items": 40, "path": "left.txt", "on_stderr": 0}));
+        assert_eq!(
+            value["leftovers"][0],
+            json!({"queue": "?", "items": 40, "path": "left.txt", "files": [{"path": "left.txt", "items": 40}], "on_stderr": 0})
+        );
     }
 
     #[test]
     fn f76_leftovers_are_said_to_be_where_they_are() {
-        let path = || Some("left.txt".into());
+        let place = |path: &str, items| Place { path: path.into(), items };
+        let (file, second) = (|items| place("left.txt", items), place("left.txt.1", 3));
         let cases = [
-            (0, path(), "in left.txt: 40"),
-            (30, path(), "in left.txt: 10; and on stderr, for the disk failed: 30"),
-            (40, None, "on stderr: 40"),
-            (0, None, "lost: 40"),
+            (0, vec![file(40)], "in left.txt: 40"),
+            (0, vec![file(37), second], "in left.txt: 37, in left.txt.1: 3"),
+            (30, vec![file(10)], "in left.txt: 10; and on stderr, for the disk failed: 30"),
+            (40, vec![], "on stderr: 40"),
+            (0, vec![], "lost: 40"),
         ];
-        for (on_stderr, path, place) in cases {
-            let left = Left { queue: QueueId(0), items: 40, on_stderr, path };
+        for (on_stderr, places, place) in cases {
+            let left = Left { queue: QueueId(0), items: 40, on_stderr, places };
             assert_eq!(left_line(&nameless(), &left), format!("unfinished items of queue ? are {place}"));
         }
     }

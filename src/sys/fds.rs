@@ -134,6 +134,12 @@ pub fn stdin_kind() -> StdinKind {
     }
 }
 
+/// A second descriptor of our standard input, which shares its position.
+#[cfg_attr(feature = "faults", track_caller)]
+pub fn stdin_file() -> io::Result<std::fs::File> {
+    duplicate(stdin()).map(std::fs::File::from)
+}
+
 /// Whether standard input is a file in the narrow sense, which has an end.
 pub fn stdin_is_file() -> bool {
     file_type(stdin()).is_ok_and(|kind| kind == libc::S_IFREG)

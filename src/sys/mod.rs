@@ -8,6 +8,7 @@ pub mod elevation;
 pub mod executable;
 pub mod fds;
 pub mod file_user;
+pub mod host;
 pub mod identity;
 pub mod inbox;
 pub mod init;
@@ -43,7 +44,34 @@ mod trust;
 pub fn permit() -> std::io::Result<()> {
     #[cfg(feature = "faults")]
     faults::strike()?;
+    #[cfg(test)]
+    step();
     Ok(())
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How many calls of `permit` this thread may make before it ends.
+    static STEPS: std::cell::Cell<Option<u32>> = const { std::cell::Cell::new(None) };
+}
+
+#[cfg(test)]
+fn step() {
+    STEPS.with(|steps| match steps.get() {
+        Some(0) => std::panic::resume_unwind(Box::new("killed")),
+        Some(left) => steps.set(Some(left - 1)),
+        None => {}
+    });
+}
+
+/// Does `work` up to its `steps`th call of [`permit`], and ends it there as a KILL would: nothing tidies up, but the kernel closes
+/// files and releases locks. Answers whether `work` came to its end.
+#[cfg(test)]
+pub fn kill_after(steps: u32, work: impl FnOnce()) -> bool {
+    STEPS.set(Some(steps));
+    let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    STEPS.set(None);
+    told.is_ok()
 }
 
 /// A process id as the kernel counts.

@@ -30,6 +30,7 @@ mod languages;
 mod large_items;
 mod last_writes;
 mod lease;
+mod leftovers;
 mod members;
 mod misbehaviour;
 mod notify_limits;

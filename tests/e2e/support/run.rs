@@ -4,7 +4,7 @@ use super::lines::{Lines, Silence};
 use super::outcome::{Outcome, tail};
 use super::pty::Terminal;
 use super::sandbox::Sandbox;
-use super::seccomp::{Hanging, NEW_CALLS, THREADS, hang, refuse};
+use super::seccomp::{Hanging, LOCKS, NEW_CALLS, THREADS, hang, refuse};
 use super::{PATIENCE, children, send, until};
 use nix::sys::signal::Signal;
 use std::ffi::OsString;
@@ -97,6 +97,12 @@ impl<'a> Launch<'a> {
     /// On a file system that has gone: each of these calls hangs until the process is killed.
     pub fn hanging(mut self, calls: &[Hanging]) -> Self {
         self.hanging = calls.to_vec();
+        self
+    }
+
+    /// Where every wish for a lock of a file is answered with this errno.
+    pub fn refusing_locks(mut self, errno: i32) -> Self {
+        self.refused = Some((errno, &LOCKS));
         self
     }
 

@@ -20,6 +20,9 @@ pub const NEW_CALLS: [libc::c_long; 9] = [
 /// Without it glibc starts no thread, unless the answer is ENOSYS, and forks all the same.
 pub const THREADS: [libc::c_long; 1] = [libc::SYS_clone3];
 
+/// As a file system answers that knows no locks.
+pub const LOCKS: [libc::c_long; 1] = [libc::SYS_flock];
+
 /// The command's process and all below it get `errno` from each of `calls`.
 pub fn refuse(command: &mut Command, errno: i32, calls: &[libc::c_long]) {
     let step = |code: u32, jt: usize, k: u32| libc::sock_filter {
