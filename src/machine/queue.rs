@@ -143,6 +143,10 @@ impl Queue {
 
 /// The `n`th delay (from 1) of an exponential back-off; `chance` in 0..1 is spread over `1 ± jitter`.
 pub(super) fn backoff_delay(backoff: &Backoff, n: u32, chance: f64) -> Duration {
+    // The factor's power may be infinite, and 0 times that is NaN, which `min` would take for the longest delay.
+    if backoff.delay.is_zero() {
+        return Duration::ZERO;
+    }
     let exponent = i32::try_from(n.saturating_sub(1)).unwrap_or(i32::MAX);
     let plain = backoff.delay.as_secs_f64() * backoff.factor.powi(exponent);
     let capped = plain.min(backoff.max.as_secs_f64());
@@ -163,6 +167,14 @@ mod tests {
         let backoff = seconds(1, 2.0, 600, 0.0);
         let delays: Vec<u64> = [1, 2, 3, 10, 11, u32::MAX].map(|n| backoff_delay(&backoff, n, 0.5).as_secs()).into();
         assert_eq!(delays, [1, 2, 4, 512, 600, 600]);
+    }
+
+    /// 0 times a factor that has grown beyond all numbers is no number.
+    #[test]
+    fn no_delay_stays_none_however_often_it_is_multiplied() {
+        let backoff = seconds(0, 2.0, 30, 0.2);
+        let delays = [1, 2, 1_024, 1_025, 5_000, u32::MAX].map(|n| backoff_delay(&backoff, n, 0.9));
+        assert_eq!(delays, [Duration::ZERO; 6]);
     }
 
     #[test]
