@@ -2,6 +2,7 @@
 
 use super::event::Question;
 use super::report::Report;
+use crate::model::identity::Resource;
 use crate::model::process::Usage;
 use crate::model::{
     ExitStatus, InstanceId, Payload, ProcId, QueueId, Signal, SourceId, SpawnError, StopReason, Target, Token, WorkerId,
@@ -160,6 +161,8 @@ pub enum Note {
         error: SpawnError,
         /// The same shortage as the time before.
         again: bool,
+        /// The limit that the file sets for it and that explains the error.
+        own_limit: Option<Resource>,
     },
     /// It told that it is ready, or is taken for ready.
     Ready {
@@ -200,6 +203,8 @@ pub enum Note {
         status: ExitStatus,
         ran: Duration,
         usage: Usage,
+        /// `false`: it was to be ready first and was not, so that it has failed whatever its status.
+        ready: bool,
     },
     /// Killed by the kernel, it seems, for want of memory. How it left is told when the rest of it has gone too.
     OutOfMemory {
@@ -227,15 +232,35 @@ pub enum Note {
         worker: WorkerId,
         error: SpawnError,
     },
+    /// So many items in a row were not read within their time.
+    NeverReads {
+        worker: WorkerId,
+        times: u32,
+    },
+    /// So many starts in a row met this limit, which the file sets.
+    LimitedToDeath {
+        worker: WorkerId,
+        resource: Resource,
+        times: u32,
+    },
     ItemTimedOut {
         instance: InstanceId,
         token: Token,
         timeout: Duration,
     },
-    /// The item was read but never answered.
+    /// The item that it had all its time for was not begun to be read: the time is not counted against the item.
+    ItemUnread {
+        instance: InstanceId,
+        token: Token,
+    },
+    /// It said what is no reply.
     ProtocolError {
         instance: InstanceId,
         seen: Vec<u8>,
+    },
+    /// It closed its reply pipe and holds an item.
+    RepliesClosed {
+        instance: InstanceId,
     },
     Buried {
         letter: Box<DeadLetter>,

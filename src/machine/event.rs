@@ -25,6 +25,8 @@ pub enum Event {
     Replied { proc: ProcId, reply: Reply },
     /// The reply pipe carried something that is no reply; the first bytes (80 at most) to show. Nothing more is read from it.
     Garbled { proc: ProcId, seen: Vec<u8> },
+    /// The last writer of the reply pipe closed it, though the leader is not known to be dead. Nothing more is read from it.
+    RepliesClosed { proc: ProcId },
     /// The leader of the session died and is reaped, or will be in this very turn. `in_hand`: it had read at least
     /// a byte of its oldest unanswered item (true where that cannot be known). `out_of_memory`: it died of KILL, and the kernel
     /// says that it killed somebody of our control group for want of memory.

@@ -16,9 +16,10 @@
 use super::action::LadderStep;
 use super::lease::Leases;
 use super::report::Fate;
-use super::restart::Delays;
+use super::restart::{Delays, Streak};
 use crate::model::process::Usage;
-use crate::model::{ExitStatus, ProcId, SignalSet, SpawnError, StopReason, Time};
+use crate::model::{ExitStatus, ProcId, SignalSet, SpawnError, StopReason, Time, WorkerId};
+use std::time::Duration;
 
 #[derive(Debug)]
 pub(super) struct Instance {
@@ -38,6 +39,10 @@ pub(super) struct Instance {
     /// A oneshot that ended well.
     pub completed: bool,
     pub last_status: Option<ExitStatus>,
+    /// How its last incarnation came to its end.
+    pub last_fate: Option<Fate>,
+    /// Starts of a source in a row that met a limit which the file sets.
+    pub own_limit: Streak,
     /// Why its last start came to nothing, if it did. Forgotten when it runs.
     pub last_error: Option<SpawnError>,
     /// Signals to be passed on when it runs, each once.
@@ -104,6 +109,10 @@ pub(super) struct Work {
     pub in_line: bool,
     /// It settled at least one item as done: the program works.
     pub proven: bool,
+    /// It closed its reply pipe: it can never answer what it is given.
+    pub mute: bool,
+    /// Items it may be given in its life, at most.
+    pub most: Option<u64>,
 }
 
 /// A stop on its way up the ladder.
@@ -114,11 +123,16 @@ pub(super) struct Climb {
     pub purpose: Purpose,
     /// The rung that was taken last; `None` before the first.
     pub rung: Option<LadderStep>,
-    /// Index of the next rung in the plan's ladder; its length for KILL; one more when KILL was sent.
+    /// Index of the next rung in the plan's ladder; its length for KILL; one more when KILL was sent; [`Climb::ABORTED`].
     pub next: usize,
     /// Signals that rungs of this stop sent to every member, not to the leader alone. A member that was born later counts as one
     /// of them: it was started by a process that had the signal.
     pub sent_to_members: SignalSet,
+}
+
+impl Climb {
+    /// There was no ladder: it was killed before its exec was reported.
+    pub const ABORTED: usize = usize::MAX;
 }
 
 /// Why an instance is stopped, as far as it matters for what comes after.
@@ -132,9 +146,11 @@ pub(super) enum Purpose {
     Garbled,
     /// It was not ready in time, not healthy or silent: as if it had crashed, but no item is blamed.
     Unwell,
-    /// A worker that it requires is not ready: it is started again when that is.
-    Await,
-    /// For good.
+    /// This worker, which it requires, is not ready: it is started again when that is.
+    Await(WorkerId),
+    /// For good, since this worker, which it requires, will never be ready again.
+    Lost(WorkerId),
+    /// For good: the stop of all.
     Rest,
 }
 
@@ -151,6 +167,30 @@ pub(super) struct Remains {
     pub survivors: Survivors,
     /// Those that outlive the program of an init that waits for all were sent the stop signals that it had.
     pub told_in_its_place: bool,
+}
+
+/// What an incarnation that is gone leaves to be judged.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Past {
+    pub ran: Duration,
+    /// It settled at least one item as done.
+    pub proven: bool,
+    /// It had been told to be ready, or needed not tell.
+    pub ready: bool,
+    pub charge: Charge,
+}
+
+/// Who is to blame for what an incarnation left unanswered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Charge {
+    /// It left nothing unanswered.
+    Nothing,
+    /// The program.
+    Program,
+    /// An item that was blamed before: the program does not fail once more by it.
+    ItemAgain,
+    /// The program: it had all the time that an item may take, and did not begin to read it.
+    Unread,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,6 +216,8 @@ impl Instance {
             begun: false,
             completed: false,
             last_status: None,
+            last_fate: None,
+            own_limit: Streak::default(),
             last_error: None,
             kept: SignalSet::EMPTY,
             passed_on: SignalSet::EMPTY,
@@ -233,12 +275,18 @@ impl Instance {
 }
 
 impl Work {
-    pub fn new(window: u32) -> Work {
-        Work { leases: Leases::new(), window, in_line: false, proven: false }
+    /// `most`: items in its life, at most.
+    pub fn new(window: u32, most: Option<u64>) -> Work {
+        Work { leases: Leases::new(), window, in_line: false, proven: false, mute: false, most }
     }
 
-    /// It may be given one more item, `max_items` in its life.
-    pub fn has_room(&self, max_items: Option<u64>) -> bool {
-        self.leases.len() < self.window as usize && max_items.is_none_or(|max| self.leases.granted() < max)
+    /// It may be given one more item.
+    pub fn has_room(&self) -> bool {
+        self.leases.len() < self.window as usize && self.most.is_none_or(|most| self.leases.granted() < most)
+    }
+
+    /// It was given all the items of its life, and has answered them.
+    pub fn is_used_up(&self) -> bool {
+        self.leases.is_empty() && self.most.is_some_and(|most| self.leases.granted() >= most)
     }
 }

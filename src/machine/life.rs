@@ -13,11 +13,11 @@
 
 use super::Machine;
 use super::action::{Action, Actions, LadderStep, Note};
-use super::instance::{Climb, Life, Purpose, Remains, State, Survivors, Work};
+use super::instance::{Climb, Life, Past, Purpose, Remains, State, Survivors, Work};
 use super::ladder::UNKILLABLE_AFTER;
-use super::report::Fate;
+use super::report::{Fate, Why};
 use super::timers::Key;
-use crate::model::plan::{KillMode, Role};
+use crate::model::plan::{KillMode, Kind, Role};
 use crate::model::process::Usage;
 use crate::model::{ExitStatus, InstanceId, ProcId, Signal, SignalSet, SpawnError, StopReason, Target, Time};
 
@@ -36,10 +36,14 @@ impl Machine {
         self.starting -= 1;
         self.instances[id.index()].runs += 1;
         self.instances[id.index()].last_error = None;
-        let work = self.plan.consumer(id).map(|consumer| Work::new(consumer.prefetch));
+        self.instances[id.index()].own_limit.end();
+        let plan = self.plan.clone();
+        let work = plan.consumer(id).map(|consumer| Work::new(consumer.prefetch, self.draw_most(id, consumer)));
         self.instances[id.index()].state = State::Up(Life::new(proc, self.now, work));
         if let Some(worker) = self.worker_of(id) {
-            self.workers[worker.index()].ever_ran = true;
+            let crew = &mut self.workers[worker.index()];
+            crew.ever_ran = true;
+            crew.own_limit.end();
         }
         out.push(Action::Note(Note::Started { instance: id, proc }));
         self.forward_kept(id, out);
@@ -149,7 +153,10 @@ impl Machine {
         let (status, usage) = (remains.status, remains.usage);
         out.push(Action::Note(match &remains.climb {
             Some(climb) => Note::Left { instance: id, status, took: self.now.since(climb.began) },
-            None => Note::Died { instance: id, status, ran: remains.died.since(life.since), usage },
+            None => {
+                let (ran, ready) = (remains.died.since(life.since), self.was_ready(id, life));
+                Note::Died { instance: id, status, ran, usage, ready }
+            }
         }));
     }
 
@@ -157,23 +164,29 @@ impl Machine {
     fn depart(&mut self, id: InstanceId, life: Life, remains: Remains, out: &mut Actions) {
         // While its items are given back the slot is nobody's; it is due, delayed or at rest before this event is over.
         self.instances[id.index()].state = State::Waiting;
-        let ran = remains.died.since(life.since);
+        let (ran, ready) = (remains.died.since(life.since), self.was_ready(id, &life));
         self.leave_the_line(id, &life);
         let (items, proven) =
             life.work.map_or((Default::default(), false), |mut work| (work.leases.drain(), work.proven));
-        let counts = self.give_back(id, items, &remains, out);
+        let charge = self.give_back(id, items, &remains, out);
         match self.plan.role(id) {
             Role::Source(source) => {
-                self.rest(id, remains.fate(self.now), out);
+                self.rest(id, remains.fate(ready, self.now), out);
                 self.source_process_gone(source, remains.status, remains.climb.is_some(), out);
             }
             Role::Worker { worker, .. } => {
                 if proven || ran >= self.plan.worker(worker).restart_reset_after {
                     self.instances[id.index()].delays.reset();
                 }
-                self.follow(id, worker, &remains, counts, out);
+                self.follow(id, worker, &remains, Past { ran, proven, ready, charge }, out);
             }
         }
+    }
+
+    /// A service that is to say or show that it is ready had done so; of others nothing is expected.
+    fn was_ready(&self, id: InstanceId, life: &Life) -> bool {
+        let worker = self.worker_of(id).map(|worker| self.plan.worker(worker));
+        life.ready || worker.is_none_or(|worker| worker.kind == Kind::Oneshot || worker.ready.is_none())
     }
 
     pub(super) fn slot_is_due(&mut self, id: InstanceId, out: &mut Actions) {
@@ -210,7 +223,7 @@ impl Climb {
             reason,
             purpose,
             rung: Some(LadderStep::Kill),
-            next: usize::MAX,
+            next: Climb::ABORTED,
             sent_to_members: SignalSet::EMPTY,
         }
     }
@@ -218,14 +231,28 @@ impl Climb {
 
 impl Remains {
     /// How it ended, once the session is empty.
-    pub fn fate(&self, now: Time) -> Fate {
+    pub fn fate(&self, ready: bool, now: Time) -> Fate {
         let status = self.status;
         match &self.climb {
-            None => Fate::Ended { status },
+            None => Fate::Ended { status, ready },
+            Some(climb) if climb.next == Climb::ABORTED => Fate::KilledWhileStarting { why: climb.purpose.why() },
             Some(climb) => {
                 let rung = climb.rung.unwrap_or(LadderStep::Event);
-                Fate::Left { status, rung, took: now.since(climb.began) }
+                Fate::Left { status, rung, took: now.since(climb.began), why: climb.purpose.why() }
             }
+        }
+    }
+}
+
+impl Purpose {
+    fn why(self) -> Why {
+        match self {
+            Purpose::Renew => Why::Renewed,
+            Purpose::TimedOut(_) => Why::ItemTimeout,
+            Purpose::Garbled => Why::Protocol,
+            Purpose::Unwell => Why::Unwell,
+            Purpose::Await(worker) | Purpose::Lost(worker) => Why::Requires(worker),
+            Purpose::Rest => Why::Stop,
         }
     }
 }

@@ -7,7 +7,7 @@
 //! The rooms of the core: `instance` (one process slot and its states), `order` (whose turn it is to start), `life` (one
 //! incarnation), `ready` (whether it is ready and well), `ladder` (its stop), `sequel` (what follows it: another or rest), `restart`
 //! (delays and limits), `shutdown` (the stop of all), `sweep` (what escaped from every session), `queue`, `lease` and `pool` (where
-//! items are and who is given them), `settle` (what workers say of them), `feed` (where they come from), `forward` (signals that
+//! items are and who is given them), `renewal` (replacing an instance that had its items), `settle` (what workers say of them), `feed` (where they come from), `forward` (signals that
 //! are passed on), `timers`, `report` and `reckoning` (what the run comes to).
 
 pub mod action;
@@ -25,6 +25,7 @@ mod pool;
 mod queue;
 mod ready;
 mod reckoning;
+mod renewal;
 pub mod report;
 mod restart;
 mod sequel;
@@ -37,14 +38,14 @@ mod timers;
 
 pub use action::{Action, Actions, DeadLetter, DeathReason, LadderStep, Note, StopCause};
 pub use event::{Event, Meaning, Question, SourceEnd};
-pub use report::{Fate, Leaver, QueueReport, Report, SourceReport};
+pub use report::{Fate, Leaver, QueueReport, Report, SourceReport, Unstarted, Why};
 
 use crate::model::plan::{Plan, Role};
 use crate::model::{InstanceId, Payload, ProcId, QueueId, SourceId, Time, WorkerId};
 use feed::Feeding;
 use instance::Instance;
 use queue::{Item, Queue};
-use restart::Failures;
+use restart::{Failures, Streak};
 use shutdown::Phase;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -78,6 +79,8 @@ pub struct Machine {
     roomier: Vec<QueueId>,
     /// Workers that are not ready any more, and whose dependents are to be looked at; the first is being looked at.
     fallen: VecDeque<WorkerId>,
+    /// Came to rest for good, and whether their queue has a worker left is to be looked at.
+    rested: Vec<InstanceId>,
     /// Something happened that may end the run or let the stop go on.
     progressed: bool,
 }
@@ -91,6 +94,9 @@ struct Crew {
     unbegun: usize,
     awake: usize,
     failures: Failures,
+    /// Items in a row that were not read within their time, and starts in a row that met a limit which the file sets.
+    unread: Streak,
+    own_limit: Streak,
     gave_up: bool,
     /// It ended badly and nobody starts it again.
     failed: bool,
@@ -113,6 +119,8 @@ impl Crew {
             awake: replicas.len(),
             replicas,
             failures: Failures::default(),
+            unread: Streak::default(),
+            own_limit: Streak::default(),
             gave_up: false,
             failed: false,
             ever_ran: false,
@@ -144,6 +152,7 @@ impl Machine {
             bugs: 0,
             roomier: Vec::new(),
             fallen: VecDeque::new(),
+            rested: Vec::new(),
             progressed: false,
             plan,
         }
@@ -167,6 +176,7 @@ impl Machine {
             Event::Wrote { proc, frames, progress } => self.wrote(proc, frames, progress),
             Event::Replied { proc, reply } => self.replied(proc, reply, out),
             Event::Garbled { proc, seen } => self.garbled(proc, seen, out),
+            Event::RepliesClosed { proc } => self.replies_closed(proc),
             Event::Exited { proc, status, in_hand, usage, out_of_memory } => {
                 if out_of_memory {
                     self.killed_for_memory(proc, out);
@@ -229,6 +239,7 @@ impl Machine {
                 Key::Start(id) => self.start_timed_out(id, out),
                 Key::Probe(id) => self.probe_is_due(id, out),
                 Key::Watch(id) => self.watchdog_expired(id, out),
+                Key::Renewal(id) => self.renew(id, out),
                 Key::Delayed(queue) => self.delayed_is_due(queue, out),
             }
         }

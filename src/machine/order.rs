@@ -34,17 +34,17 @@ impl Machine {
     /// Due when all it waits for is there; else it waits on. What it requires may have been given up meanwhile.
     pub(super) fn due_or_waiting(&mut self, id: InstanceId, out: &mut Actions) {
         self.instances[id.index()].state = State::Waiting;
-        if self.waits_in_vain(id) {
-            return self.rest_unstarted(id, out);
+        if let Some(worker) = self.waits_in_vain(id) {
+            let why = self.required(worker);
+            return self.rest_unstarted(id, why, out);
         }
         self.start_if_its_turn(id);
     }
 
-    /// What it requires will never be ready again.
-    pub(super) fn waits_in_vain(&self, id: InstanceId) -> bool {
-        let Some(worker) = self.worker_of(id) else { return false };
+    /// What it requires and will never be ready again.
+    pub(super) fn waits_in_vain(&self, id: InstanceId) -> Option<WorkerId> {
         let lost = |worker: &WorkerId| !self.is_ready(*worker) && self.rests(*worker);
-        self.plan.worker(worker).requires.iter().any(lost)
+        self.plan.worker(self.worker_of(id)?).requires.iter().copied().find(lost)
     }
 
     /// It ran, or never will: those that are after its worker may start.

@@ -11,6 +11,11 @@ use super::queue::{Gate, Item};
 use super::timers::Key;
 use crate::model::plan::Consumer;
 use crate::model::{InstanceId, QueueId};
+use std::time::Duration;
+
+/// A worker that closed its reply pipe has broken the protocol once it holds an item for this long. A process that ends closes its
+/// pipes a moment before its death can be seen, and that is no offence.
+pub(super) const MUTE: Duration = Duration::from_millis(100);
 
 impl Machine {
     /// An instance may have room now: it joins the line.
@@ -22,7 +27,7 @@ impl Machine {
         }
         let State::Up(life) = &mut self.instances[id.index()].state else { return };
         let Some(work) = &mut life.work else { return };
-        if !work.in_line && work.has_room(consumer.max_items) {
+        if !work.in_line && work.has_room() {
             work.in_line = true;
             self.queues[consumer.queue.index()].line.push_back(id);
         }
@@ -60,10 +65,9 @@ impl Machine {
 
     /// Takes the instance out of the line's books; true when it still has room.
     fn may_take(&mut self, id: InstanceId) -> bool {
-        let max_items = self.plan.consumer(id).and_then(|consumer| consumer.max_items);
         let serves = self.instances[id.index()].serves();
         let Some(work) = self.instances[id.index()].work_mut() else { return false };
-        let may = serves && work.has_room(max_items);
+        let may = serves && work.has_room();
         work.in_line = may;
         may
     }
@@ -90,7 +94,7 @@ impl Machine {
         let payload = item.payload.clone();
         let first = work.leases.is_empty();
         let token = work.leases.grant(item);
-        let (proc, room) = (life.proc, work.has_room(consumer.max_items));
+        let (proc, room) = (life.proc, work.has_room());
         work.in_line = room;
         let state = &mut self.queues[queue.index()];
         state.leased += 1;
@@ -105,9 +109,21 @@ impl Machine {
 
     /// The oldest unanswered item's clock begins: it was given out, written further, touched, or became the oldest.
     pub(super) fn start_item_clock(&mut self, id: InstanceId, consumer: &Consumer) {
+        if self.instances[id.index()].work_mut().is_some_and(|work| work.mute) {
+            // Nothing that it does moves its clock.
+            if self.timers.get(Key::Clock(id)).is_none() {
+                self.start_mute_clock(id);
+            }
+            return;
+        }
         if let Some(timeout) = self.plan.queue(consumer.queue).item_timeout {
             self.timers.set(Key::Clock(id), self.now + timeout);
         }
+    }
+
+    /// Of one that holds an item and cannot answer.
+    pub(super) fn start_mute_clock(&mut self, id: InstanceId) {
+        self.timers.set(Key::Clock(id), self.now + MUTE);
     }
 
     pub(super) fn delayed_is_due(&mut self, queue: QueueId, out: &mut Actions) {

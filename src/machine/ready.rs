@@ -14,6 +14,7 @@ use super::Machine;
 use super::action::{Action, Actions, Note};
 use super::event::Question;
 use super::instance::{Instance, Purpose, State};
+use super::report::Unstarted;
 use super::shutdown::Phase;
 use super::timers::Key;
 use crate::model::plan::{Kind, Ready};
@@ -69,6 +70,7 @@ impl Machine {
         self.has_begun(id);
         self.worker_of(id).into_iter().for_each(|worker| self.wake_waiting(worker));
         self.enlist(id, out);
+        self.renew_who_waits(id, out);
     }
 
     /// A line feed or a datagram came from this incarnation.
@@ -218,7 +220,7 @@ impl Machine {
 
     /// It runs no more, or is on its way out: nothing more is expected of it.
     pub(super) fn stop_watching(&mut self, id: InstanceId) {
-        for key in [Key::Start(id), Key::Probe(id), Key::Watch(id), Key::Clock(id)] {
+        for key in [Key::Start(id), Key::Probe(id), Key::Watch(id), Key::Clock(id), Key::Renewal(id)] {
             self.timers.cancel(key);
         }
     }
@@ -255,6 +257,7 @@ impl Machine {
             self.check_direct_dependents(worker, out);
             self.fallen.pop_front();
         }
+        self.look_at_the_rested(out);
     }
 
     fn check_direct_dependents(&mut self, worker: WorkerId, out: &mut Actions) {
@@ -279,9 +282,12 @@ impl Machine {
     }
 
     fn falls(&mut self, id: InstanceId, required: WorkerId, for_good: bool, out: &mut Actions) {
-        let purpose = if for_good { Purpose::Rest } else { Purpose::Await };
+        let purpose = if for_good { Purpose::Lost(required) } else { Purpose::Await(required) };
         match self.instances[id.index()].state {
-            State::Waiting | State::Due | State::Delayed if for_good => self.rest_unstarted(id, out),
+            State::Waiting | State::Due | State::Delayed if for_good => {
+                let why = if self.is_running() { self.required(required) } else { Unstarted::Stop };
+                self.rest_unstarted(id, why, out);
+            }
             State::Due => self.instances[id.index()].state = State::Waiting,
             State::Starting { proc } => self.abort_start(id, proc, purpose, out),
             State::Up(_) => {

@@ -3,7 +3,7 @@
 use super::Machine;
 use super::action::StopCause;
 use super::instance::{Instance, State};
-use super::report::{Fate, Leaver, QueueReport, Report, SourceReport};
+use super::report::{Fate, Leaver, QueueReport, Report, SourceReport, Unstarted};
 use super::sweep::Sweep;
 use crate::model::{ExitStatus, InstanceId, QueueId, SourceId, WorkerId};
 
@@ -21,13 +21,14 @@ impl Machine {
                 | State::Aborting { .. }
                 | State::Up(_)
                 | State::Leaving(..)
-                | State::Remains(..) => Fate::NeverStarted,
+                | State::Remains(..) => Fate::NeverStarted { why: Unstarted::Stop },
             };
             let Instance { runs, failed_starts, oom_kills, done: items, .. } = *instance;
             Leaver { instance: id, fate, restarts: runs.saturating_sub(1), failed_starts, oom_kills, items }
         };
         let mut report = Report {
             exit_code: 0,
+            code_of_all: None,
             cause: sweep.cause,
             stop_took: self.now.since(sweep.began),
             ran: self.now.since(self.began),
@@ -39,7 +40,7 @@ impl Machine {
             late_replies: self.late_replies,
             bugs: self.bugs,
         };
-        report.exit_code = self.exit_code(&report);
+        (report.exit_code, report.code_of_all) = self.exit_codes(&report);
         report
     }
 
@@ -67,21 +68,40 @@ impl Machine {
         (0u32..).zip(&self.feeds).map(report).collect()
     }
 
-    /// 70 before 1 before 75 before 65 before 0; the program's own code where one was chosen.
-    fn exit_code(&self, report: &Report) -> u8 {
+    /// 70 before 1 before 75 before 65 before 0; the program's own code where one was chosen. And what the first rule would give
+    /// where it is the second that counts.
+    fn exit_codes(&self, report: &Report) -> (u8, Option<u8>) {
         if report.bugs > 0 {
-            return 70;
+            return (70, None);
         }
         if let Some(init) = &self.plan.init {
-            return self.program_code(&init.as_zero, &report.cause);
+            return (self.program_code(&init.as_zero, &report.cause), None);
         }
-        if let Some(status) = self.plan.exit_code_from.and_then(|worker| self.last_status_of(worker)) {
-            return status.shell_code();
+        let code_of_all = self.code_of_all(report);
+        match self.plan.exit_code_from.and_then(|worker| self.own_code(worker)) {
+            Some(own) => (own, Some(code_of_all).filter(|&code| code != own)),
+            None => (code_of_all, None),
         }
+    }
+
+    /// The code of the worker that the file names; `None` where it never ran. 0 is not what a worker that failed leaves with.
+    fn own_code(&self, worker: WorkerId) -> Option<u8> {
+        let code = self.last_status_of(worker)?.shell_code();
+        let crew = &self.workers[worker.index()];
+        Some(if crew.gave_up || crew.failed { code.max(1) } else { code })
+    }
+
+    fn code_of_all(&self, report: &Report) -> u8 {
         let crews = self.workers.iter().any(|crew| crew.gave_up || crew.failed);
-        let unkillable = report.leavers.iter().any(|leaver| leaver.fate == Fate::Unkillable);
+        let lost = |leaver: &Leaver| match leaver.fate {
+            Fate::Unkillable => true,
+            // A stop only came before it.
+            Fate::NeverStarted { why: Unstarted::Stop } => false,
+            Fate::NeverStarted { why: Unstarted::Requires { .. } | Unstarted::StartTimeout } => true,
+            Fate::Ended { .. } | Fate::Left { .. } | Fate::KilledWhileStarting { .. } | Fate::GivenUp => false,
+        };
         let sources = report.sources.iter().any(|source| source.failed);
-        if crews || unkillable || sources || report.strangers_left > 0 {
+        if crews || report.leavers.iter().any(lost) || sources || report.strangers_left > 0 {
             1
         } else if report.queues.iter().any(|queue| queue.handed_back > 0) {
             75

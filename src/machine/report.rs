@@ -1,12 +1,14 @@
 //! The report at the end of a run: who left how, on which rung, after how long; what became of the items.
 
 use super::action::{LadderStep, StopCause};
-use crate::model::{ExitStatus, InstanceId, QueueId, SourceId};
+use crate::model::{ExitStatus, InstanceId, QueueId, SourceId, WorkerId};
 use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     pub exit_code: u8,
+    /// What the code would be without `exit-code-from`, where that key gives another one.
+    pub code_of_all: Option<u8>,
     pub cause: StopCause,
     /// From the beginning of the stop to the end.
     pub stop_took: Duration,
@@ -40,19 +42,57 @@ pub struct Leaver {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fate {
-    NeverStarted,
-    /// Ended by itself before the stop.
+    NeverStarted {
+        why: Unstarted,
+    },
+    /// Ended by itself before it was asked to leave.
     Ended {
         status: ExitStatus,
+        /// `false`: it was to be ready first and was not.
+        ready: bool,
     },
     /// Left in the stop (or after being asked), on this rung: the highest that was climbed.
     Left {
         status: ExitStatus,
         rung: LadderStep,
         took: Duration,
+        why: Why,
+    },
+    /// Killed before its program ran.
+    KilledWhileStarting {
+        why: Why,
     },
     GivenUp,
     Unkillable,
+}
+
+/// Why an instance never ran its program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unstarted {
+    /// The run stopped before its turn came.
+    Stop,
+    /// This worker, which it requires, will never be ready (again). `failed`: it was given up, ended badly, or could itself not be
+    /// started.
+    Requires { worker: WorkerId, failed: bool },
+    /// Its start took longer than `start-timeout`, and it is not tried again.
+    StartTimeout,
+}
+
+/// Why an instance was asked to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The stop of all.
+    Stop,
+    /// This worker, which it requires, was not ready any more.
+    Requires(WorkerId),
+    /// It was not ready in time, found unhealthy, or silent for too long.
+    Unwell,
+    /// It broke the protocol.
+    Protocol,
+    /// An item took too long.
+    ItemTimeout,
+    /// It had worked on as many items as one incarnation may.
+    Renewed,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

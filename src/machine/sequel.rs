@@ -13,36 +13,42 @@
 
 use super::Machine;
 use super::action::{Action, Actions, Note, StopCause};
-use super::instance::{Purpose, Remains, State};
-use super::report::Fate;
-use super::restart::{Prospect, prospect};
+use super::instance::{Charge, Past, Purpose, Remains, State};
+use super::queue::backoff_delay;
+use super::report::{Fate, Unstarted};
+use super::restart::{GOOD_RUN, LEAST_PAUSE, Prospect, prospect};
 use super::shutdown::Phase;
 use super::timers::Key;
-use crate::model::plan::{Backoff, Kind, OnGiveUp, Restart};
+use crate::model::plan::{Backoff, Kind, OnGiveUp, Restart, StartLimit};
 use crate::model::{ExitStatus, InstanceId, SignalSet, SpawnError, WorkerId};
 use std::time::Duration;
 
+/// A source that meets a limit of its own so often has failed. Only the number counts.
+const LIMIT_OF_SOURCES: StartLimit = StartLimit { burst: 5, interval: Duration::ZERO };
 /// A source's start is tried again like this when the machine is short of something.
 const SOURCE_BACKOFF: Backoff =
     Backoff { delay: Duration::from_millis(100), factor: 2.0, max: Duration::from_secs(30), jitter: 0.2 };
 
 impl Machine {
-    /// A worker's incarnation is gone, its items are given back. `counts`: as a failure, if it was one.
+    /// A worker's incarnation is gone, its items are given back.
     pub(super) fn follow(
         &mut self,
         id: InstanceId,
         worker: WorkerId,
         remains: &Remains,
-        counts: bool,
+        past: Past,
         out: &mut Actions,
     ) {
-        let (status, fate) = (remains.status, remains.fate(self.now));
+        let (status, fate) = (remains.status, remains.fate(past.ready, self.now));
+        self.instances[id.index()].last_fate = Some(fate.clone());
         if !self.may_start(id) {
             return self.rest(id, fate, out);
         }
+        let well = past.ready && self.plan.worker(worker).program.is_success(status);
         match remains.climb.as_ref().map(|climb| climb.purpose) {
-            Some(Purpose::Rest) => self.rest(id, fate, out),
-            Some(Purpose::Renew | Purpose::TimedOut(_) | Purpose::Await) => {
+            Some(Purpose::Rest | Purpose::Lost(_)) => self.rest(id, fate, out),
+            Some(Purpose::TimedOut(_)) if past.charge == Charge::Unread => self.did_not_read(id, worker, fate, out),
+            Some(Purpose::Renew | Purpose::TimedOut(_) | Purpose::Await(_)) => {
                 self.due_or_waiting(id, out);
             }
             None if self.is_completed(worker, status) => {
@@ -54,13 +60,44 @@ impl Machine {
                 self.workers[worker.index()].failed = true;
                 self.rest(id, fate, out);
             }
-            None if !self.wants_restart(worker, status) => {
-                self.workers[worker.index()].failed |= !self.plan.worker(worker).program.is_success(status);
+            None if !self.wants_restart(worker, well) => {
+                self.workers[worker.index()].failed |= !well;
                 self.rest(id, fate, out);
             }
-            Some(Purpose::Garbled | Purpose::Unwell) | None if counts => self.failed_again(id, worker, fate, out),
+            None if well && past.charge == Charge::Nothing => self.start_after_a_good_end(id, worker, past, out),
+            Some(Purpose::Garbled | Purpose::Unwell) | None if past.charge != Charge::ItemAgain => {
+                self.failed_again(id, worker, fate, out);
+            }
             Some(Purpose::Garbled | Purpose::Unwell) | None => self.start_later(id, false, out),
         }
+    }
+
+    /// It had all the time that an item may take and did not begin to read the one that it was given.
+    fn did_not_read(&mut self, id: InstanceId, worker: WorkerId, fate: Fate, out: &mut Actions) {
+        let limit = self.plan.worker(worker).start_limit;
+        if !self.tries_again(worker) {
+            self.workers[worker.index()].failed = true;
+            return self.rest(id, fate, out);
+        }
+        let crew = &mut self.workers[worker.index()];
+        if crew.unread.count(limit, self.now) {
+            let times = crew.unread.length();
+            out.push(Action::Note(Note::NeverReads { worker, times }));
+            self.give_up(worker, id, out);
+        } else {
+            self.start_later(id, false, out);
+        }
+    }
+
+    /// It ended well by itself and is wanted again: no failure, so that no delay grows by it.
+    fn start_after_a_good_end(&mut self, id: InstanceId, worker: WorkerId, past: Past, out: &mut Actions) {
+        if past.ran >= GOOD_RUN || past.proven {
+            self.instances[id.index()].delays.reset();
+            return self.start_later(id, false, out);
+        }
+        let chance = self.random.f64();
+        let first = backoff_delay(&self.plan.worker(worker).restart_delay, 1, chance);
+        self.start_after(id, first.max(LEAST_PAUSE), false, out);
     }
 
     /// A start that we ended before it had run.
@@ -68,59 +105,79 @@ impl Machine {
         match (purpose, self.worker_of(id)) {
             (Purpose::Unwell, Some(worker)) if self.may_start(id) => {
                 self.instances[id.index()].failed_starts += 1;
-                self.failed_again(id, worker, Fate::NeverStarted, out)
+                self.failed_again(id, worker, Fate::NeverStarted { why: Unstarted::StartTimeout }, out)
             }
-            (Purpose::Await, Some(_)) if self.may_start(id) => self.due_or_waiting(id, out),
+            (Purpose::Await(_), Some(_)) if self.may_start(id) => self.due_or_waiting(id, out),
+            (Purpose::Lost(worker), Some(_)) => {
+                let why = self.required(worker);
+                self.rest_unstarted(id, why, out);
+            }
             (
                 Purpose::Renew
                 | Purpose::TimedOut(_)
                 | Purpose::Garbled
                 | Purpose::Unwell
-                | Purpose::Await
+                | Purpose::Await(_)
+                | Purpose::Lost(_)
                 | Purpose::Rest,
                 _,
-            ) => self.rest_unstarted(id, out),
+            ) => self.rest_unstarted(id, Unstarted::Stop, out),
         }
     }
 
     pub(super) fn start_failed(&mut self, id: InstanceId, error: SpawnError, out: &mut Actions) {
         if !self.may_start(id) {
-            return self.rest_as_it_was(id, out);
+            return self.rest_as_it_was(id, Unstarted::Stop, out);
         }
-        let prospect = prospect(error);
+        let prospect = prospect(error, &self.plan.program(id).identity);
+        let waits = matches!(prospect, Prospect::Shortage | Prospect::OwnLimit(_));
         let is_init = self.plan.init.is_some();
         let instance = &mut self.instances[id.index()];
         instance.failed_starts += 1;
         // A shortage is said once, however often it is met until it is over.
-        let again = instance.last_error.replace(error) == Some(error) && prospect == Prospect::Shortage;
+        let again = instance.last_error.replace(error) == Some(error) && waits;
         if !is_init {
             // The next incarnation is another process: what was meant for this one is not for it.
             instance.kept = SignalSet::EMPTY;
         }
         // An init that gives up says so once.
-        if !is_init || prospect == Prospect::Shortage {
-            out.push(Action::Note(Note::SpawnFailed { instance: id, error, again }));
+        if !is_init || waits {
+            let own_limit = if let Prospect::OwnLimit(resource) = prospect { Some(resource) } else { None };
+            out.push(Action::Note(Note::SpawnFailed { instance: id, error, again, own_limit }));
         }
         let Some(worker) = self.worker_of(id) else {
-            return if prospect == Prospect::Shortage {
-                self.start_later(id, again, out)
-            } else {
-                self.source_cannot_start(id, out)
-            };
+            return self.source_start_failed(id, prospect, again, out);
         };
         let (limit, restart) = (self.plan.worker(worker).start_limit, self.plan.worker(worker).restart);
         let crew = &mut self.workers[worker.index()];
         let in_vain = prospect == Prospect::Hopeless && !crew.ever_ran;
         // Who is never started again is not tried again either. A shortage is not the program's: that is waited out.
-        if in_vain || restart == Restart::Never && prospect != Prospect::Shortage {
+        if in_vain || restart == Restart::Never && !waits {
             out.push(Action::Note(Note::CannotStart { worker, error }));
             self.give_up(worker, id, out);
-        } else if prospect != Prospect::Shortage && crew.failures.count(limit, self.now) {
+        } else if !waits && crew.failures.count(limit, self.now) {
             self.note_give_up(worker, out);
+            self.give_up(worker, id, out);
+        } else if let Prospect::OwnLimit(resource) = prospect
+            && crew.own_limit.count_own_limit(limit, self.now)
+        {
+            let times = crew.own_limit.length();
+            out.push(Action::Note(Note::LimitedToDeath { worker, resource, times }));
             self.give_up(worker, id, out);
         } else {
             self.start_later(id, again, out);
         }
+    }
+
+    fn source_start_failed(&mut self, id: InstanceId, prospect: Prospect, again: bool, out: &mut Actions) {
+        let too_often = match prospect {
+            Prospect::Shortage => false,
+            Prospect::OwnLimit(_) => {
+                self.instances[id.index()].own_limit.count_own_limit(Some(LIMIT_OF_SOURCES), self.now)
+            }
+            Prospect::Hopeless | Prospect::Doubtful => true,
+        };
+        if too_often { self.source_cannot_start(id, out) } else { self.start_later(id, again, out) }
     }
 
     fn source_cannot_start(&mut self, id: InstanceId, out: &mut Actions) {
@@ -171,14 +228,17 @@ impl Machine {
 
     /// The next start, after its delay. `again`: for a reason that was said before.
     fn start_later(&mut self, id: InstanceId, again: bool, out: &mut Actions) {
-        // A back-off at whose end nothing is started would only keep a stop waiting.
-        if !self.may_start(id) || self.waits_in_vain(id) {
-            return self.rest_as_it_was(id, out);
-        }
         let backoff = self.worker_of(id).map_or(SOURCE_BACKOFF, |worker| self.plan.worker(worker).restart_delay);
         let chance = self.random.f64();
-        let instance = &mut self.instances[id.index()];
-        let after = instance.delays.next(&backoff, chance);
+        let after = self.instances[id.index()].delays.next(&backoff, chance);
+        self.start_after(id, after, again, out);
+    }
+
+    fn start_after(&mut self, id: InstanceId, after: Duration, again: bool, out: &mut Actions) {
+        // A back-off at whose end nothing is started would only keep a stop waiting.
+        if !self.may_start(id) || self.waits_in_vain(id).is_some() {
+            return self.rest_as_it_was(id, self.why_unstarted(id), out);
+        }
         out.push(Action::Note(Note::Restarting { instance: id, after, again }));
         if after.is_zero() {
             self.due_or_waiting(id, out);
@@ -207,10 +267,10 @@ impl Machine {
         worker.kind == Kind::Oneshot && worker.program.is_success(status)
     }
 
-    fn wants_restart(&self, worker: WorkerId, status: ExitStatus) -> bool {
+    fn wants_restart(&self, worker: WorkerId, well: bool) -> bool {
         match self.plan.worker(worker).restart {
             Restart::Always => true,
-            Restart::OnFailure => !self.plan.worker(worker).program.is_success(status),
+            Restart::OnFailure => !well,
             Restart::Never => false,
         }
     }
@@ -229,26 +289,71 @@ impl Machine {
         self.stop_watching(id);
         self.has_begun(id);
         self.progressed = true;
-        self.look_for_consumers(id, out);
+        self.rested.push(id);
         if let Some(worker) = self.worker_of(id) {
             self.check_dependents(worker, out);
         }
+        self.look_at_the_rested(out);
+        self.renew_who_waits(id, out);
     }
 
-    /// At rest, and how it left is told by its last death, if there was one.
-    pub(super) fn rest_as_it_was(&mut self, id: InstanceId, out: &mut Actions) {
-        let status = self.instances[id.index()].last_status;
-        self.rest(id, status.map_or(Fate::NeverStarted, |status| Fate::Ended { status }), out);
+    /// At rest, and how it left is told by its last incarnation, if there was one; else `why` there was none.
+    pub(super) fn rest_as_it_was(&mut self, id: InstanceId, why: Unstarted, out: &mut Actions) {
+        let fate = self.instances[id.index()].last_fate.clone();
+        self.rest(id, fate.unwrap_or(Fate::NeverStarted { why }), out);
     }
 
     /// At rest without a process; a command source then gives nothing more either.
-    pub(super) fn rest_unstarted(&mut self, id: InstanceId, out: &mut Actions) {
+    pub(super) fn rest_unstarted(&mut self, id: InstanceId, why: Unstarted, out: &mut Actions) {
         self.timers.cancel(Key::Slot(id));
         if let Some(source) = self.source_of(id) {
             let feeding = &mut self.feeds[source.index()];
             (feeding.ended, feeding.process_gone) = (true, true);
         }
-        self.rest_as_it_was(id, out);
+        self.rest_as_it_was(id, why, out);
+    }
+
+    /// Why an instance that is not to be started any more never was.
+    fn why_unstarted(&self, id: InstanceId) -> Unstarted {
+        let required = self.waits_in_vain(id).filter(|_| self.is_running());
+        required.map_or(Unstarted::Stop, |worker| self.required(worker))
+    }
+
+    /// Lost for good is what it requires.
+    pub(super) fn required(&self, worker: WorkerId) -> Unstarted {
+        Unstarted::Requires { worker, failed: self.has_failed(worker) }
+    }
+
+    /// The worker was given up, ended badly, could not be removed, or could not be started.
+    fn has_failed(&self, worker: WorkerId) -> bool {
+        let crew = &self.workers[worker.index()];
+        let lost = |fate: &Fate| match fate {
+            Fate::Unkillable | Fate::GivenUp => true,
+            Fate::NeverStarted { why } => *why != Unstarted::Stop,
+            Fate::Ended { .. } | Fate::Left { .. } | Fate::KilledWhileStarting { .. } => false,
+        };
+        let mut fates = self.replicas(worker).filter_map(|instance| match &instance.state {
+            State::Resting(fate) => Some(fate),
+            State::Waiting
+            | State::Due
+            | State::Delayed
+            | State::Starting { .. }
+            | State::Aborting { .. }
+            | State::Up(_)
+            | State::Leaving(..)
+            | State::Remains(..) => None,
+        });
+        crew.gave_up || crew.failed || fates.any(lost)
+    }
+
+    /// Once all that require one of those at rest were looked at: that is why they are not started, and not the stop which may
+    /// begin here.
+    pub(super) fn look_at_the_rested(&mut self, out: &mut Actions) {
+        while self.fallen.is_empty()
+            && let Some(id) = self.rested.pop()
+        {
+            self.look_for_consumers(id, out);
+        }
     }
 
     /// A queue whose workers are all at rest for good will never be worked off: the run stops instead of waiting for ever.

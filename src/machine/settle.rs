@@ -6,7 +6,7 @@
 
 use super::Machine;
 use super::action::{Action, Actions, DeathReason, Note, StopCause};
-use super::instance::{Purpose, Remains, State};
+use super::instance::{Charge, Purpose, Remains, State};
 use super::lease::{Claim, Touch};
 use super::queue::{Gate, Item, backoff_delay};
 use super::timers::Key;
@@ -51,6 +51,7 @@ impl Machine {
             Claim::Never => self.garbled_by(id, format!("a verdict for {token}, which it never had").into_bytes(), out),
             Claim::Held { item, oldest } => {
                 self.queues[consumer.queue.index()].leased -= 1;
+                self.worker_of(id).into_iter().for_each(|worker| self.workers[worker.index()].unread.end());
                 self.apply(id, consumer, item, verdict, out);
                 self.after_settling(id, consumer.queue, out);
                 // When the next item is given out, so that a clock is moved and not stopped and started.
@@ -236,17 +237,6 @@ impl Machine {
         self.enlist(id, out);
     }
 
-    /// `max-items` were given and all are answered: the instance is asked to leave, with nothing in its hands.
-    fn renew_if_used_up(&mut self, id: InstanceId, out: &mut Actions) {
-        let Some(max) = self.plan.consumer(id).and_then(|consumer| consumer.max_items) else { return };
-        let up = self.instances[id.index()].is_up();
-        let used_up =
-            self.instances[id.index()].work_mut().is_some_and(|w| w.leases.is_empty() && w.leases.granted() >= max);
-        if up && used_up {
-            self.ask_to_leave(id, crate::model::StopReason::MaxItems, Purpose::Renew, out);
-        }
-    }
-
     fn touched(&mut self, id: InstanceId, consumer: &Consumer, token: Token, out: &mut Actions) {
         let Some(touch) = self.instances[id.index()].work_mut().map(|work| work.leases.touch(token)) else { return };
         match touch {
@@ -268,8 +258,24 @@ impl Machine {
         self.ask_to_leave(id, crate::model::StopReason::Restart, Purpose::Garbled, out);
     }
 
+    /// It can never answer again. What it said before is heard, and so may be its death in a moment, which would explain it.
+    pub(super) fn replies_closed(&mut self, proc: ProcId) {
+        let Some(id) = self.slot(proc) else { return };
+        let instance = &mut self.instances[id.index()];
+        let up = instance.is_up();
+        let Some(work) = instance.work_mut() else { return };
+        work.mute = true;
+        if up && !work.leases.is_empty() {
+            self.start_mute_clock(id);
+        }
+    }
+
     /// The clock of the oldest unanswered item ran out.
     pub(super) fn item_timed_out(&mut self, id: InstanceId, out: &mut Actions) {
+        if self.instances[id.index()].work_mut().is_some_and(|work| work.mute) {
+            out.push(Action::Note(Note::RepliesClosed { instance: id }));
+            return self.ask_to_leave(id, crate::model::StopReason::Restart, Purpose::Garbled, out);
+        }
         let timeout = self.plan.consumer(id).and_then(|consumer| self.plan.queue(consumer.queue).item_timeout);
         let token = self.instances[id.index()].work_mut().and_then(|work| work.leases.oldest());
         let (Some(token), Some(timeout), State::Up(_)) = (token, timeout, &self.instances[id.index()].state) else {
@@ -279,30 +285,35 @@ impl Machine {
         self.ask_to_leave(id, crate::model::StopReason::Timeout, Purpose::TimedOut(token), out);
     }
 
-    /// The session is empty and its last words were read: what is unanswered goes back. True when the death is one that
-    /// counts against the start limit (nobody asked for it, and it had no item in hand or one that is blamed for the first time).
+    /// The session is empty and its last words were read: what is unanswered goes back. Answers who is to blame.
     pub(super) fn give_back(
         &mut self,
         id: InstanceId,
         mut items: VecDeque<Item>,
         remains: &Remains,
         out: &mut Actions,
-    ) -> bool {
-        let Some(queue) = self.plan.consumer(id).map(|consumer| consumer.queue) else { return true };
+    ) -> Charge {
+        let Some(queue) = self.plan.consumer(id).map(|consumer| consumer.queue) else { return Charge::Nothing };
         self.queues[queue.index()].leased -= items.len();
         let oldest = items.front().map(|item| Token { seq: item.seq, delivery: item.deliveries });
         let purpose = remains.climb.as_ref().map(|climb| climb.purpose);
-        let mut counts = true;
+        let mut charge = if items.is_empty() { Charge::Nothing } else { Charge::Program };
         match (purpose, oldest) {
-            (Some(Purpose::TimedOut(token)), Some(oldest)) if token == oldest => {
+            (Some(Purpose::TimedOut(token)), Some(oldest)) if token == oldest && remains.in_hand => {
                 self.queues[queue.index()].stats.timed_out += 1;
                 if let Some(item) = items.pop_front() {
                     self.attempted(queue, item, None, out);
                 }
             }
+            (Some(Purpose::TimedOut(token)), Some(oldest)) if token == oldest => {
+                self.queues[queue.index()].stats.timed_out += 1;
+                out.push(Action::Note(Note::ItemUnread { instance: id, token }));
+                charge = Charge::Unread;
+            }
             (None | Some(Purpose::Garbled), Some(_)) if remains.in_hand => {
                 if let Some(item) = items.pop_front() {
-                    counts = self.blame(queue, item, remains, out);
+                    let first = self.blame(queue, item, remains, out);
+                    charge = if first { Charge::Program } else { Charge::ItemAgain };
                 }
             }
             (
@@ -312,7 +323,8 @@ impl Machine {
                     | Purpose::Unwell
                     | Purpose::TimedOut(_)
                     | Purpose::Renew
-                    | Purpose::Await
+                    | Purpose::Await(_)
+                    | Purpose::Lost(_)
                     | Purpose::Rest,
                 ),
                 _,
@@ -321,6 +333,6 @@ impl Machine {
         self.back_to_the_head(queue, items, out);
         self.roomier.push(queue);
         self.progressed = true;
-        counts
+        charge
     }
 }

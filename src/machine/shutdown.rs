@@ -14,6 +14,7 @@ use super::action::{Action, Actions, LadderStep, Note, StopCause};
 use super::event::Meaning;
 use super::instance::{Instance, Purpose, State};
 use super::queue::Gate;
+use super::report::Unstarted;
 use super::sweep::Sweep;
 use super::timers::Key;
 use crate::model::plan::{End, Feed, Step};
@@ -74,6 +75,11 @@ impl Stop {
 }
 
 impl Machine {
+    /// No stop has begun.
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Running)
+    }
+
     pub(super) fn signalled(&mut self, signal: Signal, meaning: Meaning, out: &mut Actions) {
         match (meaning, &mut self.phase) {
             (Meaning::Nothing, _) | (Meaning::Stop, Phase::Stopping(_)) => {}
@@ -193,7 +199,7 @@ impl Machine {
                 continue;
             }
             match self.instances[id.index()].state {
-                State::Waiting | State::Due | State::Delayed => self.rest_unstarted(id, out),
+                State::Waiting | State::Due | State::Delayed => self.rest_unstarted(id, Unstarted::Stop, out),
                 State::Starting { proc } => self.abort_start(id, proc, Purpose::Rest, out),
                 State::Aborting { .. } | State::Up(_) | State::Leaving(..) | State::Remains(..) | State::Resting(_) => {
                 }
@@ -267,7 +273,7 @@ impl Machine {
         for &id in level {
             let reason = self.reason_for(id);
             match self.instances[id.index()].state {
-                State::Waiting | State::Due | State::Delayed => self.rest_unstarted(id, out),
+                State::Waiting | State::Due | State::Delayed => self.rest_unstarted(id, Unstarted::Stop, out),
                 State::Starting { proc } => self.abort_start(id, proc, Purpose::Rest, out),
                 State::Up(_) => self.ask_to_leave(id, reason, Purpose::Rest, out),
                 // They may have been waited for in peace until now: the look that is asked for ends that.

@@ -1,5 +1,7 @@
 //! Decisions of the machine, one by one: events in, orders out.
 
+mod failures;
+
 use super::*;
 use crate::model::plan::*;
 use crate::model::process::Usage;
@@ -60,7 +62,8 @@ fn queue() -> QueuePlan {
 }
 
 fn consumer(prefetch: u32) -> Consumer {
-    Consumer { queue: QueueId(0), framing: Framing::Line, prefetch, results: Results::Null, max_items: None }
+    let (queue, framing, results) = (QueueId(0), Framing::Line, Results::Null);
+    Consumer { queue, framing, prefetch, results, max_items: None, renewal_wait: secs(30) }
 }
 
 fn pool(prefetch: u32) -> Plan {

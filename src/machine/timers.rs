@@ -25,6 +25,8 @@ pub(super) enum Key {
     Probe(InstanceId),
     /// How long an instance may be silent.
     Watch(InstanceId),
+    /// How long a used-up instance waits for the others to be ready. It holds no item then, so that no clock runs.
+    Renewal(InstanceId),
     /// The first delayed item of a queue.
     Delayed(QueueId),
 }
@@ -32,7 +34,13 @@ pub(super) enum Key {
 impl Key {
     fn is_patience(self) -> bool {
         match self {
-            Key::Strangers | Key::Slot(_) | Key::Clock(_) | Key::Start(_) | Key::Probe(_) | Key::Watch(_) => true,
+            Key::Strangers
+            | Key::Slot(_)
+            | Key::Clock(_)
+            | Key::Start(_)
+            | Key::Probe(_)
+            | Key::Watch(_)
+            | Key::Renewal(_) => true,
             Key::Deadline | Key::Stdin | Key::Farewell | Key::Delayed(_) => false,
         }
     }

@@ -4,6 +4,7 @@ use super::letters;
 use super::phrases::{cause, counted, errno, instance_name, queue_name, rung, source_name, span, worker_name};
 use super::start_error::spawn_error;
 use crate::machine::{DeadLetter, LadderStep, Note};
+use crate::model::identity::{Bound, Resource};
 use crate::model::plan::{Plan, Role};
 use crate::model::process::Usage;
 use crate::model::{ExitStatus, InstanceId, SpawnError, WorkerId};
@@ -33,7 +34,7 @@ fn level(plan: &Plan, note: &Note) -> Level {
         Note::Climbed { .. } => Level::Debug,
         Note::SpawnFailed { again: true, .. } | Note::Restarting { again: true, .. } => Level::Debug,
         // A source that came to its end, a job that is done: as it should be.
-        Note::Died { instance, status, .. } if plan.program(*instance).is_success(*status) => Level::Info,
+        Note::Died { instance, status, ready: true, .. } if plan.program(*instance).is_success(*status) => Level::Info,
         Note::Started { .. }
         | Note::Ready { .. }
         | Note::Said { .. }
@@ -52,7 +53,9 @@ fn level(plan: &Plan, note: &Note) -> Level {
         | Note::Died { .. }
         | Note::OutOfMemory { .. }
         | Note::ItemTimedOut { .. }
+        | Note::ItemUnread { .. }
         | Note::ProtocolError { .. }
+        | Note::RepliesClosed { .. }
         | Note::Buried { .. }
         | Note::Survivors { .. }
         | Note::SurvivorsKilled { .. }
@@ -63,6 +66,8 @@ fn level(plan: &Plan, note: &Note) -> Level {
         | Note::ResultsClosed { .. }
         | Note::Late { .. } => Level::Warn,
         Note::GaveUp { .. }
+        | Note::NeverReads { .. }
+        | Note::LimitedToDeath { .. }
         | Note::CannotStart { .. }
         | Note::Unkillable { .. }
         | Note::StrangersLeft { .. }
@@ -76,8 +81,9 @@ fn words(plan: &Plan, note: &Note) -> String {
     let name = |id: &InstanceId| instance_name(plan, *id);
     match note {
         Note::Started { instance, .. } => format!("{} started", name(instance)),
-        Note::SpawnFailed { instance, error, .. } => {
-            format!("{} cannot be started: {}", name(instance), spawn_error(plan, Some(*instance), *error))
+        Note::SpawnFailed { instance, error, own_limit, .. } => {
+            let own_limit = own_limit.map(|resource| own_limit_words(plan, *instance, resource)).unwrap_or_default();
+            format!("{} cannot be started: {}{own_limit}", name(instance), spawn_error(plan, Some(*instance), *error))
         }
         Note::Ready { instance, took } => format!("{} is ready after {}", name(instance), span(*took)),
         Note::NotReady { instance, timeout } => {
@@ -96,8 +102,9 @@ fn words(plan: &Plan, note: &Note) -> String {
             let required = worker_name(plan, *required);
             format!("{} is stopped, for it requires {required}, which is not ready any more", name(instance))
         }
-        Note::Died { instance, status, ran, usage } => {
-            format!("{} ended by itself after {} ({status}){}", name(instance), span(*ran), used(usage))
+        Note::Died { instance, status, ran, usage, ready } => {
+            let early = if *ready { "" } else { ", before it was ready" };
+            format!("{} ended by itself after {}{early} ({status}){}", name(instance), span(*ran), used(usage))
         }
         Note::OutOfMemory { instance } => format!(
             "{} was killed while our control group was out of memory: the kernel says that it killed somebody",
@@ -110,13 +117,31 @@ fn words(plan: &Plan, note: &Note) -> String {
             let worker = worker_name(plan, *worker);
             format!("worker {worker} is given up: {burst} failed starts within {}", span(*interval))
         }
+        Note::NeverReads { worker, times } => {
+            let (worker, times) = (worker_name(plan, *worker), counted(u64::from(*times), "item"));
+            format!("worker {worker} is given up: it did not read {times} in a row within their item-timeout")
+        }
+        Note::LimitedToDeath { worker, resource, times } => {
+            let (worker, times) = (worker_name(plan, *worker), counted(u64::from(*times), "start"));
+            let resource = resource.name();
+            format!("worker {worker} is given up: {times} in a row failed for its own limit {resource}, see `limits`")
+        }
         Note::CannotStart { worker, error } => cannot_start(plan, *worker, *error),
         Note::ItemTimedOut { instance, token, timeout } => {
             format!("{} did not answer item {token} within {} and is stopped", name(instance), span(*timeout))
         }
+        Note::ItemUnread { instance, token } => {
+            format!(
+                "{} never read item {token}: its timeout is a failure of the worker, not of the item",
+                name(instance)
+            )
+        }
         Note::ProtocolError { instance, seen } => {
             let seen = seen.escape_ascii();
             format!("{} sent what is no reply (like \"ok TOKEN\") and is stopped: \"{seen}\"", name(instance))
+        }
+        Note::RepliesClosed { instance } => {
+            format!("{} closed its reply pipe with an item unanswered and is stopped", name(instance))
         }
         Note::Buried { letter } => buried(plan, letter),
         Note::Climbed { instance, step, reason } => format!("{} is on {} ({reason})", name(instance), rung(*step)),
@@ -154,6 +179,16 @@ fn words(plan: &Plan, note: &Note) -> String {
         }
         Note::Late { by } => format!("woke up {} late (stopped or starved); all clocks are shifted", span(*by)),
         Note::Bug(what) => format!("internal fault, going on: {what}"),
+    }
+}
+
+/// What follows the kernel's reason where a limit that the file sets explains it.
+fn own_limit_words(plan: &Plan, id: InstanceId, resource: Resource) -> String {
+    let limit = plan.program(id).identity.limit(resource);
+    let name = resource.name();
+    match limit.map(|limit| limit.soft) {
+        Some(Bound::At(number)) => format!(" (it is limited to {name} = {number} by `limits` in the file)"),
+        Some(Bound::Inherited | Bound::Unlimited) | None => format!(" (`limits` in the file sets {name})"),
     }
 }
 
@@ -222,11 +257,14 @@ mod tests {
     use super::*;
     use crate::machine::StopCause;
     use crate::model::Stage;
+    use crate::model::identity::Limit;
     use crate::model::plan::{Program, WorkerPlan};
 
     /// One service, `web`.
     fn plan() -> Plan {
-        let program = Program { working_directory: Some("/srv".into()), ..Program::plain(vec!["./web".into()]) };
+        let mut program = Program { working_directory: Some("/srv".into()), ..Program::plain(vec!["./web".into()]) };
+        let none = Bound::At(0);
+        program.identity.limits = vec![Limit { resource: Resource::Nproc, soft: none, hard: none }];
         Plan {
             workers: vec![WorkerPlan::plain("web", program)],
             instances: vec![Role::Worker { worker: WorkerId(0), index: 0 }],
@@ -242,7 +280,7 @@ mod tests {
         let ran = Duration::from_secs(90);
         let notes = [
             (
-                Note::SpawnFailed { instance: web, error: enoent, again: false },
+                Note::SpawnFailed { instance: web, error: enoent, again: false, own_limit: None },
                 "web.0 cannot be started: changing directory to /srv: No such file or directory",
             ),
             (
@@ -250,6 +288,7 @@ mod tests {
                     instance: web,
                     error: SpawnError { stage: Stage::Secret(0), errno: 22 },
                     again: false,
+                    own_limit: None,
                 },
                 "web.0 cannot be started: reading a secret: it is no regular file",
             ),
@@ -258,8 +297,30 @@ mod tests {
                 "worker web is given up, it cannot be started: executing ./web: Permission denied",
             ),
             (
-                Note::Died { instance: web, status: killed, ran, usage: Usage::default() },
+                Note::Died { instance: web, status: killed, ran, usage: Usage::default(), ready: true },
                 "web.0 ended by itself after 1m 30s (signal KILL)",
+            ),
+            (
+                Note::Died { instance: web, status: ExitStatus::Exited(0), ran, usage: Usage::default(), ready: false },
+                "web.0 ended by itself after 1m 30s, before it was ready (exit 0)",
+            ),
+            (
+                Note::SpawnFailed {
+                    instance: web,
+                    error: SpawnError { stage: Stage::Exec, errno: 11 },
+                    again: false,
+                    own_limit: Some(Resource::Nproc),
+                },
+                "web.0 cannot be started: executing ./web: Resource temporarily unavailable (it is limited to nproc = 0 by \
+                 `limits` in the file)",
+            ),
+            (
+                Note::LimitedToDeath { worker: WorkerId(0), resource: Resource::Nproc, times: 5 },
+                "worker web is given up: 5 starts in a row failed for its own limit nproc, see `limits`",
+            ),
+            (
+                Note::NeverReads { worker: WorkerId(0), times: 5 },
+                "worker web is given up: it did not read 5 items in a row within their item-timeout",
             ),
             (
                 Note::OutOfMemory { instance: web },

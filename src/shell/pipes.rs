@@ -197,12 +197,14 @@ impl ItemPipe {
 pub struct ReplyPipe {
     pub read: OwnedFd,
     reader: ReplyReader,
+    /// `poll` told that the last writer closed it. That is told once, perhaps together with the last bytes.
+    pub hung_up: bool,
 }
 
 impl ReplyPipe {
     /// `read` must be non-blocking.
     pub fn new(read: OwnedFd) -> ReplyPipe {
-        ReplyPipe { read, reader: ReplyReader::new() }
+        ReplyPipe { read, reader: ReplyReader::new(), hung_up: false }
     }
 
     /// One read, and the replies that end in it. An error is the end of all reading.
@@ -211,9 +213,10 @@ impl ReplyPipe {
             Ok(0) => Ok(Standing::Ended),
             Ok(length) => {
                 self.reader.feed(scratch.get(..length).unwrap_or_default(), tell)?;
-                // A pipe that gives less than it was asked for is empty (epoll(7)): what comes later is told by `poll`. An
-                // end of file that came with these bytes shows when the members of its writers are gone.
-                Ok(if length < scratch.len() { Standing::Waiting } else { Standing::More })
+                // A pipe that gives less than it was asked for is empty (epoll(7)): what comes later is told by `poll`, but
+                // not an end of file that it told of before.
+                let ends = std::mem::take(&mut self.hung_up);
+                Ok(if length < scratch.len() && !ends { Standing::Waiting } else { Standing::More })
             }
             Err(error) => cannot_read(error),
         }

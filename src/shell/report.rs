@@ -3,7 +3,7 @@
 use super::disk::{Left, Rest};
 use super::messages::line;
 use super::phrases::{cause, counted, instance_name, queue_name, rung, source_name, span, worker_name};
-use crate::machine::report::{Fate, Leaver, QueueReport, SourceReport};
+use crate::machine::report::{Fate, Leaver, QueueReport, SourceReport, Unstarted, Why};
 use crate::machine::{LadderStep, Report, StopCause};
 use crate::model::plan::Plan;
 use log::Level;
@@ -20,6 +20,7 @@ pub fn text(plan: &Plan, report: &Report, rest: &Rest) -> Vec<u8> {
         span(report.ran),
         report.exit_code
     )];
+    lines.extend(hidden_code(plan, report).map(|text| format!("  {text}")));
     lines.extend(report.leavers.iter().map(|leaver| format!("  {}", leaver_line(plan, leaver))));
     lines.extend(report.sources.iter().map(|source| format!("  {}", source_line(plan, source))));
     lines.extend(report.queues.iter().map(|queue| format!("  {}", queue_line(plan, queue))));
@@ -42,6 +43,7 @@ pub fn json(plan: &Plan, report: &Report, rest: &Rest) -> Vec<u8> {
     let object = json!({
         "version": 1,
         "exit_code": report.exit_code,
+        "code_of_all": report.code_of_all.unwrap_or(report.exit_code),
         "cause": cause_json(plan, &report.cause),
         "stop_ms": millis(report.stop_took),
         "ran_ms": millis(report.ran),
@@ -58,15 +60,30 @@ pub fn json(plan: &Plan, report: &Report, rest: &Rest) -> Vec<u8> {
     super::json::to_line(&object)
 }
 
+/// What `exit-code-from` hides.
+fn hidden_code(plan: &Plan, report: &Report) -> Option<String> {
+    let (code, worker) = (report.code_of_all?, plan.exit_code_from?);
+    let what = match code {
+        0 => "nothing else failed",
+        65 => "there are dead letters",
+        75 => "there are unfinished items",
+        _ => "something failed",
+    };
+    let (own, worker) = (report.exit_code, worker_name(plan, worker));
+    Some(format!("exit code {own} is that of worker {worker}; without exit-code-from it would be {code}: {what}"))
+}
+
 fn leaver_line(plan: &Plan, leaver: &Leaver) -> String {
     let fate = match &leaver.fate {
-        Fate::NeverStarted => "never started".into(),
-        Fate::Ended { status } => format!("ended by itself ({status})"),
-        Fate::Left { status, rung: step, took } => {
-            format!("left on {} after {} ({status})", rung(*step), span(*took))
+        Fate::NeverStarted { why } => format!("never started{}", unstarted(plan, *why)),
+        Fate::Ended { status, ready: true } => format!("ended by itself ({status})"),
+        Fate::Ended { status, ready: false } => format!("ended by itself before it was ready ({status})"),
+        Fate::Left { status, rung: step, took, why } => {
+            format!("left on {} after {} ({status}){}", rung(*step), span(*took), asked(plan, *why))
         }
+        Fate::KilledWhileStarting { why } => format!("killed while it was starting{}", asked(plan, *why)),
         Fate::GivenUp => "given up".into(),
-        Fate::Unkillable => "unkillable, still there".into(),
+        Fate::Unkillable => "unkillable: KILL did not remove it in time".into(),
     };
     let counts = [
         (leaver.items, "item", ""),
@@ -77,6 +94,34 @@ fn leaver_line(plan: &Plan, leaver: &Leaver) -> String {
     let worth_saying = counts.into_iter().filter(|&(count, ..)| count > 0);
     let counts = worth_saying.map(|(count, what, why)| format!(", {}{why}", counted(count, what))).collect::<String>();
     format!("{} {fate}{counts}", instance_name(plan, leaver.instance))
+}
+
+/// Why it never was.
+fn unstarted(plan: &Plan, why: Unstarted) -> String {
+    match why {
+        Unstarted::Stop => String::new(),
+        Unstarted::Requires { worker, failed: true } => {
+            format!(": worker {}, which it requires, failed", worker_name(plan, worker))
+        }
+        Unstarted::Requires { worker, failed: false } => {
+            format!(": worker {}, which it requires, had ended", worker_name(plan, worker))
+        }
+        Unstarted::StartTimeout => ": its start took longer than its start-timeout".to_owned(),
+    }
+}
+
+/// Why it was asked to leave, where it was not the stop of all.
+fn asked(plan: &Plan, why: Why) -> String {
+    match why {
+        Why::Stop => String::new(),
+        Why::Requires(worker) => {
+            format!(", because worker {}, which it requires, was not ready any more", worker_name(plan, worker))
+        }
+        Why::Unwell => ", because it was not ready or not healthy in time".to_owned(),
+        Why::Protocol => ", because it broke the protocol".to_owned(),
+        Why::ItemTimeout => ", because an item took too long".to_owned(),
+        Why::Renewed => ", because it had worked on max-items".to_owned(),
+    }
 }
 
 fn queue_line(plan: &Plan, queue: &QueueReport) -> String {
@@ -148,9 +193,10 @@ fn cause_json(plan: &Plan, cause: &StopCause) -> Value {
 
 fn leaver_json(plan: &Plan, leaver: &Leaver) -> Value {
     let (fate, status, step, took) = match &leaver.fate {
-        Fate::NeverStarted => ("never-started", None, None, None),
-        Fate::Ended { status } => ("ended", Some(status), None, None),
-        Fate::Left { status, rung, took } => ("left", Some(status), Some(*rung), Some(*took)),
+        Fate::NeverStarted { .. } => ("never-started", None, None, None),
+        Fate::Ended { status, .. } => ("ended", Some(status), None, None),
+        Fate::Left { status, rung, took, .. } => ("left", Some(status), Some(*rung), Some(*took)),
+        Fate::KilledWhileStarting { .. } => ("killed-while-starting", None, None, None),
         Fate::GivenUp => ("given-up", None, None, None),
         Fate::Unkillable => ("unkillable", None, None, None),
     };
@@ -162,6 +208,7 @@ fn leaver_json(plan: &Plan, leaver: &Leaver) -> Value {
     json!({
         "name": instance_name(plan, leaver.instance),
         "fate": fate,
+        "reason": reason_json(plan, &leaver.fate),
         "status": status.map(ToString::to_string),
         "code": status.map(|status| status.shell_code()),
         "rung": step,
@@ -171,6 +218,31 @@ fn leaver_json(plan: &Plan, leaver: &Leaver) -> Value {
         "oom_kills": leaver.oom_kills,
         "items": leaver.items,
     })
+}
+
+/// Why it was never started, was asked to leave, or has failed though its status is a good one; null where the stop of all, its
+/// status or the fate itself says it.
+fn reason_json(plan: &Plan, fate: &Fate) -> Value {
+    let requires = |worker| json!({"kind": "requires", "worker": worker_name(plan, worker)});
+    match fate {
+        Fate::NeverStarted { why } => match *why {
+            Unstarted::Stop => Value::Null,
+            Unstarted::Requires { worker, failed } => {
+                json!({"kind": "requires", "worker": worker_name(plan, worker), "failed": failed})
+            }
+            Unstarted::StartTimeout => json!({"kind": "start-timeout"}),
+        },
+        Fate::Left { why, .. } | Fate::KilledWhileStarting { why } => match *why {
+            Why::Stop => Value::Null,
+            Why::Requires(worker) => requires(worker),
+            Why::Unwell => json!({"kind": "unwell"}),
+            Why::Protocol => json!({"kind": "protocol"}),
+            Why::ItemTimeout => json!({"kind": "item-timeout"}),
+            Why::Renewed => json!({"kind": "max-items"}),
+        },
+        Fate::Ended { ready: false, .. } => json!({"kind": "not-ready"}),
+        Fate::Ended { ready: true, .. } | Fate::GivenUp | Fate::Unkillable => Value::Null,
+    }
 }
 
 fn queue_json(plan: &Plan, queue: &QueueReport, said: u64) -> Value {
@@ -217,9 +289,10 @@ pub(super) mod tests {
 
     fn report() -> Report {
         let took = Duration::from_millis(12);
-        let left = Fate::Left { status: ExitStatus::Exited(0), rung: LadderStep::Event, took };
+        let left = Fate::Left { status: ExitStatus::Exited(0), rung: LadderStep::Event, took, why: Why::Stop };
         Report {
             exit_code: 75,
+            code_of_all: None,
             cause: StopCause::Signal(Signal::INT),
             stop_took: Duration::from_millis(1200),
             ran: Duration::from_secs(12),

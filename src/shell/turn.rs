@@ -219,7 +219,10 @@ impl Shell {
                 Topic::Errors(id) => self.relays.ready(id, Stream::Errors),
                 Topic::Items(id) => self.items_due.insert(id),
                 Topic::Words(id) => {
-                    let Some(proc) = self.table.get(id) else { continue };
+                    let Some(proc) = self.table.get_mut(id) else { continue };
+                    if let (true, Some(replies)) = (event.is_read_closed(), &mut proc.replies) {
+                        replies.hung_up = true;
+                    }
                     // Who speaks was born, even where the news of it did not fit into this poll.
                     if let Life::Unborn { .. } = proc.life {
                         self.births_due.insert(id);
@@ -372,12 +375,16 @@ impl Shell {
             Hearing::Some => replies.hear(&mut self.scratch, tell),
             Hearing::All => replies.drain(&mut self.scratch, tell),
         };
+        let closed = heard == Ok(Standing::Ended);
         let standing = heard.unwrap_or_else(|garbled| {
             facts.push(Event::Garbled { proc: id, seen: garbled.0 });
             Standing::Ended
         });
         if standing == Standing::Ended {
             proc.replies = None;
+            if let (true, Life::Running) = (closed, &proc.life) {
+                facts.push(Event::RepliesClosed { proc: id });
+            }
         }
         standing
     }

@@ -57,6 +57,7 @@ const OF_ONE: [&str; 24] = [
     "touch",
     "prefetch",
     "garbled",
+    "closes replies",
     "exited",
     "exited, item in hand",
     "members left",
@@ -186,6 +187,7 @@ pub fn about(event: &Event) -> Option<ProcId> {
         | Event::Wrote { proc, .. }
         | Event::Replied { proc, .. }
         | Event::Garbled { proc, .. }
+        | Event::RepliesClosed { proc }
         | Event::Notified { proc, .. }
         | Event::Answered { proc, .. }
         | Event::Exited { proc, .. }
@@ -223,6 +225,7 @@ fn name(event: &Event) -> &'static str {
         Event::Replied { reply: Reply::Touch(_), .. } => "touch",
         Event::Replied { reply: Reply::Prefetch(_), .. } => "prefetch",
         Event::Garbled { .. } => "garbled",
+        Event::RepliesClosed { .. } => "closes replies",
         Event::Notified { notice, .. } => match notice {
             Notice::Ready => "says ready",
             Notice::Watchdog => "says alive",

@@ -267,7 +267,7 @@ impl Fake {
             usage: Usage::default(),
             out_of_memory: in_hand,
         };
-        Some(match self.dice.below(25) {
+        Some(match self.dice.below(26) {
             0 => Event::Spawned { proc },
             1 => Event::SpawnFailed { proc, error },
             2 => Event::Wrote { proc, frames: 1, progress: true },
@@ -292,6 +292,7 @@ impl Fake {
             21 => Event::Answered { proc, question: Question::Health, yes: true },
             22 => Event::Notified { proc, notice: Notice::Status("late".into()) },
             23 => Event::Notified { proc, notice: Notice::Unheard },
+            24 => Event::RepliesClosed { proc },
             _ => Event::MembersGone { proc },
         })
     }

@@ -3,6 +3,7 @@
 mod services;
 
 use crate::dice::Dice;
+use exeunt::model::identity::{Bound, Limit, Resource};
 use exeunt::model::plan::{
     Backoff, Consumer, End, Feed, KillMode, OnFull, OnGiveUp, Plan, Program, QueuePlan, Restart, Results, Rung,
     SourcePlan, StartLimit, Step, WorkerPlan,
@@ -134,9 +135,15 @@ fn worker(dice: &mut Dice, mood: Mood, i: u64, queue: Option<QueueId>, after: Ve
     let limit = StartLimit { burst: u32::try_from(dice.between(1, 5)).unwrap(), interval: dice.millis(1000, 60_000) };
     // Sometimes more than may be started at once.
     let replicas = if dice.percent(1) { dice.between(65, 90) } else { dice.between(1, 4) };
+    let mut program = program(dice, if queue.is_some() { 75 } else { 30 });
+    if !calm && i % 3 == 1 {
+        // No dice, so that a seed keeps its meaning. What fails with EAGAIN may fail for this.
+        let few = Bound::At(1);
+        program.identity.limits = vec![Limit { resource: Resource::Nproc, soft: few, hard: few }];
+    }
     WorkerPlan {
         name: format!("w{i}"),
-        program: program(dice, if queue.is_some() { 75 } else { 30 }),
+        program,
         replicas: u32::try_from(replicas).unwrap(),
         consumer: queue.map(|queue| consumer(dice, queue)),
         restart: if calm { Restart::Always } else { dice.pick(&[Restart::Always, Restart::OnFailure, Restart::Never]) },
@@ -162,7 +169,8 @@ fn consumer(dice: &mut Dice, queue: QueueId) -> Consumer {
             1 => Results::Stdout,
             _ => Results::File(PathBuf::from("out.txt")),
         },
-        max_items: dice.percent(30).then(|| dice.between(1, 6)),
+        max_items: dice.percent(30).then(|| dice.between(1, 12)),
+        renewal_wait: dice.millis(0, 4000),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::voice;
 use exeunt::machine::Event;
 use exeunt::model::plan::{Kind, Role};
 use exeunt::model::process::Usage;
-use exeunt::model::{ExitStatus, InstanceId, Notice, ProcId, Signal, SignalSet, SpawnError, Target, WorkerId};
+use exeunt::model::{ExitStatus, InstanceId, Notice, ProcId, Signal, SignalSet, SpawnError, Stage, Target, WorkerId};
 use std::time::Duration;
 
 impl Fake {
@@ -59,6 +59,10 @@ impl Fake {
             }
             manner::with_an_end(dice, mood, 9000, &mut manner, &[0, 2, 3]);
             return manner;
+        }
+        if mood.faulty() && !worker.program.identity.limits.is_empty() && dice.percent(20) {
+            let error = SpawnError { stage: Stage::Exec, errno: 11 };
+            manner.birth = BirthFate::Fails { after: dice.millis(0, 500), error };
         }
         manner.voice = voice::draw(dice, mood, worker);
         if worker.kind == Kind::Oneshot {

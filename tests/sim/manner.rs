@@ -103,6 +103,8 @@ pub enum Answer {
     Garbage,
     Never,
     Dies,
+    /// It lives on, and can say nothing any more.
+    ClosesReplies,
     /// The word is written and the process is gone in the same moment.
     OkAndDies,
     /// All that is held, newest first.
@@ -243,7 +245,8 @@ pub fn answer(dice: &mut Dice, habits: Habits) -> (Answer, Duration) {
     let after = dice.millis(0, late);
     let plain = [Answer::Ok, Answer::OkWithResult];
     let moody = [Answer::Retry, Answer::Fail, Answer::Release, Answer::Twice, Answer::TouchFirst, Answer::Reversed];
-    let broken = [Answer::UnknownToken, Answer::Garbage, Answer::Never, Answer::Dies, Answer::OkAndDies];
+    let broken =
+        [Answer::UnknownToken, Answer::Garbage, Answer::Never, Answer::Dies, Answer::OkAndDies, Answer::ClosesReplies];
     let answer = match (habits, dice.below(100)) {
         (Habits::Moody | Habits::Broken, 0..30) => dice.pick(&moody),
         (Habits::Moody | Habits::Broken, 30..36) => Answer::Prefetch(dice.pick(&[0, 1, 2, 20])),

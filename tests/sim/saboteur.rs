@@ -3,7 +3,7 @@
 
 use crate::fake::Fake;
 use crate::generate::FORWARDED;
-use exeunt::machine::{Action, Actions, Event, Meaning, Note};
+use exeunt::machine::{Action, Actions, Event, Fate, Meaning, Note, Unstarted};
 use exeunt::model::plan::{Consumer, End, Kind, Plan, QueuePlan, Ready, Restart, WorkerPlan};
 use exeunt::model::{InstanceId, Notice, ProcId, Reply, Signal, Target, Time};
 use std::time::Duration;
@@ -99,6 +99,15 @@ pub enum Sabotage {
     TakesNothingForZero,
     PushesWhoIsLeft,
     WaitsForTheUnkillable,
+    IgnoresTheMute,
+    RenewsAllAtOnce,
+    RenewsEarly,
+    TakesLimitsForShortage,
+    BlamesItemsForTimeouts,
+    TakesGoodEndsForFailures,
+    CallsAStopAnEnd,
+    ForgetsWhyItNeverStarted,
+    HidesTheCode,
 }
 
 use Sabotage::*;
@@ -193,6 +202,16 @@ pub const ALL: &[(Sabotage, &str)] = &[
     (SparesStarts, "stop"),
     (LosesAnItem, "drain"),
     (WaitsForTheUnkillable, "L9"),
+    (IgnoresTheMute, "protocol"),
+    (RenewsAllAtOnce, "renewal"),
+    (RenewsEarly, "L1"),
+    (TakesLimitsForShortage, "L5"),
+    (BlamesItemsForTimeouts, "L5"),
+    (TakesGoodEndsForFailures, "L5"),
+    (TrustsTheUnready, "L5"),
+    (CallsAStopAnEnd, "report"),
+    (ForgetsWhyItNeverStarted, "report"),
+    (HidesTheCode, "code"),
 ];
 
 impl Sabotage {
@@ -307,15 +326,35 @@ impl Sabotage {
             WaitsForTheUnkillable => actions.retain(|action| !matches!(action, Action::Forget { .. })),
             KeepsAsking => actions.retain(|action| !matches!(action, Action::Unask { .. })),
             SparesStarts => actions.retain(|action| !matches!(action, Action::Kill { target: Target::Unborn, .. })),
+            CallsAStopAnEnd => fates(actions, |fate| {
+                if let Fate::Left { status, .. } = *fate {
+                    *fate = Fate::Ended { status, ready: true };
+                }
+            }),
+            ForgetsWhyItNeverStarted => fates(actions, |fate| {
+                if let Fate::NeverStarted { why } = fate {
+                    *why = Unstarted::Stop;
+                }
+            }),
+            HidesTheCode => {
+                for action in actions {
+                    if let Action::Quit(report) = action {
+                        report.code_of_all = None;
+                    }
+                }
+            }
             KeepsLatenessToItself => actions.retain(|action| !matches!(action, Action::Note(Note::Late { .. }))),
             // These spoil something else than orders, or other orders.
             _ => {}
         }
     }
 
-    /// What the machine hears of an event.
-    pub fn hears(self, event: Event) -> Option<Event> {
+    /// What the machine hears of an event. `timed_out`: about an incarnation that is stopped for an item that took too long.
+    pub fn hears(self, event: Event, timed_out: bool) -> Option<Event> {
         match (self, event) {
+            (BlamesItemsForTimeouts, Event::Exited { proc, status, usage, out_of_memory, .. }) if timed_out => {
+                Some(Event::Exited { proc, status, usage, in_hand: true, out_of_memory })
+            }
             (BlamesNobody, Event::Exited { proc, status, usage, out_of_memory, .. }) => {
                 Some(Event::Exited { proc, status, usage, in_hand: false, out_of_memory })
             }
@@ -331,6 +370,7 @@ impl Sabotage {
             (IgnoresTouches, Event::Replied { reply: Reply::Touch(_), .. })
             | (IgnoresWrites, Event::Wrote { .. })
             | (IgnoresNonsense, Event::Garbled { .. })
+            | (IgnoresTheMute, Event::RepliesClosed { .. })
             | (TakesBirthsForGranted, Event::Spawned { .. })
             | (IgnoresSignsOfLife, Event::Notified { notice: Notice::Watchdog, .. })
             | (IgnoresFloods, Event::Notified { notice: Notice::Unheard, .. })
@@ -373,6 +413,10 @@ impl Sabotage {
                 consumers(workers, |consumer| consumer.max_items = consumer.max_items.map(|most| most + 1))
             }
             NeverRenews => consumers(workers, |consumer| consumer.max_items = None),
+            RenewsAllAtOnce => consumers(workers, |consumer| consumer.renewal_wait = Duration::ZERO),
+            RenewsEarly => consumers(workers, |consumer| {
+                consumer.max_items = consumer.max_items.map(|most| (most / 2).max(1));
+            }),
             OverrunsTheBudget => *stop_budget = stop_budget.map(|budget| budget * 2),
             ConfusesTheEnd => plan.end = if plan.end == End::Work { End::Idle } else { End::Work },
             ForgetsWhoseCode => plan.exit_code_from = None,
@@ -407,6 +451,11 @@ impl Sabotage {
             AsksInHaste => worker.health.iter_mut().for_each(|health| health.interval /= 2),
             ForgetsTheSilent => worker.watchdog = None,
             RepeatsOneshots => worker.kind = Kind::Service,
+            TakesLimitsForShortage => worker.program.identity.limits.clear(),
+            // An end that is no success is a failure, and nothing else of it is changed.
+            TakesGoodEndsForFailures if worker.restart == Restart::Always && worker.kind == Kind::Service => {
+                worker.program.success_exit_status.clear();
+            }
             _ => {}
         }
     }
@@ -441,6 +490,14 @@ fn signals(actions: &mut Actions, spoil: impl Fn(&mut Signal, &mut Target)) {
             && *signal != Signal::CONT
         {
             spoil(signal, target);
+        }
+    }
+}
+
+fn fates(actions: &mut Actions, spoil: impl Fn(&mut Fate)) {
+    for action in actions {
+        if let Action::Quit(report) = action {
+            report.leavers.iter_mut().for_each(|leaver| spoil(&mut leaver.fate));
         }
     }
 }

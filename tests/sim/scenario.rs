@@ -212,6 +212,7 @@ impl Theatre {
             ["garbles", name, ref words @ ..] => {
                 vec![Event::Garbled { proc: self.proc(name), seen: words.join(" ").into_bytes() }]
             }
+            ["closes-replies", name] => vec![Event::RepliesClosed { proc: self.proc(name) }],
             ["breaks", source, errno] => {
                 let end = SourceEnd::Failed { errno: errno.parse().expect(errno) };
                 vec![Event::SourceEnded { source: self.source(source), end }]

@@ -37,8 +37,9 @@ pub fn order(action: &Action, plan: &Plan, names: &BTreeMap<ProcId, String>) -> 
         Action::CountStrangers => "count-strangers".into(),
         Action::Quit(report) => quit(report, plan),
         Action::Note(Note::Climbed { .. } | Note::Started { .. } | Note::Buried { .. }) => return None,
-        Action::Note(Note::Died { instance, status, .. }) => {
-            format!("note {} died, {status}", plan.instance_name(*instance))
+        Action::Note(Note::Died { instance, status, ready, .. }) => {
+            let early = if *ready { "" } else { " before it was ready" };
+            format!("note {} died{early}, {status}", plan.instance_name(*instance))
         }
         Action::Note(Note::Left { instance, status, took }) => {
             format!("note {} left, {status}, took {took:?}", plan.instance_name(*instance))

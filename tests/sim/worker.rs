@@ -159,7 +159,9 @@ impl Fake {
     fn last_word(&mut self, proc: ProcId, token: Option<Token>) -> Duration {
         let (answer, after) = manner::answer(&mut self.dice, Habits::Broken);
         match (answer, token) {
-            (Answer::Never | Answer::Dies | Answer::OkAndDies, _) | (_, None) => self.say(proc, Reply::Prefetch(1)),
+            (Answer::Never | Answer::Dies | Answer::OkAndDies | Answer::ClosesReplies, _) | (_, None) => {
+                self.say(proc, Reply::Prefetch(1));
+            }
             (answer, Some(token)) => self.perform_answer(proc, token, answer),
         }
         after
@@ -187,6 +189,7 @@ impl Fake {
             }
             Answer::Garbage => return self.garbles(proc),
             Answer::Never => return self.falls_silent(proc),
+            Answer::ClosesReplies => return self.closes_replies(proc),
             Answer::Dies => return self.dies(proc, ExitStatus::Signalled { signal: Signal::KILL, core: true }),
             Answer::Reversed => return self.answers_all(proc),
         };
@@ -227,7 +230,17 @@ impl Fake {
         let which = usize::try_from(self.dice.below(2 * words.len() as u64)).unwrap();
         match words.into_iter().nth(which) {
             Some(reply) => self.say(proc, reply),
+            None if which.is_multiple_of(3) => self.closes_replies(proc),
             None => self.garbles(proc),
+        }
+    }
+
+    /// It goes on reading items.
+    fn closes_replies(&mut self, proc: ProcId) {
+        if let Some(items) = self.items(proc)
+            && !std::mem::replace(&mut items.garbled, true)
+        {
+            self.facts.words.push(Event::RepliesClosed { proc });
         }
     }
 

@@ -1,15 +1,16 @@
 //! One run: the machine in the fake world, turn by turn, with the laws looking on.
 
-use crate::coverage::Coverage;
+use crate::coverage::{Coverage, about};
 use crate::dice::Dice;
 use crate::fake::{Fake, Happening};
 use crate::generate::{self, FORWARDED, HEALED, Mood, RECOVERED};
 use crate::laws::{Broken, Laws};
 use crate::saboteur::Sabotage;
 use crate::trace::Trace;
-use exeunt::machine::{Action, Actions, Event, Machine, Meaning, Report};
+use exeunt::machine::{Action, Actions, Event, Machine, Meaning, Note, Report};
 use exeunt::model::plan::Plan;
-use exeunt::model::{Signal, Time};
+use exeunt::model::{InstanceId, ProcId, Signal, Time};
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
@@ -31,6 +32,8 @@ pub struct World {
     pub quit: Option<Report>,
     /// Which wrong decision is put in, if any.
     pub sabotage: Option<Sabotage>,
+    /// Instances that are stopped for an item that took too long.
+    timed_out: BTreeSet<InstanceId>,
 }
 
 /// What a broken run leaves for people to look at.
@@ -90,6 +93,7 @@ impl World {
             turns: 0,
             quit: None,
             sabotage: None,
+            timed_out: BTreeSet::new(),
         }
     }
 
@@ -233,7 +237,7 @@ impl World {
         let mut actions = Actions::new();
         let heard = match self.sabotage {
             None => Some(event.clone()),
-            Some(sabotage) => sabotage.hears(event.clone()),
+            Some(sabotage) => sabotage.hears(event.clone(), about(&event).is_some_and(|proc| self.timed_out(proc))),
         };
         let machine = &mut self.machine;
         let sabotage = self.sabotage;
@@ -250,11 +254,25 @@ impl World {
             sabotage.spoil(&event, &mut actions);
         }
         actions.iter().for_each(|action| self.trace.ordered(now, action));
+        actions.iter().for_each(|action| self.note_timeout(action));
         outcome.map_err(|_| Broken::new("L6", "the machine panicked"))?;
         self.laws.sizes(&self.machine)?;
         self.laws.handled(now, &event, &actions)?;
         orders.append(&mut actions);
         Ok(())
+    }
+
+    /// For a broken copy that is to know it.
+    fn note_timeout(&mut self, action: &Action) {
+        match action {
+            Action::Note(Note::ItemTimedOut { instance, .. }) => _ = self.timed_out.insert(*instance),
+            Action::Spawn { instance, .. } => _ = self.timed_out.remove(instance),
+            _ => {}
+        }
+    }
+
+    fn timed_out(&self, proc: ProcId) -> bool {
+        self.fake.sessions.get(&proc).is_some_and(|session| self.timed_out.contains(&session.instance))
     }
 
     fn perform(&mut self, action: Action) {

@@ -11,7 +11,7 @@ use crate::model::plan::{self, Health, INSTANCE_MARK, Kind, Probe, Program, Read
 use std::time::Duration;
 
 /// On top of a delay, which cannot be late by itself.
-const START_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const START_TIMEOUT: Duration = Duration::from_secs(30);
 const INTERVAL: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(5);
 const FAILURES: u64 = 3;

@@ -2,6 +2,7 @@
 
 use super::program::{CONSUMER_LADDER, ProgramKeys, SERVICE_LADDER, pick};
 use super::queue::small;
+use super::readiness::START_TIMEOUT;
 use super::{Linker, backoff, named};
 use crate::config::problem::{Problem, quote};
 use crate::config::raw::Worker;
@@ -69,6 +70,8 @@ impl Linker<'_> {
         }
         let watched = self.watched(keys, defaults, &program);
         self.leave_program();
+        let renewal_wait = watched.start_timeout.unwrap_or(START_TIMEOUT);
+        let consumer = queue.map(|queue| self.consumer(name, queue, keys, defaults));
         let requires = self.names(&keys.requires, "requires");
         let mut after = self.names(&keys.after, "after");
         after.extend(requires.iter().copied().filter(|id| !after.contains(id)).collect::<Vec<_>>());
@@ -76,7 +79,7 @@ impl Linker<'_> {
             name: name.value.clone(),
             program,
             replicas: small(pick(&keys.replicas, &defaults.replicas).map_or(1, |count| count.value.0)),
-            consumer: queue.map(|queue| self.consumer(name, queue, keys, defaults)),
+            consumer: consumer.map(|consumer| Consumer { renewal_wait, ..consumer }),
             restart: pick(&keys.restart, &defaults.restart).map_or(restart, |word| word.value.0),
             restart_delay,
             restart_reset_after,
@@ -127,6 +130,7 @@ impl Linker<'_> {
                 Some((Results::File(path), span)) => Results::File(self.path(&path.to_string_lossy(), span)),
             },
             max_items: pick(&keys.max_items, &defaults.max_items).map(|count| count.value.0),
+            renewal_wait: START_TIMEOUT,
         };
         self.scope.worker = None;
         consumer

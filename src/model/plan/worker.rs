@@ -94,8 +94,10 @@ pub struct Consumer {
     /// Unanswered items one instance may hold. At least 1.
     pub prefetch: u32,
     pub results: Results,
-    /// After so many items an instance is asked to leave and replaced. At least 1.
+    /// After so many items at most an instance is asked to leave and replaced. At least 1.
     pub max_items: Option<u64>,
+    /// An instance that is to be replaced so waits while another replica is not ready, but no longer than this.
+    pub renewal_wait: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

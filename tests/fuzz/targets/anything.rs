@@ -92,6 +92,7 @@ fn event(kind: u8, sources: usize, workers: usize, slots: u64, choices: &mut Cho
                 if choices.flag() { Reply::Touch(token(choices)) } else { Reply::Prefetch(choices.byte().into()) };
             Event::Replied { proc: proc(choices), reply }
         }
+        8 if choices.flag() => Event::RepliesClosed { proc: proc(choices) },
         8 => Event::Garbled { proc: proc(choices), seen: b"hello".to_vec() },
         9 => Event::Exited {
             proc: proc(choices),

@@ -243,7 +243,11 @@ impl World {
             }),
             14 => {
                 let proc = self.pick(choices, |proc| matches!(proc.role, Role::Worker { .. }))?;
-                self.plan_consumes(proc).then(|| Event::Garbled { proc, seen: b"what".to_vec() })
+                let closes = choices.flag();
+                self.plan_consumes(proc).then(|| match closes {
+                    true => Event::RepliesClosed { proc },
+                    false => Event::Garbled { proc, seen: b"what".to_vec() },
+                })
             }
             _ => Some(Event::Tick),
         }

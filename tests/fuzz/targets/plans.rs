@@ -111,6 +111,7 @@ fn worker(at: usize, queues: usize, before: &[WorkerPlan], choices: &mut Choices
         prefetch: 1 + u32::from(choices.byte() % 3),
         results: if choices.flag() { Results::Stdout } else { Results::Null },
         max_items: choices.flag().then_some(1 + u64::from(choices.byte() % 4)),
+        renewal_wait: Duration::from_secs(u64::from(choices.byte() % 4)),
     });
     let after: Vec<WorkerId> = (0u32..).take(before.len()).map(WorkerId).filter(|_| choices.flag()).collect();
     let level = after.iter().filter_map(|id| before.get(id.index())).map(|worker| worker.level + 1).max().unwrap_or(0);

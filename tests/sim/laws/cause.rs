@@ -1,6 +1,7 @@
 //! L1, and why incarnations come and go: nobody is stopped without a cause, and what follows from an end is right.
 
 use super::ends::Blame;
+use super::report::End;
 use super::restart::{Departure, Unfit};
 use super::{Laws, Phase, Verdict, hold};
 use exeunt::machine::{Action, Event, Machine, Note};
@@ -20,8 +21,8 @@ impl Laws {
         let right = match reason {
             StopReason::Shutdown | StopReason::Drained => self.stop.is_some(),
             StopReason::Timeout => record.timed_out.is_some(),
-            StopReason::Restart => self.nonsense == Some(proc) || record.unfit.is_some(),
-            StopReason::MaxItems => self.is_used_up(proc),
+            StopReason::Restart => self.nonsense.contains(&proc) || record.unfit.is_some(),
+            StopReason::MaxItems => self.may_be_used_up(proc),
             StopReason::Scale | StopReason::Requested => false,
         };
         hold("L1", right, || format!("{proc} is asked to leave for {reason} without a cause"))?;
@@ -35,25 +36,14 @@ impl Laws {
         self.plan.consumer(record.instance)?.max_items
     }
 
-    fn is_used_up(&self, proc: ProcId) -> bool {
-        let granted = self.reference.granted(proc);
-        self.most_items(proc).is_some_and(|most| granted >= most) && !self.reference.holds_any(proc)
-    }
-
-    /// L5: who was given `max-items` and has answered them all is asked to leave at once.
-    pub(super) fn used_up_are_replaced(&self, event: &Event) -> Verdict {
-        let Event::Replied { proc, reply: Reply::Settle { .. } } = *event else { return Ok(()) };
-        let up = self.records.get(&proc).is_some_and(|record| record.phase == Phase::Alive && record.cause.is_none());
-        hold("L5", !(up && self.is_used_up(proc)), || format!("{proc} is used up and stays"))
-    }
-
-    pub(super) fn finds_nonsense(&mut self, event: &Event) {
+    pub(super) fn finds_nonsense(&mut self, now: Time, event: &Event) {
         let known = |proc: ProcId| {
             let phase = self.records.get(&proc).map(|record| record.phase);
             matches!(phase, Some(Phase::Alive | Phase::Exited)).then_some(proc)
         };
-        self.nonsense = match *event {
+        let found = match *event {
             Event::Garbled { proc, .. } => known(proc),
+            Event::Tick => return self.nonsense = self.mute_for_too_long(now),
             Event::Replied { proc, reply: Reply::Settle { token, .. } | Reply::Touch(token) } => {
                 // Who was killed before its exec was heard of is not listened to any more.
                 let heard = self.records.get(&proc).is_some_and(|record| !record.aborted);
@@ -61,21 +51,30 @@ impl Laws {
             }
             _ => None,
         };
+        self.nonsense = found.into_iter().collect();
     }
 
-    /// A reply that is none, or names a token that its sender never had, is told as a protocol error; nothing else is.
+    /// A reply that is none, or names a token that its sender never had, is told as a protocol error, and so is one that closed
+    /// its reply pipe with an item unanswered; nothing else is.
     pub(super) fn nonsense_is_answered(&self, actions: &[Action]) -> Verdict {
-        let told = actions.iter().any(|action| matches!(action, Action::Note(Note::ProtocolError { .. })));
-        hold("protocol", told == self.nonsense.is_some(), || {
-            format!("nonsense of {:?}, a protocol error is told: {told}", self.nonsense)
+        let is_told =
+            |action: &&Action| matches!(action, Action::Note(Note::ProtocolError { .. } | Note::RepliesClosed { .. }));
+        let told = actions.iter().filter(is_told).count();
+        hold("protocol", told == self.nonsense.len(), || {
+            format!("nonsense of {:?}, protocol errors that are told: {told}", self.nonsense)
         })
     }
 
-    /// An item was done: its worker works.
-    pub(super) fn succeeds(&mut self, event: &Event) {
-        let Event::Replied { proc, reply: Reply::Settle { token, verdict: Word::Ok(_) } } = event else { return };
-        let Some(record) = self.records.get(proc).filter(|_| self.reference.holds(*proc, *token)) else { return };
-        self.restarts.succeeds(record.instance);
+    /// An item was done: its worker works. One that was answered: it reads.
+    pub(super) fn succeeds(&mut self, now: Time, event: &Event) {
+        let Event::Replied { proc, reply: Reply::Settle { token, verdict } } = event else { return };
+        let Some(record) = self.records.get_mut(proc).filter(|_| self.reference.holds(*proc, *token)) else { return };
+        record.empty_since = now;
+        self.restarts.answers(record.instance);
+        if matches!(verdict, Word::Ok(_)) {
+            record.proven = true;
+            self.restarts.succeeds(record.instance);
+        }
     }
 
     pub(super) fn runs(&mut self, now: Time, proc: ProcId) {
@@ -105,8 +104,11 @@ impl Laws {
         let Some(death) = record.death else { return };
         let (instance, cause, unfit) = (record.instance, record.cause, record.unfit);
         let oldest = self.reference.oldest(proc);
+        let took_too_long = oldest.is_some() && oldest == record.timed_out;
+        let unread = cause == Some(StopReason::Timeout) && took_too_long && !death.in_hand;
+        let (empty, proven, ready) = (oldest.is_none(), record.proven, record.ready);
         let blame = match cause {
-            Some(StopReason::Timeout) if oldest.is_some() && oldest == record.timed_out => Blame::Attempt,
+            Some(StopReason::Timeout) if took_too_long && death.in_hand => Blame::Attempt,
             None | Some(StopReason::Restart) if unfit.is_none() && oldest.is_some() && death.in_hand => Blame::Crash,
             _ => Blame::Nothing,
         };
@@ -115,9 +117,12 @@ impl Laws {
         let aborted = record.killed && record.since.is_none();
         let why = if unfit.is_some() { StopReason::Restart } else { StopReason::Shutdown };
         let cause = cause.or(aborted.then_some(why));
+        self.ends.insert(instance, End { status: death.status, cause, unfit, aborted, ready });
         let first = self.reference.returns(now, proc, blame);
         let counts = blame != Blame::Crash || first;
-        self.restarts.departs(now, instance, Departure { cause, status: death.status, ran, counts, unfit });
+        let status = death.status;
+        let how = Departure { cause, status, ran, counts, unfit, empty, proven, ready, unread };
+        self.restarts.departs(now, instance, how);
     }
 
     /// L9: no item waits while an instance has room for it.
@@ -131,7 +136,7 @@ impl Laws {
                 continue;
             };
             let room = self.reference.held(proc) < record.window as usize;
-            let more = consumer.max_items.is_none_or(|most| self.reference.granted(proc) < most);
+            let more = self.fewest_items(proc).is_none_or(|fewest| self.reference.granted(proc) < fewest);
             if room && more {
                 self.reference.nobody_starves(now, consumer.queue)?;
             }

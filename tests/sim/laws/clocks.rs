@@ -27,6 +27,8 @@ struct Hands {
     timeout: Option<Duration>,
     /// Runs and was not asked to leave.
     up: bool,
+    /// It closed its reply pipe: another law has its clock.
+    mute: bool,
     /// Oldest first, each with its place among all frames.
     held: VecDeque<(Token, u64)>,
     granted: u64,
@@ -68,6 +70,9 @@ impl Clocks {
             }
             Event::Replied { proc, reply: Reply::Settle { token, .. } } => {
                 self.hands.entry(proc).and_modify(|hands| hands.settle(now, token));
+            }
+            Event::RepliesClosed { proc } => {
+                self.hands.entry(proc).and_modify(|hands| (hands.mute, hands.runs_out) = (true, None));
             }
             Event::Exited { proc, .. } => {
                 self.hands.entry(proc).and_modify(Hands::stop);
@@ -132,14 +137,14 @@ impl Clocks {
     fn enter(&mut self, proc: ProcId, instance: InstanceId) {
         let timeout = self.plan.consumer(instance).and_then(|consumer| self.plan.queue(consumer.queue).item_timeout);
         let held = VecDeque::new();
-        let hands = Hands { instance, timeout, up: false, held, granted: 0, written: 0, runs_out: None };
+        let hands = Hands { instance, timeout, up: false, mute: false, held, granted: 0, written: 0, runs_out: None };
         self.hands.insert(proc, hands);
     }
 }
 
 impl Hands {
     fn start(&mut self, now: Time) {
-        if self.up {
+        if self.up && !self.mute {
             self.runs_out = self.timeout.map(|timeout| now + timeout);
         }
     }

@@ -3,7 +3,7 @@
 use super::{Laws, Verdict, hold};
 use crate::fake::Fake;
 use crate::generate::Mood;
-use exeunt::machine::{Fate, Leaver, Report, StopCause};
+use exeunt::machine::{Fate, Leaver, Report, StopCause, Unstarted};
 use exeunt::model::plan::{End, Feed, Role};
 use exeunt::model::{ExitStatus, InstanceId, QueueId, SourceId, SpawnError, Stage, WorkerId};
 
@@ -66,14 +66,30 @@ impl Laws {
 
     /// "code": the program's own code where one was chosen; else 1 before 75 before 65 before 0, and none without its cause.
     pub(super) fn code_is_right(&mut self, report: &Report) -> Verdict {
-        let codes = match (&self.plan.init, self.plan.exit_code_from.and_then(|worker| self.last_status_of(worker))) {
+        let own = self.plan.exit_code_from.and_then(|worker| Some((worker, self.last_status_of(worker)?)));
+        let codes = match (&self.plan.init, own) {
             (Some(init), _) => vec![self.code_of_program(&init.as_zero, &report.cause)],
-            (None, Some(status)) => vec![status.shell_code()],
+            (None, Some((worker, status))) => self.own_codes(worker, status.shell_code()),
             (None, None) => self.codes_of_work(report),
         };
+        // What that code hides is told.
+        let of_all = report.code_of_all.unwrap_or(report.exit_code);
+        let hides = own.is_some() && report.bugs == 0 && self.plan.init.is_none();
+        hold("code", !hides || self.codes_of_work(report).contains(&of_all), || {
+            format!("{of_all} is told to be the code of all, {report:?}")
+        })?;
         hold("code", codes.contains(&report.exit_code), || {
             format!("{} where {codes:?} is right, {report:?}", report.exit_code)
         })
+    }
+
+    /// A worker that failed does not leave with 0.
+    fn own_codes(&self, worker: WorkerId, code: u8) -> Vec<u8> {
+        match self.restarts.failure_of(worker) {
+            (true, _) => vec![code.max(1)],
+            (false, true) => vec![code, code.max(1)],
+            (false, false) => vec![code],
+        }
     }
 
     /// Who was told to stop before it had run anything ends by that signal.
@@ -101,7 +117,10 @@ impl Laws {
 
     /// What failed in a stop may or may not have been wanted.
     fn codes_of_work(&self, report: &Report) -> Vec<u8> {
-        let lost = |leaver: &Leaver| leaver.fate == Fate::Unkillable;
+        let lost = |leaver: &Leaver| {
+            let unable = matches!(leaver.fate, Fate::NeverStarted { why } if why != Unstarted::Stop);
+            leaver.fate == Fate::Unkillable || unable
+        };
         let sources = report.sources.iter().any(|source| source.failed);
         let wrong =
             self.restarts.has_failed() || report.leavers.iter().any(lost) || sources || report.strangers_left > 0;
@@ -116,7 +135,7 @@ impl Laws {
         };
         match wrong {
             true => vec![1],
-            false if self.restarts.may_have_failed => vec![1, else_right],
+            false if self.restarts.may_have_failed() => vec![1, else_right],
             false => vec![else_right],
         }
     }

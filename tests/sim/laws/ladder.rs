@@ -68,10 +68,10 @@ impl Laws {
 
     /// A start takes too long, or what it requires has fallen.
     fn start_is_ended(&mut self, proc: ProcId, instance: InstanceId) -> bool {
-        let lacks = self.services.lacks(instance).is_some();
+        let lacks = self.services.lacks(instance);
         let Some(record) = self.records.get_mut(&proc) else { return false };
-        if lacks {
-            record.unfit.get_or_insert(Unfit::Falls);
+        if let Some(worker) = lacks {
+            record.unfit.get_or_insert(Unfit::Falls(worker));
         }
         record.unfit.is_some()
     }

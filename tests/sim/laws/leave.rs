@@ -45,6 +45,11 @@ impl Laws {
             aborted: false,
             kept: std::mem::take(&mut self.kept),
             unfit: None,
+            mute: false,
+            mute_until: None,
+            empty_since: now,
+            proven: false,
+            ready: true,
             extended: Time::ZERO,
             owed: 0,
         };

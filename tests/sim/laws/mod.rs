@@ -10,6 +10,8 @@ mod items;
 mod ladder;
 mod leave;
 mod places;
+mod renewal;
+mod report;
 mod restart;
 mod service;
 
@@ -82,8 +84,12 @@ pub struct Laws {
     /// A signal that is to be passed on waits for the program of an init.
     kept: bool,
     began: Time,
-    /// An incarnation said something that is no reply, or named a token that it never had.
-    nonsense: Option<ProcId>,
+    /// These said something that is no reply, named a token that they never had, or cannot say anything of what they hold.
+    nonsense: Vec<ProcId>,
+    /// How the last incarnation of each instance came to its end.
+    ends: BTreeMap<InstanceId, report::End>,
+    /// Instances that had not run when the stop began, and require what will never be ready.
+    lost: Option<BTreeSet<InstanceId>>,
     /// The event is about an incarnation that is over, or the run is.
     inert: bool,
     quit: bool,
@@ -131,6 +137,16 @@ struct Record {
     owed: u32,
     /// Why it was found unfit to stay.
     unfit: Option<Unfit>,
+    /// It closed its reply pipe.
+    mute: bool,
+    /// It must not hold an item any longer then, for it cannot answer.
+    mute_until: Option<Time>,
+    /// It answered the last of its items then.
+    empty_since: Time,
+    /// It did at least one item.
+    proven: bool,
+    /// It was ready, or needed not say so, when its leader died.
+    ready: bool,
     /// The next rung does not come before.
     extended: Time,
 }
@@ -170,7 +186,9 @@ impl Laws {
             extended: Duration::ZERO,
             kept: false,
             began: Time::ZERO,
-            nonsense: None,
+            nonsense: Vec::new(),
+            ends: BTreeMap::new(),
+            lost: None,
             inert: false,
             quit: false,
             plan,
@@ -200,6 +218,8 @@ impl Laws {
         for record in self.records.values_mut().filter(moves) {
             record.last = record.last + by;
             record.extended = record.extended + by;
+            record.mute_until = record.mute_until.map(|until| until + by);
+            record.empty_since = record.empty_since + by;
         }
     }
 
@@ -208,6 +228,9 @@ impl Laws {
         let over = |proc: ProcId| self.used.contains(&proc) && !self.records.contains_key(&proc);
         self.inert = self.quit || about(event).is_some_and(over);
         self.hear_of_items(now, event);
+        if let Event::Exited { proc, .. } = event {
+            self.was_ready(*proc);
+        }
         if !self.inert {
             self.services.hear(now, event);
         }
@@ -242,6 +265,7 @@ impl Laws {
                 }
             }
             Event::Notified { proc, notice: Notice::Extend(time) } => self.extends(now, *proc, *time),
+            Event::RepliesClosed { proc } => self.falls_mute(now, *proc),
             Event::Replied { proc, reply: Reply::Prefetch(window) } => {
                 self.records.entry(*proc).and_modify(|record| record.window = *window);
             }
@@ -276,7 +300,7 @@ impl Laws {
         hold("L2", self.cont.is_none(), || "a signal rung without its CONT".into())?;
         self.clocks.handled(now, event, actions)?;
         self.nonsense_is_answered(actions)?;
-        self.used_up_are_replaced(event)?;
+        self.used_up_are_replaced(now, event)?;
         self.services.handled(now, event, self.stop.is_some())?;
         self.stops_when_told(event)?;
         self.starts_are_abandoned(actions)?;
@@ -289,7 +313,10 @@ impl Laws {
             Action::Spawn { proc, instance } => self.spawns(now, *proc, *instance),
             Action::Tell { proc, .. } => self.tells(now, *proc),
             Action::Kill { proc, signal, target } => self.kills(now, *proc, *signal, *target),
-            Action::Deliver { proc, .. } => self.delivers(*proc),
+            Action::Deliver { proc, .. } => {
+                self.is_given_while_mute(now, *proc);
+                self.delivers(*proc)
+            }
             Action::CloseItems { proc } => self.closes(*proc),
             Action::CheckMembers { proc } => self.checks(*proc),
             Action::Forget { proc } => self.forgets(now, *proc),
@@ -322,14 +349,15 @@ impl Laws {
                 self.is_unfit(*instance, Unfit::Unwell);
                 Ok(())
             }
-            Note::Falls { instance, .. } => {
-                self.is_unfit(*instance, Unfit::Falls);
+            Note::Falls { instance, required } => {
+                self.is_unfit(*instance, Unfit::Falls(*required));
                 Ok(())
             }
             Note::Bug(what) => Err(Broken::new("L6", format!("the machine reports a bug: {what}"))),
             Note::Stopping { cause, .. } => {
                 self.ends_when_done(cause)?;
                 hold("L9", self.stop.is_none(), || "a second stop".into())?;
+                self.lost = Some(self.those_lost());
                 let deadline = self.plan.stop_budget.map(|budget| now + budget);
                 self.stop = Some(Stop { began: now, deadline });
                 Ok(())
@@ -340,6 +368,7 @@ impl Laws {
                 Ok(())
             }
             Note::Climbed { instance, reason, .. } => {
+                self.renewed_one_by_one(now, *instance, *reason)?;
                 self.has_a_cause(*instance, *reason)?;
                 self.services.is_asked(now, *instance)?;
                 self.levels_in_order(now, *instance, *reason)
@@ -378,6 +407,7 @@ impl Laws {
         self.nobody_is_left(report, fake)?;
         self.reference.adds_up(report)?;
         self.code_is_right(report)?;
+        self.report_is_true(report)?;
         self.the_starved_are_counted(report)?;
         self.calm_runs_do_everything(report)
     }
@@ -414,8 +444,8 @@ impl Laws {
             self.records.get(proc).is_some_and(|record: &Record| record.phase == Phase::Alive && record.cause.is_none())
         };
         let up = matches!(event, Event::Replied { proc, .. } if up(proc));
-        self.finds_nonsense(event);
-        self.succeeds(event);
+        self.finds_nonsense(now, event);
+        self.succeeds(now, event);
         self.reference.hear(now, event, up);
     }
 

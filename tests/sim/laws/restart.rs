@@ -4,6 +4,7 @@
 use super::service::Services;
 use super::{Verdict, hold};
 use exeunt::machine::{Action, Note};
+use exeunt::model::identity::Resource;
 use exeunt::model::plan::{Backoff, Kind, Plan, Restart, Role};
 use exeunt::model::{ExitStatus, InstanceId, SpawnError, Stage, StopReason, Time, WorkerId};
 use std::collections::VecDeque;
@@ -16,16 +17,36 @@ pub struct Restarts {
     slots: Vec<Slot>,
     /// What must follow from the event that is being handled.
     expected: Option<(InstanceId, Next)>,
-    /// A worker ended badly and is not started again: seen, or perhaps, in a stop.
-    failed: bool,
-    pub may_have_failed: bool,
 }
 
 #[derive(Default)]
 struct Crew {
     failures: VecDeque<Time>,
+    /// Items in a row that were not read in time.
+    unread: u32,
+    own_limit: OwnLimit,
     ever_ran: bool,
     gave_up: bool,
+    /// It was given up, or ended badly and is not started again; perhaps so in a stop.
+    failed: bool,
+    may_have_failed: bool,
+}
+
+/// Starts in a row that met a limit which the file sets, one in ten seconds counted.
+#[derive(Default)]
+struct OwnLimit {
+    count: u32,
+    last: Option<Time>,
+}
+
+impl OwnLimit {
+    fn reaches(&mut self, burst: u32, now: Time) -> bool {
+        if self.last.is_some_and(|last| now < last + Duration::from_secs(10)) {
+            return false;
+        }
+        (self.count, self.last) = (self.count + 1, Some(now));
+        self.count >= burst
+    }
 }
 
 #[derive(Default)]
@@ -34,6 +55,8 @@ struct Slot {
     in_row: u32,
     rests: bool,
     due: Option<Time>,
+    /// Of a source.
+    own_limit: OwnLimit,
 }
 
 /// What becomes of an instance whose incarnation is over.
@@ -46,6 +69,8 @@ enum Next {
     AtOnce,
     /// The so manieth delay in a row, from 0, which is none.
     Later(u32),
+    /// After a good end that came soon: the first delay, and a tenth of a second at least.
+    Pause,
     GivesUp,
 }
 
@@ -58,6 +83,14 @@ pub struct Departure {
     pub ran: Duration,
     /// It had no item in hand, or one that is blamed for the first time.
     pub counts: bool,
+    /// It left no item unanswered.
+    pub empty: bool,
+    /// It did at least one item.
+    pub proven: bool,
+    /// It was ready, or needed not say so.
+    pub ready: bool,
+    /// It was stopped for an item that it did not read.
+    pub unread: bool,
     /// Why it was found unfit to stay, if it was.
     pub unfit: Option<Unfit>,
 }
@@ -68,9 +101,11 @@ pub enum Unfit {
     /// Not ready in time, not healthy, or silent.
     Unwell,
     /// What it requires is not ready.
-    Falls,
+    Falls(WorkerId),
 }
 
+/// Who ended well and soon comes again no sooner.
+const PAUSE: Duration = Duration::from_millis(100);
 /// A source's start is tried again like this when the machine is short of something.
 const OF_SOURCES: Backoff =
     Backoff { delay: Duration::from_millis(100), factor: 2.0, max: Duration::from_secs(30), jitter: 0.2 };
@@ -81,15 +116,24 @@ impl Restarts {
             crews: plan.workers.iter().map(|_| Crew::default()).collect(),
             slots: plan.instances.iter().map(|_| Slot::default()).collect(),
             expected: None,
-            failed: false,
-            may_have_failed: false,
             plan,
         }
     }
 
     pub fn runs(&mut self, id: InstanceId) {
+        match self.worker(id) {
+            Some(worker) => {
+                let crew = &mut self.crews[worker.index()];
+                (crew.ever_ran, crew.own_limit) = (true, OwnLimit::default());
+            }
+            None => self.slots[id.index()].own_limit = OwnLimit::default(),
+        }
+    }
+
+    /// It said something of an item that it has: it reads.
+    pub fn answers(&mut self, id: InstanceId) {
         if let Some(worker) = self.worker(id) {
-            self.crews[worker.index()].ever_ran = true;
+            self.crews[worker.index()].unread = 0;
         }
     }
 
@@ -106,10 +150,13 @@ impl Restarts {
     pub fn start_fails(&mut self, now: Time, id: InstanceId, error: SpawnError) {
         let shortage = [11, 12, 23, 24, 26].contains(&error.errno);
         let hopeless = error.stage == Stage::Exec && [2, 7, 8, 13, 20, 21, 36, 40, 80].contains(&error.errno);
+        let limited = shortage && error.errno == 11 && self.is_limited(id, error.stage);
         let next = match self.worker(id) {
+            None if limited && self.slots[id.index()].own_limit.reaches(5, now) => Next::Rests,
             None if shortage => self.later(id),
             None => Next::Rests,
             Some(worker) if self.crews[worker.index()].gave_up => Next::Rests,
+            Some(worker) if limited && self.meets_its_limit(worker, now) => Next::GivesUp,
             Some(_) if shortage => self.later(id),
             Some(worker) if hopeless && !self.crews[worker.index()].ever_ran => Next::GivesUp,
             Some(worker) if self.plan.worker(worker).restart == Restart::Never => Next::GivesUp,
@@ -128,9 +175,9 @@ impl Restarts {
     fn after_unfit(&mut self, now: Time, id: InstanceId, worker: WorkerId, unfit: Unfit) -> Next {
         match unfit {
             _ if self.crews[worker.index()].gave_up => Next::Rests,
-            Unfit::Falls => Next::AtOnce,
+            Unfit::Falls(_) => Next::AtOnce,
             Unfit::Unwell if self.plan.worker(worker).restart == Restart::Never => {
-                self.may_have_failed = true;
+                self.crews[worker.index()].may_have_failed = true;
                 Next::Rests
             }
             Unfit::Unwell if self.reaches_the_limit(worker, now) => Next::GivesUp,
@@ -147,24 +194,35 @@ impl Restarts {
         if how.ran >= plan.restart_reset_after {
             self.slots[id.index()].in_row = 0;
         }
+        let well = plan.program.is_success(how.status) && how.ready;
         let wanted = match plan.restart {
             Restart::Always => true,
-            Restart::OnFailure => !plan.program.is_success(how.status),
+            Restart::OnFailure => !well,
             Restart::Never => false,
         };
-        let well = plan.program.is_success(how.status);
         let next = match how.cause {
             Some(StopReason::Shutdown | StopReason::Drained) => Next::Rests,
             _ if self.crews[worker.index()].gave_up => Next::Rests,
+            Some(StopReason::Timeout) if how.unread && plan.restart == Restart::Never => {
+                self.crews[worker.index()].may_have_failed = true;
+                Next::Rests
+            }
+            Some(StopReason::Timeout) if how.unread && self.does_not_read(worker) => Next::GivesUp,
+            Some(StopReason::Timeout) if how.unread => self.later(id),
             Some(StopReason::Timeout | StopReason::MaxItems) => Next::AtOnce,
             None if plan.kind == Kind::Oneshot && well => Next::Completes,
             None if !wanted => {
-                self.may_have_failed |= !well;
+                self.crews[worker.index()].may_have_failed |= !well;
                 Next::Rests
             }
-            Some(_) if how.unfit.is_some_and(|unfit| unfit == Unfit::Falls) => Next::AtOnce,
+            None if well && how.empty && (how.proven || how.ran >= Duration::from_secs(1)) => {
+                self.slots[id.index()].in_row = 0;
+                self.later(id)
+            }
+            None if well && how.empty => Next::Pause,
+            Some(_) if matches!(how.unfit, Some(Unfit::Falls(_))) => Next::AtOnce,
             Some(_) if plan.restart == Restart::Never => {
-                self.may_have_failed = true;
+                self.crews[worker.index()].may_have_failed = true;
                 Next::Rests
             }
             _ if how.counts && self.reaches_the_limit(worker, now) => Next::GivesUp,
@@ -175,15 +233,26 @@ impl Restarts {
 
     /// A worker was given up, or ended badly and is not started again.
     pub fn has_failed(&self) -> bool {
-        self.failed || self.gives_up()
+        self.crews.iter().any(|crew| crew.failed)
     }
 
-    pub fn ever_ran(&self, worker: WorkerId) -> bool {
-        self.crews[worker.index()].ever_ran
+    /// Or perhaps, in a stop.
+    pub fn may_have_failed(&self) -> bool {
+        self.crews.iter().any(|crew| crew.may_have_failed)
+    }
+
+    /// Whether this one has for certain, and whether it may have.
+    pub fn failure_of(&self, worker: WorkerId) -> (bool, bool) {
+        let crew = &self.crews[worker.index()];
+        (crew.failed, crew.may_have_failed)
     }
 
     pub fn gives_up(&self) -> bool {
         self.crews.iter().any(|crew| crew.gave_up)
+    }
+
+    pub fn ever_ran(&self, worker: WorkerId) -> bool {
+        self.crews[worker.index()].ever_ran
     }
 
     /// Nobody waits for it any more.
@@ -195,6 +264,32 @@ impl Restarts {
         let slot = &mut self.slots[id.index()];
         slot.in_row += 1;
         Next::Later(slot.in_row - 1)
+    }
+
+    /// Whether the file limits the processes of its program, and the step comes after that.
+    fn is_limited(&self, id: InstanceId, stage: Stage) -> bool {
+        let later = [
+            Stage::Groups,
+            Stage::Group,
+            Stage::User,
+            Stage::Privileges,
+            Stage::Directory,
+            Stage::ParentDeath,
+            Stage::Exec,
+        ];
+        self.plan.program(id).identity.limit(Resource::Nproc).is_some() && later.contains(&stage)
+    }
+
+    fn meets_its_limit(&mut self, worker: WorkerId, now: Time) -> bool {
+        let Some(limit) = self.plan.worker(worker).start_limit else { return false };
+        self.crews[worker.index()].own_limit.reaches(limit.burst, now)
+    }
+
+    fn does_not_read(&mut self, worker: WorkerId) -> bool {
+        let Some(limit) = self.plan.worker(worker).start_limit else { return false };
+        let unread = &mut self.crews[worker.index()].unread;
+        *unread += 1;
+        *unread >= limit.burst
     }
 
     fn reaches_the_limit(&mut self, worker: WorkerId, now: Time) -> bool {
@@ -234,20 +329,23 @@ impl Restarts {
         }
         let gives_up = |worker: WorkerId| {
             actions.iter().any(|action| match action {
-                Action::Note(Note::GaveUp { worker: other, .. } | Note::CannotStart { worker: other, .. }) => {
-                    *other == worker
-                }
+                Action::Note(
+                    Note::GaveUp { worker: other, .. }
+                    | Note::CannotStart { worker: other, .. }
+                    | Note::NeverReads { worker: other, .. }
+                    | Note::LimitedToDeath { worker: other, .. },
+                ) => *other == worker,
                 _ => false,
             })
         };
         let gave_up = (0u32..).map(WorkerId).take(self.crews.len()).find(|&worker| gives_up(worker));
-        self.failed |= gave_up.is_some();
+        gave_up.into_iter().for_each(|worker| self.crews[worker.index()].failed = true);
         let expects_it = expected.filter(|(_, next)| *next == Next::GivesUp).and_then(|(id, _)| self.worker(id));
         hold("L5", stopping || gave_up == expects_it, || {
             format!("{gave_up:?} is given up, by its failures {expects_it:?} should be")
         })?;
         if let (false, Some((id, next))) = (stopping, expected) {
-            self.failed |= std::mem::take(&mut self.may_have_failed);
+            self.crews.iter_mut().for_each(|crew| crew.failed |= std::mem::take(&mut crew.may_have_failed));
             self.follows(id, next, actions, crowded, open, services)?;
         }
         Ok(())
@@ -271,14 +369,20 @@ impl Restarts {
         let right = match next {
             Next::Rests | Next::Completes | Next::GivesUp => !started,
             Next::AtOnce => at_once && put_off.is_none(),
-            Next::Later(_) if !self.is_wanted(id, open, services) => !started && put_off.is_none(),
+            Next::Later(_) | Next::Pause if !self.is_wanted(id, open, services) => !started && put_off.is_none(),
             Next::Later(0) => at_once && put_off == Some(Duration::ZERO),
-            Next::Later(_) => put_off.is_some(),
+            Next::Later(_) | Next::Pause => put_off.is_some(),
         };
         hold("L5", right, || format!("{id:?}: {next:?} is due, started {started}, put off by {put_off:?}"))?;
-        if let (Next::Later(n), Some(after)) = (next, put_off) {
+        let number = match next {
+            Next::Later(n) => Some(n),
+            Next::Pause => Some(1),
+            Next::Rests | Next::Completes | Next::AtOnce | Next::GivesUp => None,
+        };
+        if let (Some(n), Some(after)) = (number, put_off) {
             let backoff = self.worker(id).map_or(OF_SOURCES, |worker| self.plan.worker(worker).restart_delay);
             let (least, most) = if n == 0 { Default::default() } else { bounds(&backoff, n) };
+            let (least, most) = if next == Next::Pause { (least.max(PAUSE), most.max(PAUSE)) } else { (least, most) };
             hold("L5", (least..=most).contains(&after), || {
                 format!("{id:?} is put off by {after:?} the {n}th time, {least:?} to {most:?} are right")
             })?;
@@ -295,7 +399,7 @@ impl Restarts {
                 }
                 self.rests(id);
             }
-            Next::AtOnce | Next::Later(_) => {}
+            Next::AtOnce | Next::Later(_) | Next::Pause => {}
         }
         Ok(())
     }
@@ -304,8 +408,15 @@ impl Restarts {
     /// never be ready again.
     pub fn is_wanted(&self, id: InstanceId, open: &dyn Fn(InstanceId) -> bool, services: &Services) -> bool {
         let Some(worker) = self.worker(id) else { return !self.slots[id.index()].rests };
-        let lost = || self.plan.worker(worker).requires.iter().any(|&other| self.is_lost(other, open, services));
+        let lost = || self.waits_in_vain(id, open, services);
         !self.slots[id.index()].rests && (open(id) || (!self.crews[worker.index()].gave_up && !lost()))
+    }
+
+    /// Something that it requires will never be ready (again), and nothing else keeps it from being started.
+    pub fn waits_in_vain(&self, id: InstanceId, open: &dyn Fn(InstanceId) -> bool, services: &Services) -> bool {
+        let Some(worker) = self.worker(id).filter(|worker| !self.crews[worker.index()].gave_up) else { return false };
+        let mut requires = self.plan.worker(worker).requires.iter();
+        !self.slots[id.index()].rests && requires.any(|&other| self.is_lost(other, open, services))
     }
 
     fn is_lost(&self, worker: WorkerId, open: &dyn Fn(InstanceId) -> bool, services: &Services) -> bool {
