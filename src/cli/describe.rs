@@ -122,7 +122,7 @@ fn consumer_words(consumer: &Consumer) -> String {
         Results::File(path) => format!("are appended to {}", path.display()),
     };
     let replaced =
-        consumer.max_items.map_or(String::new(), |items| format!("; replaced after {}", count(items, "item")));
+        consumer.max_items.map_or(String::new(), |items| format!("; replaced after {} at most", count(items, "item")));
     let held = count(consumer.prefetch.into(), "item");
     format!("mode lines, holds {held} at a time; results {results}{replaced}")
 }

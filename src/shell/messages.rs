@@ -13,52 +13,78 @@ use mio::Waker;
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-/// Log records are dropped, and counted, while so many bytes wait for a stderr that is not read.
+/// Log records are dropped, and counted, while so many bytes of them wait for a stderr that is not read. Items do not count: one
+/// that is larger than this may be on its way to a reader that reads.
 const BOUND: usize = 256 * 1024;
+/// And above so many bytes of one turn: what comes at once has had no time to be written.
+const MOST_A_TURN: usize = 1024 * 1024;
 /// Of many lines so much is written at once: what is not longer than PIPE_BUF goes into a pipe whole (pipe(7)), so that no line of
 /// a child, which may have the same stderr, comes into the middle of one of ours.
 const ATOM: usize = 4096;
 
 thread_local! {
     /// What was said and is not handed over, on a thread that gathers.
-    static GATHERED: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+    static GATHERED: RefCell<Option<Text>> = const { RefCell::new(None) };
+}
+
+/// Whole lines for stderr.
+#[derive(Default)]
+struct Text {
+    bytes: Vec<u8>,
+    /// So many of the bytes are log records.
+    records: usize,
 }
 
 pub struct Messages {
-    lane: Lane<Vec<u8>>,
+    lane: Lane<Text>,
+    /// Bytes of log records that were handed over and are not written.
+    waiting: Arc<AtomicUsize>,
     dropped: AtomicU64,
 }
 
 /// The one stderr of the process.
 pub fn messages() -> &'static Messages {
     static MESSAGES: OnceLock<Messages> = OnceLock::new();
-    MESSAGES.get_or_init(|| Messages {
-        lane: Lane::in_pieces("stderr", |text: &mut Vec<u8>| to_stderr(text)),
-        dropped: AtomicU64::new(0),
-    })
+    MESSAGES.get_or_init(|| Messages::new("stderr", to_stderr))
 }
 
 impl Messages {
+    fn new(name: &'static str, mut write: impl FnMut(&[u8]) + Send + 'static) -> Messages {
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let written = waiting.clone();
+        let lane = Lane::in_pieces(name, move |text: &mut Text| {
+            write(&text.bytes);
+            written.fetch_sub(std::mem::take(&mut text.records), Ordering::Relaxed);
+        });
+        Messages { lane, waiting, dropped: AtomicU64::new(0) }
+    }
+
     /// A message for people: dropped and counted when stderr is not read.
     pub fn say(&self, text: Vec<u8>) {
-        let gathered = GATHERED.with_borrow(|gathered| gathered.as_ref().map_or(0, Vec::len));
-        if self.lane.waiting_bytes() + gathered + text.len() > BOUND {
+        let gathered = GATHERED.with_borrow(|gathered| gathered.as_ref().map_or(0, |gathered| gathered.records));
+        if self.waiting.load(Ordering::Relaxed) > BOUND || gathered + text.len() > MOST_A_TURN {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
         self.own_up();
-        self.must(text);
+        let records = text.len();
+        self.take(Text { bytes: text, records });
     }
 
     /// Data that must not be dropped. What waits is bounded, since no source is read while it is [much](Self::is_choked).
     pub fn must(&self, text: Vec<u8>) {
+        self.take(Text { bytes: text, records: 0 });
+    }
+
+    fn take(&self, text: Text) {
         let rest = GATHERED.with_borrow_mut(|gathered| match gathered {
             Some(gathered) => {
-                gathered.extend_from_slice(&text);
+                gathered.bytes.extend_from_slice(&text.bytes);
+                gathered.records += text.records;
                 None
             }
             None => Some(text),
@@ -74,7 +100,7 @@ impl Messages {
     /// What this thread gathered goes to the thread that writes.
     pub fn hand_over(&self) {
         let gathered = GATHERED.with_borrow_mut(|gathered| gathered.as_mut().map(std::mem::take));
-        gathered.filter(|text| !text.is_empty()).into_iter().for_each(|text| self.push(text));
+        gathered.filter(|text| !text.bytes.is_empty()).into_iter().for_each(|text| self.push(text));
     }
 
     /// Whether messages wait for a thread that cannot be had; tries again to have it. That there are too few processes is worth
@@ -105,8 +131,9 @@ impl Messages {
         self.lane.flush(limit)
     }
 
-    fn push(&self, text: Vec<u8>) {
-        let bytes = text.len();
+    fn push(&self, text: Text) {
+        let bytes = text.bytes.len();
+        self.waiting.fetch_add(text.records, Ordering::Relaxed);
         self.lane.push(text, bytes);
         self.write_here(Some(clock::now()));
     }
@@ -114,14 +141,21 @@ impl Messages {
     /// Without a thread: writes what stderr takes without a wait, and again when it has room, until then. Answers whether nothing
     /// waits any more.
     fn write_here(&self, until: Option<Time>) -> bool {
-        self.lane.work_here(|text| write_piece(text, until));
+        self.lane.work_here(|text| {
+            let piece = write_piece(&mut text.bytes, until);
+            if piece == Piece::Last {
+                self.waiting.fetch_sub(std::mem::take(&mut text.records), Ordering::Relaxed);
+            }
+            piece
+        });
         self.lane.waiting_bytes() == 0
     }
 
     fn own_up(&self) {
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
         if dropped > 0 {
-            self.must(line(Level::Warn, &format!("{dropped} messages were dropped: stderr was not read")));
+            let what = if dropped == 1 { "1 message was".to_owned() } else { format!("{dropped} messages were") };
+            self.must(line(Level::Warn, &format!("{what} dropped: stderr was not read as fast as they came")));
         }
     }
 }
@@ -228,29 +262,52 @@ mod tests {
     #[test]
     fn what_is_gathered_is_written_when_it_is_handed_over() {
         let (told, heard) = std::sync::mpsc::channel();
-        let lane = Lane::in_pieces("test", move |text: &mut Vec<u8>| told.send(std::mem::take(text)).unwrap());
-        let messages = Messages { lane, dropped: AtomicU64::new(0) };
+        let messages = Messages::new("test", move |text| told.send(text.to_vec()).unwrap());
         messages.must(b"a\n".to_vec());
         messages.gather();
         messages.must(b"b\n".to_vec());
         messages.say(b"c\n".to_vec());
-        messages.say(vec![b'x'; BOUND]);
+        messages.say(vec![b'x'; MOST_A_TURN]);
         messages.hand_over();
         messages.hand_over();
         messages.must(b"d\n".to_vec());
         messages.flush(None);
         let texts: Vec<String> = heard.try_iter().map(|text| String::from_utf8(text).unwrap()).collect();
         assert_eq!(texts[..2], ["a\n", "b\nc\n"]);
-        assert!(texts[2].starts_with("d\n") && texts[2].contains("1 messages were dropped"), "{texts:?}");
+        assert!(texts[2].starts_with("d\n") && texts[2].contains("1 message was dropped"), "{texts:?}");
         assert_eq!(texts.len(), 3);
+    }
+
+    /// The writer waits at its gate all the time.
+    #[test]
+    fn records_are_dropped_when_records_wait_and_not_when_an_item_does() {
+        let (told, heard) = std::sync::mpsc::channel();
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        let messages = Messages::new("test", move |text| {
+            gate.recv().unwrap();
+            told.send(text.to_vec()).unwrap();
+        });
+        messages.must(vec![b'x'; 4 * BOUND]);
+        messages.say(b"after an item\n".to_vec());
+        messages.say(vec![b'y'; BOUND]);
+        messages.say(b"after too many records\n".to_vec());
+        (0..4).for_each(|_| open.send(()).unwrap());
+        messages.flush(None);
+        let texts: Vec<String> = heard.try_iter().map(|text| String::from_utf8(text).unwrap()).collect();
+        let ends: Vec<&str> = texts.iter().map(|text| &text[text.len().saturating_sub(30)..]).collect();
+        assert_eq!(ends[1], "after an item\n");
+        assert!(texts[3].contains("1 message was dropped"), "{ends:?}");
+        messages.say(b"all were written\n".to_vec());
+        open.send(()).unwrap();
+        messages.flush(None);
+        assert_eq!(heard.try_iter().collect::<Vec<_>>(), [b"all were written\n"]);
     }
 
     #[test]
     fn what_is_gathered_is_not_written() {
         let waker = Arc::new(Waker::new(mio::Poll::new().unwrap().registry(), mio::Token(7)).unwrap());
         let (open, gate) = std::sync::mpsc::channel::<()>();
-        let lane = Lane::in_pieces("test", move |_: &mut Vec<u8>| gate.recv().unwrap());
-        let messages = Messages { lane, dropped: AtomicU64::new(0) };
+        let messages = Messages::new("test", move |_| gate.recv().unwrap());
         messages.gather();
         assert!(messages.are_written(&waker));
         messages.must(b"a\n".to_vec());

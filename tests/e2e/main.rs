@@ -10,6 +10,7 @@ mod child_state;
 mod ctrl_c;
 mod daemons;
 mod exit_codes;
+mod failures;
 mod faults_clock;
 mod faults_files;
 mod faults_kill;

@@ -36,7 +36,7 @@ const STATES: [&str; 13] = [
 const PHASES: [&str; 4] = ["running", "stopping", "sweeping", "over"];
 
 /// Events about one incarnation.
-const OF_ONE: [&str; 24] = [
+const OF_ONE: [&str; 25] = [
     "says ready",
     "says alive",
     "triggers",
