@@ -219,7 +219,10 @@ impl Machine {
         out.push(Action::Note(Note::Unkillable { instance: id }));
         out.push(Action::Forget { proc });
         if let (Some(mut work), Some(queue)) = (work, self.plan.consumer(id).map(|consumer| consumer.queue)) {
-            for item in work.leases.drain() {
+            // In order of acceptance, which a delivery that came back may have left.
+            let mut items: Vec<_> = work.leases.drain().into();
+            items.sort_by_key(|item| item.seq);
+            for item in items {
                 self.queues[queue.index()].leased -= 1;
                 self.hand_back(queue, item, out);
             }
