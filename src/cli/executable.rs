@@ -4,8 +4,12 @@ use super::rights;
 use crate::config::quote;
 use crate::model::Identity;
 use crate::model::plan::{Program, Words};
+use crate::model::script::{self, Needs};
+use crate::sys::file_head::{self, HEAD_BYTES};
 use crate::sys::variables;
-use std::ffi::OsString;
+use std::ffi::{CString, OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -31,11 +35,12 @@ pub fn missing(program: &Program, words: &Words) -> Option<String> {
     let who = &program.identity;
     let name = words.command.first()?;
     if name.contains('/') {
-        return file_obstacle(&directory.join(name), who);
+        return file_obstacle(&directory.join(name), directory, who, &search_path(program, words));
     }
     let path = search_path(program, words);
     let candidates = std::env::split_paths(&path).map(|entry| directory.join(entry).join(name));
-    let mut obstacles = candidates.map(|candidate| file_obstacle(&candidate, who)).collect::<Vec<_>>();
+    let mut obstacles =
+        candidates.map(|candidate| file_obstacle(&candidate, directory, who, &path)).collect::<Vec<_>>();
     if obstacles.iter().any(Option::is_none) {
         return None;
     }
@@ -44,22 +49,61 @@ pub fn missing(program: &Program, words: &Words) -> Option<String> {
     Some(found.map(std::mem::take).unwrap_or_else(|| format!("there is no program {} in PATH", quote(name))))
 }
 
+/// The same numbers on every Linux.
+const ENOEXEC: i32 = 8;
+const EACCES: i32 = 13;
+
 const NOT_THERE: &str = "there is no";
 
 fn user(who: &Identity) -> &str {
     who.user.as_ref().map_or("?", |user| &user.name)
 }
 
-fn file_obstacle(path: &Path, who: &Identity) -> Option<String> {
+/// `directory`: where the program starts; `search`: its PATH.
+fn file_obstacle(path: &Path, directory: &Path, who: &Identity, search: &OsStr) -> Option<String> {
     let shown = quote(&path.display().to_string());
     match std::fs::metadata(path) {
         Err(_) => Some(format!("{NOT_THERE} file {shown}")),
         Ok(metadata) if metadata.is_dir() => Some(format!("{shown} is a directory")),
         Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => Some(format!("{shown} is not executable")),
-        Ok(_) => {
-            let closed = quote(&rights::closed(path, who)?.display().to_string());
-            Some(format!("user {} may not enter or execute {closed}", user(who)))
-        }
+        Ok(_) => match rights::closed(path, who) {
+            Some(closed) => {
+                let closed = quote(&closed.display().to_string());
+                Some(format!("user {} may not enter or execute {closed}", user(who)))
+            }
+            None => Some(format!("{shown} cannot be executed: {}", unmet(path, directory, search)?)),
+        },
+    }
+}
+
+/// What a file that is there and executable needs and does not have, by its first bytes: an interpreter or a loader, or a first line
+/// that names one.
+fn unmet(path: &Path, directory: &Path, search: &OsStr) -> Option<String> {
+    let c_path = CString::new(path.as_os_str().as_bytes()).ok()?;
+    let mut buffer = vec![0; HEAD_BYTES];
+    let length = file_head::head(&c_path, &mut buffer)?;
+    let needs = Needs::of(buffer.get(..length)?);
+    let other = |name: &[u8]| {
+        let error = match std::fs::metadata(directory.join(OsStr::from_bytes(name))) {
+            Err(error) => error,
+            Ok(metadata) if metadata.is_dir() || metadata.permissions().mode() & 0o111 == 0 => {
+                io::Error::from_raw_os_error(EACCES)
+            }
+            Ok(_) => return None,
+        };
+        needs.obstacle(error.raw_os_error()?, &super::file::reason(&error))
+    };
+    match needs {
+        Needs::Interpreter(script) => other(script.interpreter).or_else(|| {
+            let own = file_head::own_id();
+            let starts_itself = own.is_some_and(|own| file_head::starts_itself(&c_path, own, search.as_bytes()));
+            let what = if starts_itself { script::STARTS_ITSELF } else { script::CARRIAGE_RETURN };
+            (starts_itself || script.ends_in_carriage_return()).then(|| what.to_owned())
+        }),
+        Needs::Loader(path) => other(path),
+        Needs::FirstLine | Needs::NoByteOrderMark | Needs::Content => needs.obstacle(ENOEXEC, ""),
+        // The kernel may know more kinds of programs than we do.
+        Needs::Nothing | Needs::Unknown => None,
     }
 }
 

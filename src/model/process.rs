@@ -133,6 +133,18 @@ pub struct SpawnError {
     pub errno: i32,
 }
 
+/// What a child found out about a file that it could not execute.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Seen {
+    /// There is no such file, or nothing was looked for.
+    #[default]
+    Nothing,
+    /// The first bytes of the file, or of the interpreter that it names if that is a script too.
+    Head(Vec<u8>),
+    /// It is a script whose interpreter is exeunt itself.
+    StartsItself,
+}
+
 /// The REASON word of an exit event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StopReason {

@@ -32,6 +32,10 @@ const PERSONAL: [&str; 7] = [
     WATCHDOG_USEC,
     WATCHDOG_PID,
 ];
+/// Variables of sd_listen_fds(3), sd_watchdog_enabled(3) and systemd.exec(5) that hold the number of the process that is meant.
+const NAMING_A_PID: [&str; 3] = [LISTEN_PID, WATCHDOG_PID, "SYSTEMD_EXEC_PID"];
+const LISTEN_PID: &str = "LISTEN_PID";
+const LISTEN_PIDFDID: &str = "LISTEN_PIDFDID";
 const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
 /// Where the numbers are the same on every Linux.
@@ -59,12 +63,26 @@ impl Environment {
     }
 
     /// As it is; only who asked for an exit event is told where it is.
-    pub fn for_program(&self, program: &Program) -> Result<Environment, SpawnError> {
+    pub fn for_program(&self, program: &Program, exit: Option<usize>) -> Result<Environment, SpawnError> {
         let mut environment = self.clone();
-        if program.has_event_rung() {
-            environment.set("EXEUNT_EXIT_FD", "5")?;
+        if let Some(exit) = exit.filter(|_| program.has_event_rung()) {
+            environment.set("EXEUNT_EXIT_FD", exit.to_string())?;
         }
         Ok(environment)
+    }
+
+    /// Takes out the variables in which systemd, or who imitates it, has put the process number of the program that it started,
+    /// which is us, and answers their names: the program of an init is to find its own number there. A number of another process
+    /// stays as it is.
+    pub fn take_numbered(&mut self, own_pid: u32) -> Vec<&'static str> {
+        let own = own_pid.to_string();
+        let names: Vec<_> = NAMING_A_PID.into_iter().filter(|name| self.get(name) == Some(OsStr::new(&own))).collect();
+        self.remove(&names);
+        if names.contains(&LISTEN_PID) {
+            // It names the same process by another number, and sd_listen_fds(3) does without it.
+            self.remove(&[LISTEN_PIDFDID]);
+        }
+        names
     }
 
     /// For a probe of this instance: what its worker has, but for what is the worker's alone.

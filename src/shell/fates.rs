@@ -9,7 +9,7 @@ use crate::model::plan::Place;
 use crate::model::{ExitStatus, ProcId, Signal};
 use crate::sys::cgroup::Group;
 use crate::sys::reap::{self, Reaped};
-use crate::sys::spawn::{Birth, birth};
+use crate::sys::spawn::{Birth, birth_and_file};
 use crate::sys::{Pid, members, terminal};
 use log::warn;
 use std::collections::BTreeSet;
@@ -50,9 +50,10 @@ impl Shell {
             let is_dead = || dead.iter().any(|&(other, _)| other == Some(id));
             let Some(proc) = self.table.get_mut(id) else { continue };
             let Life::Unborn { report } = &proc.life else { continue };
-            match birth(report.as_fd()) {
+            let (birth, seen) = birth_and_file(report.as_fd());
+            match birth {
                 Birth::Executed => proc.life = Life::Running,
-                Birth::Failed(error) => proc.life = Life::Stillborn { error },
+                Birth::Failed(error) => proc.life = Life::Stillborn { error, seen },
                 // A word that is still to come from the dead never comes.
                 Birth::Pending if is_dead() => proc.life = Life::Running,
                 Birth::Pending => {}
@@ -86,7 +87,9 @@ impl Shell {
                 self.facts.push(Event::OrphanReaped);
                 continue;
             };
-            if let Life::Stillborn { error } = proc.life {
+            if let Life::Stillborn { error, seen } = &mut proc.life {
+                let error = *error;
+                self.seen.insert(proc.instance, std::mem::take(seen));
                 self.facts.push(Event::SpawnFailed { proc: id, error });
                 if let What::Source(source) = proc.what {
                     self.sources.unstarted(source);

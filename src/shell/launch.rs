@@ -12,22 +12,24 @@ use crate::model::plan::{Consumer, ControlGroups, Log, Place, Plan, Ready, Resul
 use crate::model::{InstanceId, SpawnError, Stage};
 use crate::sys::cgroup::{Group, Groups};
 use crate::sys::fds::{self, End, Pipe};
+use crate::sys::file_head::{self, FileId};
 use crate::sys::file_user::FileUser;
 use crate::sys::init::Home;
 use crate::sys::notify_directory::NotifyDirectory;
 use crate::sys::secret::FileVariable;
-use crate::sys::spawn::{self, Launch, Passage};
+use crate::sys::spawn::{self, Launch, MAX_DESCRIPTORS, Passage};
 use crate::sys::{executable, permit};
 use std::cell::Cell;
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::OpenOptions;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
 /// Where the numbers are the same on every Linux.
 const EINVAL: i32 = 22;
+const EMFILE: i32 = 24;
 
 /// What all starts of a run have in common.
 pub struct Launcher {
@@ -44,6 +46,10 @@ pub struct Launcher {
     inboxes: Option<NotifyDirectory>,
     /// A program that we only stand in front of: its words, and what the kernel sends it when we die.
     init: Option<InitOptions>,
+    /// Descriptors from 3 on that we were started with.
+    kept: Vec<RawFd>,
+    /// Our own program.
+    own: Option<FileId>,
     /// Where an init was started, until its program runs there.
     home: Cell<Option<Home>>,
 }
@@ -57,7 +63,7 @@ pub struct Started {
 }
 
 impl Launcher {
-    pub fn new(plan: &Plan, init: Option<InitOptions>) -> io::Result<Launcher> {
+    pub fn new(plan: &Plan, init: Option<InitOptions>, kept: Vec<RawFd>) -> io::Result<Launcher> {
         let null = permit().and_then(|()| OpenOptions::new().read(true).write(true).open("/dev/null"));
         let (null_in, null_out) = match null {
             Ok(null) => (OwnedFd::from(null.try_clone()?), Some(OwnedFd::from(null))),
@@ -68,23 +74,31 @@ impl Launcher {
         let environment = if init.is_some() { Environment::ours() } else { Environment::inherited() };
         let groups = if plan.cgroup == ControlGroups::Auto { Groups::probe() } else { None };
         let (inboxes, home) = (notify_directory(plan), Cell::new(None));
-        Ok(Launcher { null_in, null_out, stdout_taken, environment, groups, inboxes, init, home })
+        let own = file_head::own_id();
+        Ok(Launcher { null_in, null_out, stdout_taken, environment, groups, inboxes, init, kept, own, home })
     }
 
     pub fn start(&self, plan: &Plan, instance: InstanceId) -> Result<Started, SpawnError> {
         let ends = Ends::for_role(plan, instance, self.inboxes.as_ref()).map_err(prepare)?;
         let program = plan.program(instance);
         let words = plan.words(instance);
+        let exit_number = self.exit_number();
+        let mut numbered = Vec::new();
         let environment = match self.init {
-            Some(_) => self.environment.for_program(program)?,
+            Some(_) => {
+                let mut environment = self.environment.for_program(program, exit_number)?;
+                numbered = environment.take_numbered(std::process::id());
+                environment
+            }
             None => {
                 let address = ends.notify.as_ref().map(Mailbox::address);
                 self.environment.for_child(plan, instance, &words, address)?
             }
         };
-        let numbered = (environment::watchdog(plan, instance).is_some() && environment.get(WATCHDOG_PID).is_none())
-            .then(|| c_string(WATCHDOG_PID.as_bytes()))
-            .transpose()?;
+        if environment::watchdog(plan, instance).is_some() && environment.get(WATCHDOG_PID).is_none() {
+            numbered.push(WATCHDOG_PID);
+        }
+        let numbered = numbered.iter().map(|name| c_string(name.as_bytes())).collect::<Result<Vec<_>, _>>()?;
         let strings = Strings::new(&words, self.init.as_ref().map(|init| init.argv.as_slice()), environment)?;
         let (place, foreground) = Shell::place_now(program.place);
         let (standard_out, standard_err) = self.log(program.log);
@@ -103,7 +117,12 @@ impl Launcher {
         let stdin = io::stdin();
         let inherits = self.init.is_some() || program.place == Place::Terminal;
         let input = if inherits { stdin.as_fd() } else { self.null_in.as_fd() };
-        let mut descriptors = vec![Some(input), Some(out), Some(err), items, replies, exit];
+        let mut descriptors = vec![Some(input), Some(out), Some(err), items, replies];
+        if let Some(exit) = exit {
+            let number = exit_number.ok_or(SpawnError { stage: Stage::Prepare, errno: EMFILE })?;
+            descriptors.resize(number, None);
+            descriptors.push(Some(exit));
+        }
         if let Some((number, pipe)) = &ends.ready {
             descriptors.resize(descriptors.len().max(number + 1), None);
             descriptors[*number] = Some(pipe.write.as_fd());
@@ -115,8 +134,9 @@ impl Launcher {
             argv: &strings.argv,
             env: &strings.env,
             secrets: &strings.secrets,
-            numbered: numbered.as_deref(),
+            numbered: &numbered,
             candidates: &strings.candidates,
+            own: self.own,
             directory: strings.directory.as_deref(),
             ignore: program.ignore_signals,
             block: program.block_signals,
@@ -151,6 +171,14 @@ impl Launcher {
             group: group.filter(|_| born.grouped),
         };
         Ok(Started { proc, stdout: ends.stdout.map(|pipe| pipe.read), relays: instead.into_read_ends() })
+    }
+
+    /// The number under which a program finds the pipe of the exit event: 5, but an init leaves the descriptors alone that it was
+    /// started with for its program, such as the sockets of `LISTEN_FDS`. `None` where none below 10 is free.
+    fn exit_number(&self) -> Option<usize> {
+        const FIRST: RawFd = 5;
+        let kept = |number: &RawFd| self.init.is_some() && self.kept.contains(number);
+        (FIRST..).take(MAX_DESCRIPTORS - 5).find(|number| !kept(number)).and_then(|number| usize::try_from(number).ok())
     }
 
     /// A program runs: an init starts no other.

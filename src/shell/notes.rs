@@ -12,10 +12,11 @@ use log::Level;
 use std::time::Duration;
 
 /// Sends a note to the log.
-pub fn put(plan: &Plan, note: &Note) {
+/// `detail`: why a program could not be executed, where more is known than the errno in the note.
+pub fn put(plan: &Plan, note: &Note, detail: Option<&str>) {
     let level = level(plan, note);
     if log::log_enabled!(level) {
-        log::log!(level, "{}", words(plan, note));
+        log::log!(level, "{}", words(plan, note, detail));
     }
 }
 
@@ -77,13 +78,17 @@ fn level(plan: &Plan, note: &Note) -> Level {
 }
 
 /// One sentence for each kind; what takes more than that stands below.
-fn words(plan: &Plan, note: &Note) -> String {
+fn words(plan: &Plan, note: &Note, detail: Option<&str>) -> String {
     let name = |id: &InstanceId| instance_name(plan, *id);
     match note {
         Note::Started { instance, .. } => format!("{} started", name(instance)),
         Note::SpawnFailed { instance, error, own_limit, .. } => {
             let own_limit = own_limit.map(|resource| own_limit_words(plan, *instance, resource)).unwrap_or_default();
-            format!("{} cannot be started: {}{own_limit}", name(instance), spawn_error(plan, Some(*instance), *error))
+            format!(
+                "{} cannot be started: {}{own_limit}",
+                name(instance),
+                spawn_error(plan, Some(*instance), *error, detail)
+            )
         }
         Note::Ready { instance, took } => format!("{} is ready after {}", name(instance), span(*took)),
         Note::NotReady { instance, timeout } => {
@@ -126,7 +131,7 @@ fn words(plan: &Plan, note: &Note) -> String {
             let resource = resource.name();
             format!("worker {worker} is given up: {times} in a row failed for its own limit {resource}, see `limits`")
         }
-        Note::CannotStart { worker, error } => cannot_start(plan, *worker, *error),
+        Note::CannotStart { worker, error } => cannot_start(plan, *worker, *error, detail),
         Note::ItemTimedOut { instance, token, timeout } => {
             format!("{} did not answer item {token} within {} and is stopped", name(instance), span(*timeout))
         }
@@ -192,10 +197,10 @@ fn own_limit_words(plan: &Plan, id: InstanceId, resource: Resource) -> String {
     }
 }
 
-fn cannot_start(plan: &Plan, worker: WorkerId, error: SpawnError) -> String {
+fn cannot_start(plan: &Plan, worker: WorkerId, error: SpawnError, detail: Option<&str>) -> String {
     let is_ours = |role: &Role| matches!(role, Role::Worker { worker: of, .. } if *of == worker);
     let instance = (0u32..).zip(&plan.instances).find(|(_, role)| is_ours(role)).map(|(id, _)| InstanceId(id));
-    let why = spawn_error(plan, instance, error);
+    let why = spawn_error(plan, instance, error, detail);
     if plan.init.is_some() {
         return why;
     }
@@ -346,13 +351,13 @@ mod tests {
             (Note::Hurried { next: Some(LadderStep::Kill) }, "everybody climbs one rung; the next Ctrl+C kills"),
         ];
         for (note, expected) in notes {
-            assert_eq!(words(&plan, &note), expected);
+            assert_eq!(words(&plan, &note, None), expected);
         }
     }
 
     #[test]
     fn a_note_about_an_unknown_name_is_still_said() {
         let note = Note::Started { instance: InstanceId(9), proc: crate::model::ProcId(1) };
-        assert_eq!(words(&plan(), &note), "instance 9 started");
+        assert_eq!(words(&plan(), &note, None), "instance 9 started");
     }
 }

@@ -2,10 +2,11 @@
 
 use super::notes;
 use super::pipes::{Hearing, Standing};
+use super::start_error;
 use super::table::{Life, Proc, Topic, What};
 use super::turn::Shell;
 use crate::machine::{Action, Event, Note};
-use crate::model::plan::Place;
+use crate::model::plan::{Place, Role};
 use crate::model::{InstanceId, ProcId, Signal, StopReason, Target};
 use crate::sys::members::{self, Member};
 use crate::sys::{Pid, fds, permit, strangers};
@@ -88,7 +89,7 @@ impl Shell {
 
     /// Only here is it known whether an item that took too long was read at all, which is what its owner asks first.
     fn note(&self, note: &Note) {
-        notes::put(&self.plan, note);
+        notes::put(&self.plan, note, self.detail(note).as_deref());
         let Note::ItemTimedOut { instance, .. } = note else { return };
         let lives = |proc: &&Proc| proc.instance == *instance && matches!(proc.life, Life::Running);
         let proc = self.table.iter().map(|(_, proc)| proc).find(lives);
@@ -102,7 +103,25 @@ impl Shell {
         }
     }
 
+    /// What stood in the way of executing a file, where more of it is known than an errno.
+    fn detail(&self, note: &Note) -> Option<String> {
+        let (error, seen) = match note {
+            Note::SpawnFailed { instance, error, .. } => (*error, self.seen.get(instance)?),
+            Note::CannotStart { worker, error } => {
+                let ids = (0u32..).zip(&self.plan.instances);
+                let is_ours = |role: &Role| matches!(role, Role::Worker { worker: of, .. } if of == worker);
+                let mut seen =
+                    ids.filter(|(_, role)| is_ours(role)).filter_map(|(id, _)| self.seen.get(&InstanceId(id)));
+                (*error, seen.next()?)
+            }
+            _other => return None,
+        };
+        start_error::detail(seen, error)
+    }
+
     fn spawn(&mut self, id: ProcId, instance: InstanceId) {
+        // What is known of an earlier start says nothing about this one.
+        self.seen.remove(&instance);
         let started = match self.launcher.start(&self.plan, instance) {
             Ok(started) => started,
             Err(error) => return self.facts.push(Event::SpawnFailed { proc: id, error }),

@@ -5,14 +5,26 @@ use super::phrases::errno;
 use super::voice::program_name;
 use crate::model::identity::{Account, Bound, Limit};
 use crate::model::plan::{Plan, Probe, Program, Words};
-use crate::model::{InstanceId, SpawnError, Stage};
+use crate::model::script::{self, Needs};
+use crate::model::{InstanceId, Seen, SpawnError, Stage};
 use crate::sys::secret;
 
 /// Where the numbers are the same on every Linux.
 const EACCES: i32 = 13;
 
-/// `changing directory to /srv: No such file or directory`.
-pub fn spawn_error(plan: &Plan, instance: Option<InstanceId>, error: SpawnError) -> String {
+/// Why a file that is there could not be executed, by what was seen of it: more than the errno tells, which is that of its
+/// interpreter or loader.
+pub fn detail(seen: &Seen, error: SpawnError) -> Option<String> {
+    match seen {
+        _ if error.stage != Stage::Exec => None,
+        Seen::Nothing => None,
+        Seen::StartsItself => Some(script::STARTS_ITSELF.to_owned()),
+        Seen::Head(head) => Needs::of(head).obstacle(error.errno, &errno(error.errno)),
+    }
+}
+
+/// `changing directory to /srv: No such file or directory`. `detail` stands in the place of the errno, if there is one.
+pub fn spawn_error(plan: &Plan, instance: Option<InstanceId>, error: SpawnError, detail: Option<&str>) -> String {
     let instance = instance.filter(|id| id.index() < plan.instances.len());
     let step = match instance {
         Some(id) => step(error.stage, plan.program(id), &plan.words(id)),
@@ -24,7 +36,7 @@ pub fn spawn_error(plan: &Plan, instance: Option<InstanceId>, error: SpawnError)
             let why = reason(error);
             format!("{why} (where others may write, it is read with the rights of user {})", user.name)
         }
-        _ => reason(error),
+        _ => detail.map_or_else(|| reason(error), str::to_owned),
     };
     match (error.stage, instance.and_then(|id| plan.words(id).command.first().cloned())) {
         (Stage::Exec, Some(program)) => voice().cannot_execute(&program, &why),
@@ -33,14 +45,14 @@ pub fn spawn_error(plan: &Plan, instance: Option<InstanceId>, error: SpawnError)
 }
 
 /// The same of the process that asks for an instance.
-pub fn probe_error(plan: &Plan, instance: InstanceId, probe: &Probe, error: SpawnError) -> String {
+pub fn probe_error(plan: &Plan, instance: InstanceId, probe: &Probe, error: SpawnError, seen: &Seen) -> String {
     let ourselves = ["exeunt".to_owned()];
     let (program, command) = match probe {
         Probe::Command(command) => (plan.program(instance), command.as_slice()),
         Probe::Http(_) | Probe::Tcp(_) => (&Program::plain(vec![]), ourselves.as_slice()),
     };
     let words = program.words_with(command, &plan.instance_name(instance));
-    format!("{}: {}", step(error.stage, program, &words), reason(error))
+    format!("{}: {}", step(error.stage, program, &words), detail(seen, error).unwrap_or_else(|| reason(error)))
 }
 
 fn reason(error: SpawnError) -> String {

@@ -4,7 +4,7 @@ use super::notify::Mailbox;
 use super::pipes::{ItemPipe, ReplyPipe};
 use super::ready::ReadyPipe;
 use crate::model::plan::Place;
-use crate::model::{InstanceId, ProcId, SourceId, SpawnError, WorkerId};
+use crate::model::{InstanceId, ProcId, Seen, SourceId, SpawnError, WorkerId};
 use crate::sys::cgroup::Group;
 use crate::sys::members::Pinned;
 use crate::sys::{NOBODY, Pid};
@@ -53,6 +53,7 @@ pub enum Life {
     /// Told its failed step; its death is still to come.
     Stillborn {
         error: SpawnError,
+        seen: Seen,
     },
     Running,
     /// The leader is reaped; `told`: the number of members that the machine knows of.

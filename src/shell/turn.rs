@@ -16,7 +16,7 @@ use super::table::{Due, Life, Table, Topic, What};
 use super::{InitOptions, Suspend};
 use crate::machine::{Action, Event, Machine, Report};
 use crate::model::plan::Plan;
-use crate::model::{ProcId, Reply, Signal, Time};
+use crate::model::{InstanceId, ProcId, Reply, Seen, Signal, Time};
 use crate::sys::init::Inherited;
 use crate::sys::oom::OomKills;
 use crate::sys::reap::Reaped;
@@ -24,7 +24,7 @@ use crate::sys::sent::SentSignals;
 use crate::sys::signals::Signals;
 use crate::sys::{clock, permit};
 use mio::{Events, Poll, Waker};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -54,6 +54,8 @@ pub struct Shell {
     pub(super) signals: Signals,
     pub(super) launcher: Launcher,
     pub(super) table: Table,
+    /// What was seen of the file of the last start that failed, for the message about it.
+    pub(super) seen: HashMap<InstanceId, Seen>,
     /// Stop signals that were sent, so that none is sent to the same process twice.
     pub(super) sent: SentSignals,
     pub(super) sources: Sources,
@@ -115,11 +117,12 @@ impl Shell {
             readiness: Events::with_capacity(1024),
             meanings: Meanings::new(&plan, init.as_ref(), &inherited),
             warn_reaping: init.as_ref().is_some_and(|init| init.warn_reaping),
-            launcher: Launcher::new(&plan, init)?,
+            launcher: Launcher::new(&plan, init, inherited.open.clone())?,
             oom_kills: OomKills::default(),
             on_terminal: None,
             suspend: Suspend::Never,
             table: Table::default(),
+            seen: HashMap::new(),
             sent: SentSignals::default(),
             sinks: Sinks::new(&plan, &waker),
             disk: Disk::new(&plan),

@@ -1,19 +1,26 @@
 //! What a forked child does until it becomes another program. Only system calls on what was prepared before the fork: the
 //! child has one thread of a process that may have had several, so a lock or the allocator may be held for ever.
 
+use super::file_head::{self, FileId, HEAD_BYTES};
 use super::file_user::FileUser;
 use super::numbered::Numbered;
 use super::secret::{self, Slot};
 use super::spawn::MAX_DESCRIPTORS;
 use super::{identity, raw};
 use crate::model::plan::Place;
-use crate::model::{SignalSet, SpawnError, Stage};
+use crate::model::{Seen, SignalSet, SpawnError, Stage};
 use std::ffi::{CStr, CString, c_char};
 use std::io;
 use std::os::fd::RawFd;
 
-/// Size of what the error pipe carries: the number of the stage and the errno, both in native order.
-pub const REPORT_BYTES: usize = 8;
+/// The number of the stage and the errno, both in native order: what a report begins with.
+const STEP_BYTES: usize = 8;
+/// The most that the error pipe carries: the step, then one byte that says what follows, and the first bytes of a file. Below
+/// PIPE_BUF, so that it is written and read whole.
+pub const REPORT_BYTES: usize = STEP_BYTES + 1 + HEAD_BYTES;
+/// What follows the step.
+const HEAD: u8 = 1;
+const STARTS_ITSELF: u8 = 2;
 /// The exit code of a child that could not become its program.
 const NOT_STARTED: i32 = 127;
 
@@ -28,8 +35,12 @@ pub struct Child<'a> {
     pub secrets: Vec<Slot<'a>>,
     /// With whose rights their files are opened where others may write; see [`open`](super::open::open).
     pub file_user: Option<FileUser>,
-    pub numbered: Option<Numbered>,
+    pub numbered: Vec<Numbered>,
     pub candidates: &'a [CString],
+    /// Our own program, which must not be the interpreter of what is executed.
+    pub own: Option<FileId>,
+    /// The program's PATH.
+    pub search: &'a [u8],
     /// Where it starts, 10 or higher, before it goes anywhere else.
     pub home: Option<RawFd>,
     pub directory: Option<&'a CStr>,
@@ -51,21 +62,43 @@ pub struct Child<'a> {
 
 /// Becomes the program, or tells why not and leaves. To be called in a forked child with all signals blocked.
 pub fn run(child: &mut Child) -> ! {
-    let report = encode(attempt(child));
-    // Eight bytes go whole or not at all; if they do not, the exit code still says it.
-    // SAFETY: a live buffer of that length; a wrong descriptor is only an error.
-    unsafe { libc::write(child.error, report.as_ptr().cast(), report.len()) };
+    let mut report = [0; REPORT_BYTES];
+    let length = tell(child, &mut report);
+    // The bytes go whole or not at all; if they do not, the exit code still says it.
+    // SAFETY: a live buffer of at least that length; a wrong descriptor is only an error.
+    unsafe { libc::write(child.error, report.as_ptr().cast(), length) };
     // SAFETY: `_exit` runs no handlers of the process we are a copy of.
     unsafe { libc::_exit(NOT_STARTED) }
 }
 
-fn attempt(child: &mut Child) -> SpawnError {
+/// The failed step, and what there is to say of the file. Answers the length of it.
+fn tell(child: &mut Child, report: &mut [u8; REPORT_BYTES]) -> usize {
+    let (error, starts_itself) = attempt(child);
+    let (step, rest) = report.split_at_mut(STEP_BYTES);
+    step.copy_from_slice(&encode(error));
+    let Some((kind, room)) = rest.split_first_mut().filter(|_| error.stage == Stage::Exec) else { return STEP_BYTES };
+    if starts_itself {
+        *kind = STARTS_ITSELF;
+        return STEP_BYTES + 1;
+    }
+    match file_head::see(child.candidates.iter().map(CString::as_c_str), room) {
+        Some(length) => {
+            *kind = HEAD;
+            STEP_BYTES + 1 + length
+        }
+        None => STEP_BYTES,
+    }
+}
+
+/// Why the program could not be started, and whether it would have started itself without end.
+fn attempt(child: &mut Child) -> (SpawnError, bool) {
     if let Err((stage, error)) = prepare(child) {
-        return SpawnError { stage, errno: raw::errno_of(&error) };
+        return (SpawnError { stage, errno: raw::errno_of(&error) }, false);
     }
     // Last, when every disposition is what the program shall find: what waited for us strikes here.
     raw::set_mask(child.block.bits());
-    SpawnError { stage: Stage::Exec, errno: exec(child) }
+    let (errno, starts_itself) = exec(child);
+    (SpawnError { stage: Stage::Exec, errno }, starts_itself)
 }
 
 fn prepare(child: &mut Child) -> Result<(), (Stage, io::Error)> {
@@ -186,24 +219,37 @@ fn directory(child: &Child) -> io::Result<()> {
 }
 
 /// Tries the candidates as execvp(3) does, but gives a script without `#!` to /bin/sh only where that is wanted. Returns only if none could be executed, with the
-/// errno that tells most: a file that is there and may not be executed over one that is not there.
-fn exec(child: &Child) -> i32 {
+/// errno that tells most: a file that is there and may not be executed over one that is not there; and whether it is one that would
+/// start itself without end, for which ELOOP stands, as for interpreters that are nested too deep.
+fn exec(child: &Child) -> (i32, bool) {
     let mut worst = None;
     for (index, path) in child.candidates.iter().enumerate() {
+        if child.own.is_some_and(|own| file_head::starts_itself(path, own, child.search)) {
+            return (libc::ELOOP, true);
+        }
         // SAFETY: path, argv and env are null-terminated and live as long as the plan.
         unsafe { libc::execve(path.as_ptr(), child.argv.as_ptr(), child.env.as_ptr()) };
+        let errno = raw::errno();
         let script = child.scripts.as_ref().and_then(|scripts| scripts.get(index));
-        if let (libc::ENOEXEC, Some(script)) = (raw::errno(), script) {
-            // SAFETY: as above.
-            unsafe { libc::execve(c"/bin/sh".as_ptr(), script.as_ptr(), child.env.as_ptr()) };
-            return libc::ENOEXEC;
+        if let (libc::ENOEXEC, Some(script)) = (errno, script) {
+            // A shell would take the bytes of a program for another machine for commands.
+            if !is_elf(path) {
+                // SAFETY: as above.
+                unsafe { libc::execve(c"/bin/sh".as_ptr(), script.as_ptr(), child.env.as_ptr()) };
+            }
+            return (libc::ENOEXEC, false);
         }
-        match next_path(worst, raw::errno()) {
+        match next_path(worst, errno) {
             Ok(so_far) => worst = Some(so_far),
-            Err(errno) => return errno,
+            Err(errno) => return (errno, false),
         }
     }
-    worst.unwrap_or(libc::ENOENT)
+    (worst.unwrap_or(libc::ENOENT), false)
+}
+
+fn is_elf(path: &CStr) -> bool {
+    let mut magic = [0; 4];
+    file_head::head(path, &mut magic) == Some(4) && magic == *b"\x7fELF"
 }
 
 /// Whether the next path is to be tried after this errno, as execvp(3) decides it: the errno that tells most by now, or in the error
@@ -219,17 +265,23 @@ fn next_path(worst: Option<i32>, errno: i32) -> Result<i32, i32> {
     }
 }
 
-fn encode(error: SpawnError) -> [u8; REPORT_BYTES] {
+fn encode(error: SpawnError) -> [u8; STEP_BYTES] {
     let [s, t, u, v] = error.stage.number().to_ne_bytes();
     let [a, b, c, d] = error.errno.to_ne_bytes();
     [s, t, u, v, a, b, c, d]
 }
 
-/// What [`run`] wrote.
-pub fn decode(report: [u8; REPORT_BYTES]) -> SpawnError {
-    let [s, t, u, v, a, b, c, d] = report;
+/// What [`run`] wrote. `None` where it is no report.
+pub fn decode(report: &[u8]) -> Option<(SpawnError, Seen)> {
+    let (step, rest) = report.split_first_chunk::<STEP_BYTES>()?;
+    let [s, t, u, v, a, b, c, d] = *step;
     let stage = Stage::from_number(u32::from_ne_bytes([s, t, u, v])).unwrap_or(Stage::Prepare);
-    SpawnError { stage, errno: i32::from_ne_bytes([a, b, c, d]) }
+    let seen = match rest.split_first() {
+        Some((&HEAD, head)) => Seen::Head(head.to_vec()),
+        Some((&STARTS_ITSELF, _)) => Seen::StartsItself,
+        Some(_) | None => Seen::Nothing,
+    };
+    Some((SpawnError { stage, errno: i32::from_ne_bytes([a, b, c, d]) }, seen))
 }
 
 #[cfg(test)]
@@ -253,7 +305,7 @@ mod tests {
         for stage in Stage::all() {
             for errno in [libc::ENOENT, libc::E2BIG, 4095] {
                 let error = SpawnError { stage, errno };
-                assert_eq!(decode(encode(error)), error);
+                assert_eq!(decode(&encode(error)), Some((error, Seen::Nothing)));
             }
         }
     }

@@ -1,5 +1,6 @@
 use super::fds::{self, Pipe};
 use super::raw::{self, Disposition, call};
+use super::spawn::MAX_DESCRIPTORS;
 use super::{Pid, proc};
 use crate::model::{Signal, SignalSet};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -20,6 +21,8 @@ pub struct Inherited {
     pub children: Vec<Pid>,
     /// `/dev/tty` can be opened.
     pub controlling_terminal: bool,
+    /// Descriptors 3 to 9 that were open and stay so over exec: whoever started us meant them for us, or for our program.
+    pub open: Vec<RawFd>,
     /// 0, 1, 2 were closed and stand for nothing now (/dev/null, or an empty pipe where there is none). Best effort: the
     /// Rust runtime replaces closed ones before `main`, so /dev/null that is open for reading *and* writing counts
     /// as replaced, though some parents hand over exactly that. Good for a message, not for a decision.
@@ -33,6 +36,7 @@ pub struct Inherited {
 /// Everything is *blocked* until [`Signals`](super::signals::Signals) stands: what comes before there is a handler would kill
 /// us, one TERM that a parent held back included, and the kernel throws it away where we are PID 1; what is blocked it keeps.
 pub fn first_steps() -> Inherited {
+    let open = (3..MAX_DESCRIPTORS as RawFd).filter(|&number| is_handed_on(number)).collect();
     let replaced = [0, 1, 2].map(ensure_open);
     let pid = raw::own_pid();
     let init = pid == 1;
@@ -46,7 +50,7 @@ pub fn first_steps() -> Inherited {
     let subreaper = become_subreaper() || init;
     let children = proc::children();
     let controlling_terminal = std::fs::File::open("/dev/tty").is_ok();
-    Inherited { pid, init, subreaper, ignored, blocked, children, controlling_terminal, replaced }
+    Inherited { pid, init, subreaper, ignored, blocked, children, controlling_terminal, open, replaced }
 }
 
 /// The kernel sends us this signal when our parent dies; if `parent` is dead already, it comes at once. Best effort.
@@ -106,6 +110,11 @@ fn is_ignored(signal: &Signal) -> bool {
 fn set(signal: Signal, ignored: bool) {
     // The kernel refuses only numbers that do not exist and KILL and STOP; none of them comes here.
     let _ = raw::set_ignored(signal.number(), ignored);
+}
+
+fn is_handed_on(number: RawFd) -> bool {
+    // SAFETY: F_GETFD takes no argument; a closed number is told as EBADF.
+    call(|| unsafe { libc::fcntl(number, libc::F_GETFD) }).is_ok_and(|flags| flags & libc::FD_CLOEXEC == 0)
 }
 
 /// Makes sure that this one of 0, 1, 2 is open; answers whether it stands for nothing.

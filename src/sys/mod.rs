@@ -32,6 +32,7 @@ mod dirents;
 mod family;
 #[cfg(feature = "faults")]
 mod faults;
+pub mod file_head;
 mod numbered;
 mod proc;
 mod raw;

@@ -1,11 +1,12 @@
 use super::child::{Child, REPORT_BYTES};
+use super::file_head::FileId;
 use super::file_user::FileUser;
 use super::numbered::Numbered;
 use super::raw::errno_of;
 use super::secret::{FileVariable, Slot};
 use super::{Pid, child, fds, identity, raw};
 use crate::model::plan::Place;
-use crate::model::{Identity, SignalSet, SpawnError, Stage};
+use crate::model::{Identity, Seen, SignalSet, SpawnError, Stage};
 use std::ffi::{CStr, CString, c_char};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -24,10 +25,12 @@ pub struct Launch<'a> {
     pub env: &'a [Rc<CStr>],
     /// Come after those of `env`; the child reads their values.
     pub secrets: &'a [FileVariable],
-    /// A variable that tells the child its own number; not in `env`.
-    pub numbered: Option<&'a CStr>,
+    /// Variables that tell the child its own number; not in `env`.
+    pub numbered: &'a [CString],
     /// Paths to try in order, as execvp(3) does (ENOENT, ENOTDIR and a file server that is silent go on, EACCES goes on and is remembered).
     pub candidates: &'a [CString],
+    /// Our own program: a script whose interpreter it is would be executed by it again without end, and is refused.
+    pub own: Option<FileId>,
     pub directory: Option<&'a CStr>,
     pub ignore: SignalSet,
     pub block: SignalSet,
@@ -110,16 +113,24 @@ unsafe fn fork(group: Option<BorrowedFd>) -> io::Result<(Pid, bool)> {
 }
 
 pub fn birth(report: BorrowedFd) -> Birth {
+    birth_and_file(report).0
+}
+
+/// The same, and what the child saw of a file that it could not execute.
+pub fn birth_and_file(report: BorrowedFd) -> (Birth, Seen) {
     let mut bytes = [0; REPORT_BYTES];
-    match fds::read(report, &mut bytes) {
+    let birth = match fds::read(report, &mut bytes) {
         Ok(0) => Birth::Executed,
-        Ok(REPORT_BYTES) => Birth::Failed(child::decode(bytes)),
-        // The child writes it with one call far below PIPE_BUF: a part of it cannot be seen.
-        Ok(_) => Birth::Failed(SpawnError { stage: Stage::Prepare, errno: libc::EPROTO }),
+        // The child writes it with one call below PIPE_BUF: a part of it cannot be seen.
+        Ok(length) => match bytes.get(..length).and_then(child::decode) {
+            Some((error, seen)) => return (Birth::Failed(error), seen),
+            None => Birth::Failed(SpawnError { stage: Stage::Prepare, errno: libc::EPROTO }),
+        },
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Birth::Pending,
         // The word cannot be heard, and the child may run all the same. If it does not, its exit tells.
         Err(_) => Birth::Executed,
-    }
+    };
+    (birth, Seen::Nothing)
 }
 
 /// The paths that exec shall try for `program`: itself where it has a slash, else one for each directory of `path`
@@ -168,8 +179,8 @@ impl<'a> Prepared<'a> {
         let secrets = launch.secrets.iter().map(Slot::new).collect::<io::Result<Vec<_>>>()?;
         let mut env = pointers(launch.env);
         let end = env.pop();
-        let numbered = launch.numbered.map(Numbered::new);
-        env.extend(secrets.iter().map(Slot::pointer).chain(numbered.as_ref().map(Numbered::pointer)).chain(end));
+        let numbered = launch.numbered.iter().map(|name| Numbered::new(name)).collect::<Vec<_>>();
+        env.extend(secrets.iter().map(Slot::pointer).chain(numbered.iter().map(Numbered::pointer)).chain(end));
         let child = Child {
             argv: pointers(launch.argv),
             place: launch.place,
@@ -181,6 +192,8 @@ impl<'a> Prepared<'a> {
             file_user: FileUser::of(launch.identity).filter(|_| !launch.secrets.is_empty()),
             numbered,
             candidates: launch.candidates,
+            own: launch.own,
+            search: launch.env.iter().find_map(|entry| entry.to_bytes().strip_prefix(b"PATH=")).unwrap_or(DEFAULT_PATH),
             home,
             directory: launch.directory,
             ignore: launch.ignore,

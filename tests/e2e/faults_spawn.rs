@@ -10,18 +10,20 @@ fn one(keys: &str) -> Sandbox {
     Sandbox::new(&format!("[worker.w]\n{keys}\n"))
 }
 
-/// What the kernel says of each kind of file that is no program, and that it is said once and given up.
+/// What is wrong with each kind of file that is no program, and that it is said once and given up.
 #[test]
-fn f23_what_is_no_program_is_given_up_at_once_with_the_words_of_the_kernel() {
+fn f23_what_is_no_program_is_given_up_at_once_and_says_what_is_wrong() {
     let sandbox = one("command = [\"./prog\"]");
     let cases: [(&str, &dyn Fn()); 8] = [
         ("No such file or directory", &|| {}),
         ("Permission denied", &|| fs::create_dir(sandbox.path("prog")).unwrap()),
         ("Permission denied", &|| sandbox.file("prog", "#!/bin/sh\necho ran >>ran\n")),
-        ("No such file or directory", &|| sandbox.program("prog", "#!/nowhere/sh\n")),
-        ("Exec format error", &|| sandbox.program("prog", "echo ran >>ran\n")),
-        ("Exec format error", &|| sandbox.program("prog", "\u{7f}ELF\u{2}\u{1}\u{1}")),
-        ("Exec format error", &|| sandbox.program("prog", "")),
+        ("its interpreter \"/nowhere/sh\" cannot be executed: No such file", &|| {
+            sandbox.program("prog", "#!/nowhere/sh\n")
+        }),
+        ("it has no first line that names its interpreter", &|| sandbox.program("prog", "echo ran >>ran\n")),
+        ("it is damaged, or built for another", &|| sandbox.program("prog", "\u{7f}ELF\u{2}\u{1}\u{1}")),
+        ("it is empty", &|| sandbox.program("prog", "")),
         ("Too many levels of symbolic links", &|| std::os::unix::fs::symlink("prog", sandbox.path("prog")).unwrap()),
     ];
     for (words, make) in cases {
@@ -65,7 +67,7 @@ fn f23_a_program_that_is_broken_for_a_while_is_tried_again() {
         ("rm prog", "No such file or directory"),
         ("chmod 644 prog", "Permission denied"),
         ("rm prog; mkdir prog", "Permission denied"),
-        ("rm prog; printf 'no program' >prog; chmod 755 prog", "Exec format error"),
+        ("rm prog; printf 'no program' >prog; chmod 755 prog", "it has no first line"),
     ] {
         sandbox.program("prog", &format!("#!/bin/sh\n{breaks}; exit 1\n"));
         let run = sandbox.launch().start();

@@ -374,6 +374,45 @@ fn standard_streams_environment_and_descriptors_are_the_programs() {
     assert_eq!(under_init.stdout, without.stdout);
 }
 
+/// systemd tells by number which process its variables are for. It is us that it started, and the program that it meant.
+#[test]
+fn variables_that_name_our_process_name_the_programs_and_its_sockets_are_passed_on() {
+    let sandbox = Sandbox::new("");
+    for name in ["three", "four", "five"] {
+        sandbox.file(name, &format!("{name}\n"));
+    }
+    let before = "exec 3<three 4<four 5<five; export LISTEN_PID=$$ LISTEN_PIDFDID=1 LISTEN_FDS=3 WATCHDOG_PID=$$ \
+                  SYSTEMD_EXEC_PID=$$; exec \"$@\"";
+    let script = "echo $LISTEN_PID:$WATCHDOG_PID:$SYSTEMD_EXEC_PID:${LISTEN_PIDFDID-none}:$LISTEN_FDS >&2; echo $$ >&2; \
+                  cat <&3 >&2; cat <&4 >&2; cat <&5 >&2; exit 3";
+    // With an exit event, too, whose descriptor is another one then.
+    for options in [&[][..], &["--stop", "event 5s"]] {
+        let words: Vec<&str> = options.iter().chain(&["--", "sh", "-c", script]).copied().collect();
+        let outcome = sandbox.launch().under(&["setsid", "sh", "-c", before, "sh"]).init(&words).finish();
+        outcome.expect_code(3);
+        let mut lines = outcome.stderr.lines();
+        let (told, pid) = (lines.next().unwrap(), lines.next().unwrap());
+        assert_eq!(told, format!("{pid}:{pid}:{pid}:none:3"), "{outcome}");
+        assert_eq!(lines.collect::<Vec<_>>(), ["three", "four", "five"], "{outcome}");
+    }
+    let exit = "read -r word _ <&$EXEUNT_EXIT_FD; echo $EXEUNT_EXIT_FD $word >&2";
+    let words = ["--stop", "event 50s", "--", "sh", "-c", &format!("echo up >&2; {exit}")];
+    let run = sandbox.launch().under(&["setsid", "sh", "-c", before, "sh"]).init(&words).start();
+    run.wait_for_line("up");
+    run.signal(Signal::SIGTERM);
+    run.wait_for_line("6 stop");
+    run.finish().expect_code(0);
+}
+
+#[test]
+fn variables_that_name_another_process_are_left_alone() {
+    let sandbox = Sandbox::new("");
+    let script = "echo $LISTEN_PID:$WATCHDOG_PID:$SYSTEMD_EXEC_PID:$LISTEN_PIDFDID";
+    let launch = init(&sandbox, &["--", "sh", "-c", script]).env("LISTEN_PID", "1").env("WATCHDOG_PID", "x");
+    let outcome = launch.env("SYSTEMD_EXEC_PID", "").env("LISTEN_PIDFDID", "7").finish();
+    assert_eq!(outcome.stdout, "1:x::7\n", "{outcome}");
+}
+
 #[test]
 fn ignored_signals_stay_ignored_as_nohup_wants_it() {
     let sandbox = Sandbox::new("");

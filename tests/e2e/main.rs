@@ -26,6 +26,7 @@ mod init;
 mod init_names;
 mod init_originals;
 mod init_terminal;
+mod interpreters;
 mod killed;
 mod languages;
 mod large_items;

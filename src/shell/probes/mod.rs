@@ -15,9 +15,9 @@ use super::table::Topic;
 use super::turn::Shell;
 use crate::machine::{Event, Question};
 use crate::model::plan::{Probe, Ready, Role};
-use crate::model::{InstanceId, ProcId, Signal, SpawnError};
+use crate::model::{InstanceId, ProcId, Seen, Signal, SpawnError};
 use crate::sys::reap::Reaped;
-use crate::sys::spawn::{Birth, birth};
+use crate::sys::spawn::{Birth, birth_and_file};
 use crate::sys::{Pid, members, permit};
 use book::{Asker, Connection, Means};
 use log::{debug, warn};
@@ -112,14 +112,14 @@ impl Shell {
         let Some(id) = self.probes.died(dead.pid) else { return false };
         self.look_due = true;
         if let Some((question, asker)) = self.probes.asker(id).filter(|(_, asker)| asker.pid == dead.pid) {
-            let error = match birth(asker.report.as_fd()) {
-                Birth::Failed(error) => Some(error),
-                Birth::Executed | Birth::Pending => None,
+            let error = match birth_and_file(asker.report.as_fd()) {
+                (Birth::Failed(error), seen) => Some((error, seen)),
+                (Birth::Executed | Birth::Pending, _) => None,
             };
             let yes = error.is_none() && dead.status.shell_code() == 0;
             self.facts.push(Event::Answered { proc: id, question, yes });
-            if let (Some(error), Some(instance)) = (error, self.table.get(id).map(|proc| proc.instance)) {
-                self.warn_of_asker(instance, question, error);
+            if let (Some((error, seen)), Some(instance)) = (error, self.table.get(id).map(|proc| proc.instance)) {
+                self.warn_of_asker(instance, question, error, &seen);
             }
             // It may have left somebody behind.
             self.probes.end(id, self.now, true);
@@ -155,7 +155,7 @@ impl Shell {
                 Some(Means::Process(asker))
             }
             Err(error) => {
-                self.warn_of_asker(instance, question, error);
+                self.warn_of_asker(instance, question, error, &Seen::Nothing);
                 None
             }
         }
@@ -171,13 +171,13 @@ impl Shell {
     }
 
     /// Said once for each worker: it is asked again and again.
-    fn warn_of_asker(&mut self, instance: InstanceId, question: Question, error: SpawnError) {
+    fn warn_of_asker(&mut self, instance: InstanceId, question: Question, error: SpawnError, seen: &Seen) {
         let (Role::Worker { worker, .. }, Some(probe)) = (self.plan.role(instance), self.probe_of(instance, question))
         else {
             return;
         };
         if self.probes.is_first_failure(worker) {
-            let words = probe_error(&self.plan, instance, &probe, error);
+            let words = probe_error(&self.plan, instance, &probe, error, seen);
             warn!("the probe of {} cannot be started: {words}", self.plan.instance_name(instance));
         }
     }
