@@ -63,6 +63,9 @@ fn user(who: &Identity) -> &str {
 fn file_obstacle(path: &Path, directory: &Path, who: &Identity, search: &OsStr) -> Option<String> {
     let shown = quote(&path.display().to_string());
     match std::fs::metadata(path) {
+        Err(_) if path.to_string_lossy().contains(char::is_whitespace) => {
+            Some(format!("{NOT_THERE} file {shown}; each argument is a string of its own"))
+        }
         Err(_) => Some(format!("{NOT_THERE} file {shown}")),
         Ok(metadata) if metadata.is_dir() => Some(format!("{shown} is a directory")),
         Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => Some(format!("{shown} is not executable")),

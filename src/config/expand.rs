@@ -65,6 +65,11 @@ fn too_long(range: Range<usize>, most: usize) -> ExpandError {
     ExpandError { range, message, help: None }
 }
 
+/// Whether this, between `${` and `}`, is one of the forms that are known.
+pub fn is_known_form(body: &str) -> bool {
+    variable(body, 0..0, &|_| Ok("x".to_owned())).is_ok()
+}
+
 fn variable(body: &str, range: Range<usize>, lookup: Lookup<'_>) -> Result<String, ExpandError> {
     let end = body.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(body.len());
     let (name, rest) = body.split_at(end);

@@ -10,6 +10,7 @@
 //! env_file variables from files
 //! accounts users and groups                  what /etc/passwd and /etc/group hold
 //! compile  sections -> plan                     as meant: defaults, references, limits
+//! shell_text what was meant for a shell
 //! graph    levels of `after`
 //! warn     what is allowed, but will surprise
 //! problem  facts with a place, and their words
@@ -25,13 +26,15 @@ mod raw;
 mod read;
 #[cfg(test)]
 mod schema;
+mod shell_text;
 mod text;
+mod toml_text;
 mod value;
 mod warn;
 
 pub use env_file::LARGEST_ENV_FILE;
 pub use expand::Lookup;
-pub use problem::{Excerpt, Place, Problem, Severity, Span, quote, render};
+pub use problem::{Excerpt, Place, Problem, Severity, Span, in_one_line, quote, render};
 pub use text::{LARGEST_FILE, decode};
 pub use value::{ladder, show, show_bound, show_size, wait};
 

@@ -201,6 +201,25 @@ pub fn render(problems: &[Problem], file_name: &str, text: Option<&str>, colour:
     out
 }
 
+/// A problem in one line, for logs: `file:line:col: message; help`.
+pub fn in_one_line(problem: &Problem, file_name: &str, text: Option<&str>) -> String {
+    let place = match (problem.place, text, &problem.excerpt) {
+        (_, _, Some(excerpt)) => {
+            let before = excerpt.text.get(..excerpt.range.start).unwrap_or_default();
+            format!("{}:{}:{}", excerpt.file, excerpt.line, before.chars().count() + 1)
+        }
+        (Place::Span(span), Some(text), None) => {
+            let before = text.get(..span.start).unwrap_or_default();
+            let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+            format!("{file_name}:{}:{column}", before.matches('\n').count() + 1)
+        }
+        (Place::Point { line, column }, _, None) => format!("{file_name}:{line}:{column}"),
+        (Place::File | Place::Span(_), _, None) => file_name.to_owned(),
+    };
+    let help = problem.help.as_ref().map(|help| format!("; {help}")).unwrap_or_default();
+    format!("{place}: {}{help}", problem.message)
+}
+
 /// The renderer shows the ASCII control characters by their pictures. What else is not printable becomes dots of as many
 /// bytes, so that places stay right.
 fn without_unprintable(text: &str) -> Cow<'_, str> {
@@ -294,6 +313,17 @@ mod tests {
         let shown = render(&[problem.related(span, "r\u{7}")], "f\u{1b}.toml", Some("x\u{9b}31m\u{1b}[31m"), false);
         assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown}");
         assert!(shown.contains(r#"a\nb, \u{1b}[31m, it's "ä" \"#), "{shown}");
+    }
+
+    #[test]
+    fn in_one_line_a_problem_has_its_place_and_its_help() {
+        let text = "a = 1\né = 2\n";
+        let span = Span { start: 11, end: 12 };
+        let told = |problem: &Problem| in_one_line(problem, "f.toml", Some(text));
+        assert_eq!(told(&Problem::warning(span, "m").help("h")), "f.toml:2:5: m; h");
+        assert_eq!(told(&Problem::new(Severity::Warning, Place::File, "m")), "f.toml: m");
+        let excerpt = Excerpt { file: "e.env".to_owned(), line: 7, text: "A=*$".to_owned(), range: 3..4 };
+        assert_eq!(told(&Problem::warning(span, "m").excerpt(excerpt)), "e.env:7:4: m");
     }
 
     #[test]

@@ -48,6 +48,15 @@ impl<T> Field<T> {
 }
 
 impl<T: Read> Field<T> {
+    /// Adds what a second key of this meaning says, which was misspelled: nothing of either is lost.
+    pub fn add(&mut self, other: Field<T>) {
+        match (&mut *self, other) {
+            (Field::Given(known), Field::Given(more)) => known.value.add(more.value),
+            (Field::Absent | Field::Bad(_), other @ (Field::Given(_) | Field::Bad(_))) => *self = other,
+            (Field::Given(_), Field::Bad(_)) | (_, Field::Absent) => {}
+        }
+    }
+
     pub fn read(value: &Value<'_>, problems: &mut Problems) -> Field<T> {
         match T::read(value, problems) {
             Some(good) => Field::Given(At { value: good, span: value.span }),
@@ -72,6 +81,9 @@ pub struct Entry<'a> {
 pub trait Read: Sized {
     /// `None` after at least one problem was pushed.
     fn read(value: &Value<'_>, problems: &mut Problems) -> Option<Self>;
+
+    /// Takes over what a second value adds. Of most values the first is kept.
+    fn add(&mut self, _more: Self) {}
 }
 
 impl<'a> Value<'a> {
@@ -96,6 +108,12 @@ impl<'a> Value<'a> {
     pub fn elements(&self) -> Option<Vec<Value<'a>>> {
         let array = self.tree.as_array()?;
         Some(array.iter().map(|item| Value { tree: item.get_ref(), span: Span::new(item.span()) }).collect())
+    }
+
+    /// Whether it is a table, or an array that begins with one.
+    pub fn holds_tables(&self) -> bool {
+        let first = self.tree.as_array().and_then(|array| array.iter().next());
+        self.tree.as_table().is_some() || first.is_some_and(|first| first.get_ref().as_table().is_some())
     }
 
     /// In the order of the file.
@@ -140,13 +158,16 @@ macro_rules! section {
                 let mut section = $name::default();
                 for entry in entries {
                     $(if entry.key.value == $crate::config::read::key_name(stringify!($key)) {
-                        section.$key = $crate::config::read::Field::read(&entry.value, problems);
+                        section.$key.add($crate::config::read::Field::read(&entry.value, problems));
                         continue;
                     })*
                     let near = $crate::config::read::unknown_key(&entry, &known, problems);
-                    // A key that was only misspelled is not missing too.
-                    $(if near.as_deref() == Some(&*$crate::config::read::key_name(stringify!($key))) && section.$key.is_absent() {
-                        section.$key = $crate::config::read::Field::Bad(entry.value.span);
+                    // A key that was only misspelled is not missing too, and what is wrong in its table is told.
+                    $(if near.as_deref() == Some(&*$crate::config::read::key_name(stringify!($key))) {
+                        section.$key.add(match entry.value.holds_tables() {
+                            true => $crate::config::read::Field::read(&entry.value, problems),
+                            false => $crate::config::read::Field::Bad(entry.value.span),
+                        });
                     })*
                 }
                 Some(section)
@@ -213,6 +234,10 @@ impl<T: Read + Default> Read for Named<T> {
             sections.push(NamedSection { name: At { value: key.value.to_owned(), span: key.span }, section });
         }
         Some(Named(sections))
+    }
+
+    fn add(&mut self, more: Self) {
+        self.0.extend(more.0);
     }
 }
 

@@ -17,6 +17,7 @@ use super::graph;
 use super::problem::{Place, Problem, Problems, Severity, Span, quote};
 use super::raw::{File, Worker};
 use super::read::{At, Field, NamedSection};
+use super::toml_text;
 use super::value::Text;
 use super::{Context, Variables};
 use crate::model::plan::{Backoff, ControlGroups, End, Feed, INSTANCE_MARK, Plan, SourcePlan, WorkerPlan};
@@ -231,7 +232,7 @@ impl<'a> Linker<'a> {
         if found.is_none() && !self.problems.is_full() {
             let problem = Problem::error(name.span, format!("unknown queue {}", quote(&name.value.0)));
             let problem = match self.queue_ids.is_empty() {
-                true => problem.help(format!("declare it with [queue.{}]", name.value.0.escape_debug())),
+                true => problem.help(format!("declare it with [queue.{}]", toml_text::key(&name.value.0))),
                 false => problem.suggest(&name.value.0, self.queue_ids.keys().copied()),
             };
             self.problems.push(problem);

@@ -5,6 +5,7 @@ use super::{Linker, Scope};
 use crate::config::problem::{Problem, Span, quote};
 use crate::config::raw::{Source, Worker};
 use crate::config::read::{At, Field};
+use crate::config::shell_text::warn_of_shell_syntax;
 use crate::config::value::{
     Command, Environment, ExitCodes, Flag, Ladder, OneOrMore, PathText, SignalList, SignalName, Text, Timespan, Word,
 };
@@ -185,6 +186,8 @@ impl Linker<'_> {
     }
 
     pub(super) fn command(&mut self, Command(words): &Command) -> Vec<String> {
+        let written = words.iter().map(|word| (word.value.0.as_str(), word.span)).collect::<Vec<_>>();
+        warn_of_shell_syntax(&written, self.warnings);
         let expanded = words.iter().map(|word| self.expand(&word.value.0, word.span)).collect::<Vec<_>>();
         let empty = expanded.first().is_some_and(String::is_empty) && !self.strings.full;
         if let Some(word) = words.first().filter(|_| empty) {

@@ -5,6 +5,7 @@ use super::{Linker, named};
 use crate::config::problem::{Problem, Span, quote};
 use crate::config::raw::{Source, Worker};
 use crate::config::read::At;
+use crate::config::toml_text;
 use crate::config::value::Text;
 use crate::model::plan::{Feed, SourcePlan};
 use crate::model::{Framing, QueueId};
@@ -39,13 +40,13 @@ impl Linker<'_> {
             );
             let only = self.queue_ids.keys().next().filter(|_| self.queue_ids.len() == 1);
             let queue = only.copied().unwrap_or("NAME");
-            self.problems.push(problem.help(format!("add queue = \"{}\"", queue.escape_debug())));
+            self.problems.push(problem.help(format!("add queue = {}", toml_text::string(queue))));
         }
         let queue = keys.queue.given()?;
         let id = self.queue_named(queue)?;
         if !self.has_worker(&queue.value) {
             let message = format!("the queue {} has no worker, so nothing would ever be done", quote(&queue.value.0));
-            let help = format!("give a worker queue = {}", quote(&queue.value.0));
+            let help = format!("give a worker queue = {}", toml_text::string(&queue.value.0));
             self.problems.push(Problem::error(queue.span, message).help(help));
         }
         Some(id)

@@ -5,6 +5,7 @@ use crate::config::env_file::MOST_BYTES;
 use crate::config::expand::expand;
 use crate::config::problem::{Problem, Span};
 use crate::config::read::At;
+use crate::config::shell_text::warn_of_home;
 use crate::config::value::{LONGEST_STRING, PathText};
 use crate::model::plan::INSTANCE_MARK;
 use std::path::{Component, PathBuf};
@@ -116,6 +117,7 @@ impl Linker<'_> {
 
     /// Joined to the file's directory where it is relative.
     pub(super) fn path(&mut self, text: &str, span: Span) -> PathBuf {
+        warn_of_home(text, span, self.warnings);
         let path = self.expand(text, span);
         if path.is_empty() && !self.strings.full {
             self.problems.push(Problem::error(span, "the path is empty once its variables are expanded"));

@@ -7,6 +7,7 @@ use super::{Linker, backoff, named};
 use crate::config::problem::{Problem, quote};
 use crate::config::raw::Worker;
 use crate::config::read::{At, Field};
+use crate::config::toml_text;
 use crate::config::value::{Names, OrOff, RestartDelayTable, SignalList, StartLimitTable};
 use crate::model::plan::{Backoff, Consumer, OnGiveUp, Place, Restart, Results, StartLimit, WorkerPlan};
 use crate::model::{Framing, QueueId, SignalSet, WorkerId};
@@ -111,7 +112,7 @@ impl Linker<'_> {
             let message = format!("{key} is for workers with a queue, {} has none", quote(&name.value));
             let only = self.queue_ids.keys().next().filter(|_| self.queue_ids.len() == 1);
             let queue = only.copied().unwrap_or("NAME");
-            let help = format!("add queue = \"{}\", or take {key} out", queue.escape_debug());
+            let help = format!("add queue = {}, or take {key} out", toml_text::string(queue));
             self.problems.push(Problem::error(span, message).help(help));
         }
     }

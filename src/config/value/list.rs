@@ -3,6 +3,7 @@
 use super::text::Text;
 use crate::config::problem::{Problem, Problems, Span, quote};
 use crate::config::read::{At, Entry, Read, Value};
+use crate::config::{shell_text, toml_text};
 
 const MOST_ARGUMENTS: usize = 4096;
 const MOST_VARIABLES: usize = 1024;
@@ -29,7 +30,7 @@ pub(super) fn elements<T: Read>(
     let Some(elements) = value.elements() else {
         let problem = value.unexpected("an array");
         problems.push(match value.tree.as_str() {
-            Some(text) => problem.help(format!("write [{}]", quote(text))),
+            Some(text) => problem.help(format!("write {}", toml_text::array([text]))),
             None => problem,
         });
         return None;
@@ -49,9 +50,8 @@ pub struct Command(pub Vec<At<Text>>);
 impl Read for Command {
     fn read(value: &Value<'_>, problems: &mut Problems) -> Option<Self> {
         if let Some(text) = value.tree.as_str() {
-            let words = text.split_whitespace().map(quote).collect::<Vec<_>>().join(", ");
             let problem = Problem::error(value.span, "a command is an array, not a string: no shell takes it apart");
-            problems.push(problem.help(format!("write [{words}]")));
+            problems.push(problem.help(shell_text::as_array(text)));
             return None;
         }
         let words = elements::<Text>(value, MOST_ARGUMENTS, problems)?.into_iter();

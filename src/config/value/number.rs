@@ -2,6 +2,7 @@
 
 use crate::config::problem::{Problem, Problems, quote};
 use crate::config::read::{Read, Value};
+use crate::config::toml_text;
 use std::time::Duration;
 
 /// The longest duration the file may ask for.
@@ -100,7 +101,8 @@ pub(super) fn duration(text: &str, least: Duration) -> Result<Duration, Wrong> {
     }
     let bare_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if bare_number {
-        let help = format!("write {} or {}", quote(&format!("{text}s")), quote(&format!("{text}ms")));
+        let help =
+            format!("write {} or {}", toml_text::string(&format!("{text}s")), toml_text::string(&format!("{text}ms")));
         return Err(wrong(format!("the duration {} has no unit", quote(text)), &help));
     }
     let too_long = || wrong(format!("the duration {} is over the limit of 366 days", quote(text)), DURATION_HELP);

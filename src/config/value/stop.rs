@@ -4,6 +4,7 @@ use super::list::elements;
 use super::number::duration;
 use crate::config::problem::{Problem, Problems, Span, nearest, quote};
 use crate::config::read::{Read, Value};
+use crate::config::toml_text;
 use crate::model::Signal;
 use crate::model::plan::{Rung, Step};
 use std::time::Duration;
@@ -135,7 +136,7 @@ fn rung(text: &str, span: Span) -> Result<Rung, Problem> {
     };
     if wait.trim().is_empty() {
         let message = format!("the rung {} does not say how long to wait", quote(text));
-        return Err(Problem::error(span, message).help(format!("write {}", quote(&format!("{word} 5s")))));
+        return Err(Problem::error(span, message).help(format!("write {}", toml_text::string(&format!("{word} 5s")))));
     }
     let wait = duration(wait.trim(), Duration::ZERO);
     let wait = wait.map_err(|wrong| Problem::error(span, wrong.message).help(RUNG_HELP))?;
