@@ -20,14 +20,15 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Tells warnings and notes on stderr.
+    /// Tells warnings and notes on stderr, with the lines that they are about.
     pub fn tell(&self, warnings: &[Problem]) {
-        print::err(&self.in_words(warnings));
+        print::err(&render(warnings, &self.name, config::decode(&self.bytes).ok(), true));
     }
 
-    /// Warnings and notes for people, with colours.
-    pub fn in_words(&self, warnings: &[Problem]) -> String {
-        render(warnings, &self.name, config::decode(&self.bytes).ok(), true)
+    /// Each on one line, for the log.
+    pub fn in_lines(&self, warnings: &[Problem]) -> Vec<String> {
+        let text = config::decode(&self.bytes).ok();
+        warnings.iter().map(|problem| config::in_one_line(problem, &self.name, text)).collect()
     }
 }
 

@@ -15,16 +15,6 @@ pub fn plain_err(text: &str) {
     let _ = stderr.write_all(printable_lines(text).as_bytes()).and_then(|()| stderr.flush());
 }
 
-/// What [`err`] would write, for who writes it later.
-pub fn for_err(text: &str) -> String {
-    match anstream::AutoStream::choice(&std::io::stderr()) {
-        anstream::ColorChoice::Never => anstream::adapter::strip_str(text).to_string(),
-        anstream::ColorChoice::Auto | anstream::ColorChoice::Always | anstream::ColorChoice::AlwaysAnsi => {
-            text.to_owned()
-        }
-    }
-}
-
 /// Text with colours, which must be printable but for them, to standard error; they are taken out where nobody sees them.
 pub fn err(text: &str) {
     let mut stderr = anstream::AutoStream::auto(std::io::stderr().lock());

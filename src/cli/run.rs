@@ -2,7 +2,7 @@
 
 use super::args::{LogLevel, ReportFormat, Run};
 use super::check::Found;
-use super::{WRONG_FILE, file, print};
+use super::{WRONG_FILE, file};
 use crate::config::Severity;
 use crate::model::plan::Plan;
 use crate::shell::{self, RunOptions};
@@ -26,7 +26,7 @@ pub fn run(arguments: &Run, log_level: LogLevel) -> u8 {
 }
 
 /// All that a run keeps of its file, and what is to be said of it.
-fn plan(arguments: &Run, inherited: &mut Inherited) -> Option<(Plan, String)> {
+fn plan(arguments: &Run, inherited: &mut Inherited) -> Option<(Plan, Vec<String>)> {
     let loaded = file::load(arguments.file.as_deref())?;
     let Found { conflicts, mut warnings, left } = super::check::found_within(&loaded, PATIENCE);
     if !conflicts.is_empty() {
@@ -37,6 +37,6 @@ fn plan(arguments: &Run, inherited: &mut Inherited) -> Option<(Plan, String)> {
     inherited.children.extend(left);
     // Notes are for who looks a file over; each run again they would only hide the rest.
     warnings.retain(|problem| problem.severity != Severity::Note);
-    let warnings = print::for_err(&loaded.in_words(&warnings));
+    let warnings = loaded.in_lines(&warnings);
     Some((loaded.compiled.plan, warnings))
 }

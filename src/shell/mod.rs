@@ -74,8 +74,8 @@ pub struct RunOptions {
     pub report: Option<ReportFormat>,
     /// Of our own messages.
     pub log_level: LevelFilter,
-    /// What is to be said of the file before anything else. A stderr that nobody reads must not hold up the start.
-    pub warnings: String,
+    /// Warnings about the file, which are logged before anything else. A stderr that nobody reads does not hold up the start.
+    pub warnings: Vec<String>,
     /// For a plan with an `init`.
     pub init: Option<InitOptions>,
 }
@@ -124,9 +124,7 @@ pub enum ReportFormat {
 pub fn run(plan: Rc<Plan>, options: RunOptions, inherited: Inherited) -> u8 {
     let voice = options.init.as_ref().map_or(Voice::Exeunt, |init| init.voice);
     messages::install_log(options.log_level, voice, inherited.pid);
-    if !options.warnings.is_empty() {
-        messages().say(options.warnings.clone().into_bytes());
-    }
+    options.warnings.iter().for_each(|warning| warn!("{warning}"));
     tell_panics();
     if !inherited.subreaper {
         warn!("cannot become the reaper of orphans: processes that leave their session will be left behind");

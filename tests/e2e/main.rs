@@ -19,6 +19,7 @@ mod faults_shortage;
 mod faults_spawn;
 mod faults_stop;
 mod faults_terminal;
+mod file_warnings;
 mod forward;
 mod identity;
 mod idle;

@@ -121,7 +121,7 @@ fn run(request: Request) -> u8 {
     let options = RunOptions {
         report,
         log_level: level(request.verbosity),
-        warnings: String::new(),
+        warnings: Vec::new(),
         init: Some(InitOptions {
             argv: request.argv,
             rewrites: request.rewrites,
