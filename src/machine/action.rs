@@ -5,7 +5,8 @@ use super::report::Report;
 use crate::model::identity::Resource;
 use crate::model::process::Usage;
 use crate::model::{
-    ExitStatus, InstanceId, Payload, ProcId, QueueId, Signal, SourceId, SpawnError, StopReason, Target, Token, WorkerId,
+    ExitStatus, InstanceId, Payload, PipeWriter, ProcId, QueueId, Signal, SourceId, SpawnError, StopReason, Target,
+    Token, WorkerId,
 };
 use std::time::Duration;
 
@@ -66,7 +67,8 @@ pub enum Action {
     Resume {
         source: SourceId,
     },
-    /// Stop reading for good. Answered by `SourceEnded`.
+    /// Standard input: stop reading for good. A command that has left: read what is in its pipe now, whatever holds that up,
+    /// and no more. Answered by `SourceEnded`.
     Abandon {
         source: SourceId,
     },
@@ -313,6 +315,13 @@ pub enum Note {
         source: SourceId,
         length: u64,
         head: Payload,
+    },
+    /// All that the source wrote was read, and a process that is no member of it has its output open: there may be more to
+    /// come, which is not read.
+    SourceStillOpen {
+        source: SourceId,
+        items: u64,
+        writer: Option<PipeWriter>,
     },
     /// stdin was read to its end into the leftovers, or not.
     StdinAbandoned {

@@ -1,7 +1,7 @@
 //! Facts, in the past tense: all that the machine ever hears. The shell builds them; it decides only their order.
 
 use crate::model::process::Usage;
-use crate::model::{ExitStatus, Notice, Payload, ProcId, Reply, Signal, SourceId, SpawnError, WorkerId};
+use crate::model::{ExitStatus, Notice, Payload, PipeWriter, ProcId, Reply, Signal, SourceId, SpawnError, WorkerId};
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
@@ -33,7 +33,8 @@ pub enum Event {
     Exited { proc: ProcId, status: ExitStatus, in_hand: bool, usage: Usage, out_of_memory: bool },
     /// After `Exited`: so many living members are left in the session.
     MembersLeft { proc: ProcId, count: u32 },
-    /// After `Exited`: the session is empty, the reply pipe (or a source's stdout) was read to its end, our ends are closed.
+    /// After `Exited`: the session is empty, the reply pipe was read to its end, our ends are closed. Of a source's stdout there
+    /// may be more to read: its end is told by `SourceEnded`.
     MembersGone { proc: ProcId },
     /// A child that is none of ours died and was reaped.
     OrphanReaped,
@@ -41,7 +42,7 @@ pub enum Event {
     Submitted { source: SourceId, items: Vec<Payload> },
     /// An item over `max-item` went by: its length, and its first bytes (4096 at most).
     Oversized { source: SourceId, length: u64, head: Payload },
-    /// The source gives nothing more. For a command source: its stdout was read to its end.
+    /// The source gives nothing more.
     SourceEnded { source: SourceId, end: SourceEnd },
     /// So many results of this worker, in the order they were handed to the writer, are written.
     ResultsWritten { worker: WorkerId, count: u32 },
@@ -82,6 +83,10 @@ pub enum SourceEnd {
     Torn { length: u64, head: Payload },
     /// Reading failed.
     Failed { errno: i32 },
+    /// No member of the source is left and its pipe is empty, but a process that is no member still has it open, so that
+    /// there is no end of file. `writer`: which process, if that could be found out. An unterminated last line does not
+    /// count.
+    StillOpen { writer: Option<PipeWriter>, torn: Option<(u64, Payload)> },
     /// Reading was given up at the deadline of the stop, on the machine's order.
     Abandoned { torn: Option<Payload> },
 }

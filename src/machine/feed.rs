@@ -7,11 +7,13 @@
 use super::Machine;
 use super::action::{Action, Actions, DeathReason, Note};
 use super::event::SourceEnd;
+use super::instance::{Remains, State, Survivors};
 use super::queue::Gate;
 use super::shutdown::Phase;
 use super::timers::Key;
+use crate::model::plan::Role;
 use crate::model::plan::{Feed, OnFull, SourcePlan};
-use crate::model::{ExitStatus, Payload, QueueId, SourceId};
+use crate::model::{ExitStatus, InstanceId, Payload, PipeWriter, QueueId, SourceId};
 use std::collections::VecDeque;
 
 #[derive(Debug)]
@@ -24,10 +26,14 @@ pub(super) struct Feeding {
     /// Standard input in a stop: what comes goes straight into the leftovers.
     pub straight: bool,
     pub failed: bool,
-    /// It was read to its end.
-    pub whole: bool,
+    /// It was read to its end of file.
+    pub read_to_eof: bool,
+    /// The process that still has its output open, where there was no end of file.
+    pub still_open_in: Option<PipeWriter>,
+    /// It was ordered to be read in a hurry, once.
+    hurried: bool,
     pub items: u64,
-    /// The process of a command source has left (true for standard input, which has none).
+    /// The process of a command source has left with all its members (true for standard input, which has none).
     pub process_gone: bool,
 }
 
@@ -39,7 +45,9 @@ impl Feeding {
             ended: false,
             straight: false,
             failed: false,
-            whole: false,
+            read_to_eof: false,
+            still_open_in: None,
+            hurried: false,
             items: 0,
             process_gone: plan.feed == Feed::Stdin,
         }
@@ -149,13 +157,20 @@ impl Machine {
         let items = feeding.items;
         match end {
             SourceEnd::Whole => {
-                feeding.whole = true;
+                feeding.read_to_eof = true;
                 out.push(Action::Note(Note::SourceEnded { source, items }));
             }
             SourceEnd::Torn { length, head } => out.push(Action::Note(Note::TornItem { source, length, head })),
             SourceEnd::Failed { errno } => {
                 feeding.failed = true;
                 out.push(Action::Note(Note::SourceFailed { source, errno: Some(errno), status: None }));
+            }
+            SourceEnd::StillOpen { writer, torn } => {
+                feeding.still_open_in.clone_from(&writer);
+                out.push(Action::Note(Note::SourceStillOpen { source, items, writer }));
+                if let Some((length, head)) = torn {
+                    out.push(Action::Note(Note::TornItem { source, length, head }));
+                }
             }
             SourceEnd::Abandoned { torn } => {
                 out.push(Action::Note(Note::StdinAbandoned { source }));
@@ -165,19 +180,62 @@ impl Machine {
             }
         }
         self.progressed = true;
+        self.look_for_idle_members(source, out);
     }
 
-    /// The process of a command source has left with all its members. `asked`: we told it to.
-    pub(super) fn source_process_gone(&mut self, source: SourceId, status: ExitStatus, asked: bool, out: &mut Actions) {
-        let Feed::Command(program) = &self.plan.source(source).feed else { return };
-        let well = asked || program.is_success(status) || matches!(self.phase, Phase::Stopping(_));
-        let feeding = &mut self.feeds[source.index()];
-        feeding.process_gone = true;
-        if !well {
-            feeding.failed = true;
-            out.push(Action::Note(Note::SourceFailed { source, errno: None, status: Some(status) }));
+    /// Members that were left alone because they might write more have nothing left to write to.
+    fn look_for_idle_members(&mut self, source: SourceId, out: &mut Actions) {
+        let Some(at) = self.plan.instances.iter().position(|role| *role == Role::Source(source)) else { return };
+        if let State::Remains(life, remains) = &self.instances[at].state
+            && remains.survivors == Survivors::Unknown
+        {
+            out.push(Action::CheckMembers { proc: life.proc });
         }
+    }
+
+    /// Whether what the first process of a source left behind may still write items: that process ended well, nobody told it to
+    /// stop, and its output is not at its end.
+    pub(super) fn still_feeds(&self, id: InstanceId, remains: &Remains) -> bool {
+        let Some(source) = self.source_of(id) else { return false };
+        matches!(self.phase, Phase::Running)
+            && remains.climb.is_none()
+            && self.plan.program(id).is_success(remains.status)
+            && !self.feeds[source.index()].ended
+    }
+
+    /// The first process of a command source has ended. `asked`: we told it to. A bad end counts at once, whatever its members
+    /// still write.
+    pub(super) fn source_process_exited(
+        &mut self,
+        source: SourceId,
+        status: ExitStatus,
+        asked: bool,
+        out: &mut Actions,
+    ) {
+        let Feed::Command(program) = &self.plan.source(source).feed else { return };
+        if asked || program.is_success(status) || !matches!(self.phase, Phase::Running) {
+            return;
+        }
+        self.feeds[source.index()].failed = true;
+        out.push(Action::Note(Note::SourceFailed { source, errno: None, status: Some(status) }));
+    }
+
+    /// The process of a command source has left with all its members. What it wrote is still read to the end.
+    pub(super) fn source_process_gone(&mut self, source: SourceId) {
+        self.feeds[source.index()].process_gone = true;
         self.progressed = true;
+    }
+
+    /// Nobody else is waited for: what commands that have left wrote is read at once, however slowly it is written to the
+    /// leftovers.
+    pub(super) fn hurry_dead_sources(&mut self, out: &mut Actions) {
+        for (source, feeding) in (0u32..).map(SourceId).zip(&mut self.feeds) {
+            let is_command = matches!(self.plan.source(source).feed, Feed::Command(_));
+            let due = is_command && feeding.process_gone && !feeding.ended;
+            if due && !std::mem::replace(&mut feeding.hurried, true) {
+                out.push(Action::Abandon { source });
+            }
+        }
     }
 
     pub(super) fn stdin_deadline(&mut self, out: &mut Actions) {

@@ -230,7 +230,8 @@ impl Machine {
         }
         if let Some(source) = self.source_of(id) {
             let feeding = &mut self.feeds[source.index()];
-            (feeding.failed, feeding.ended, feeding.process_gone) = (true, true, true);
+            // What it wrote is read all the same, and then its end is told.
+            (feeding.failed, feeding.process_gone) = (true, true);
         }
         self.rest(id, Fate::Unkillable, out);
     }

@@ -87,6 +87,7 @@ impl Machine {
             survivors: Survivors::Unknown,
             told_in_its_place: false,
         };
+        let asked = matches!(state, State::Leaving(..) | State::Aborting { .. });
         let unheard = |proc| Life::new(proc, self.now, None);
         let next = match state {
             State::Up(life) => State::Remains(life, remains(None)),
@@ -101,7 +102,11 @@ impl Machine {
             }
             other @ (State::Remains(..) | State::Waiting | State::Due | State::Delayed | State::Resting(_)) => other,
         };
+        let died = matches!(next, State::Remains(..));
         self.instances[id.index()].state = next;
+        if let Some(source) = self.source_of(id).filter(|_| died) {
+            self.source_process_exited(source, status, asked, out);
+        }
         if let Some(worker) = self.worker_of(id) {
             self.check_dependents(worker, out);
         }
@@ -111,6 +116,8 @@ impl Machine {
         let Some(id) = self.slot(proc) else { return };
         let kill_mode = self.plan.program(id).kill_mode;
         match &self.instances[id.index()].state {
+            // They may be what the source consists of. What it writes is waited for, and how long that takes is its own matter.
+            State::Remains(_, remains) if self.still_feeds(id, remains) => {}
             State::Remains(..) if kill_mode == KillMode::Process => {
                 out.push(Action::Forget { proc });
                 self.members_gone(proc, out);
@@ -172,7 +179,7 @@ impl Machine {
         match self.plan.role(id) {
             Role::Source(source) => {
                 self.rest(id, remains.fate(ready, self.now), out);
-                self.source_process_gone(source, remains.status, remains.climb.is_some(), out);
+                self.source_process_gone(source);
             }
             Role::Worker { worker, .. } => {
                 if proven || ran >= self.plan.worker(worker).restart_reset_after {

@@ -63,7 +63,8 @@ impl Machine {
             source: SourceId(index),
             items: feeding.items,
             failed: feeding.failed,
-            whole: feeding.whole,
+            read_to_eof: feeding.read_to_eof,
+            still_open_in: feeding.still_open_in.clone(),
         };
         (0u32..).zip(&self.feeds).map(report).collect()
     }

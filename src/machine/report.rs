@@ -1,7 +1,7 @@
 //! The report at the end of a run: who left how, on which rung, after how long; what became of the items.
 
 use super::action::{LadderStep, StopCause};
-use crate::model::{ExitStatus, InstanceId, QueueId, SourceId, WorkerId};
+use crate::model::{ExitStatus, InstanceId, PipeWriter, QueueId, SourceId, WorkerId};
 use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -113,6 +113,8 @@ pub struct SourceReport {
     pub source: SourceId,
     pub items: u64,
     pub failed: bool,
-    /// Read to its end.
-    pub whole: bool,
+    /// It was read to its end of file.
+    pub read_to_eof: bool,
+    /// The process that still had its output open when reading ended, if there was one and it is known.
+    pub still_open_in: Option<PipeWriter>,
 }

@@ -277,7 +277,7 @@ impl Machine {
                 State::Starting { proc } => self.abort_start(id, proc, Purpose::Rest, out),
                 State::Up(_) => self.ask_to_leave(id, reason, Purpose::Rest, out),
                 // They may have been waited for in peace until now: the look that is asked for ends that.
-                State::Remains(ref life, _) if self.plan.init.is_some() => {
+                State::Remains(ref life, _) if self.plan.init.is_some() || self.source_of(id).is_some() => {
                     out.push(Action::CheckMembers { proc: life.proc });
                 }
                 State::Aborting { .. } | State::Leaving(..) | State::Remains(..) | State::Resting(_) => {}
@@ -309,6 +309,8 @@ impl Machine {
             }
             return;
         }
+        self.hurry_dead_sources(out);
+        let Phase::Stopping(stop) = &mut self.phase else { return };
         if self.feeds.iter().all(|feeding| feeding.ended) {
             let (cause, began) = (stop.cause.clone(), stop.began);
             self.timers.cancel(Key::Farewell);

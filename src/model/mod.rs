@@ -14,7 +14,7 @@ pub mod window;
 pub use id::{InstanceId, ProcId, QueueId, SourceId, WorkerId};
 pub use identity::{Identity, Resource};
 pub use item::{Framing, Payload, Reply, Token, Verdict};
-pub use process::{ExitStatus, Notice, Seen, SpawnError, Stage, StopReason, Target};
+pub use process::{ExitStatus, Notice, PipeWriter, Seen, SpawnError, Stage, StopReason, Target};
 pub use signal::{Signal, SignalSet};
 pub use time::Time;
 pub use window::Window;

@@ -36,6 +36,14 @@ impl fmt::Display for ExitStatus {
     }
 }
 
+/// A process that can write into a pipe of ours: for messages and reports. Nothing is ever signalled by this number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PipeWriter {
+    pub pid: i32,
+    /// As `ps` shows it; empty where it could not be read.
+    pub name: String,
+}
+
 /// What a worker tells of itself (sd_notify(3)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {

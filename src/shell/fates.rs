@@ -145,8 +145,11 @@ impl Shell {
                 continue;
             }
             let count = u32::try_from(count + held).unwrap_or(u32::MAX);
-            if count == 0 {
-                self.gone(id, is_asked);
+            if !self.heard_all(id, count == 0) {
+                // Its last replies come before the news that it is gone, if in a later turn.
+                self.look_due = true;
+            } else if count == 0 {
+                self.gone(id);
             } else if let Some(Life::Dead { told }) = self.table.get_mut(id).map(|proc| &mut proc.life)
                 && (told.replace(count) != Some(count) || is_asked)
             {
@@ -167,18 +170,13 @@ impl Shell {
         group.filter(|group| !group.is_left()).map_or(0, counted)
     }
 
-    /// The session is empty: its last words are read, then our ends are closed. A source that left in peace may still be
-    /// held back by a full queue: its bytes wait in the pipe as they would if it lived, unless somebody asks.
-    pub(super) fn gone(&mut self, id: ProcId, asked: bool) {
-        self.hear(id, Hearing::All);
+    /// The session is empty and its replies are heard: our ends are closed. What a source still has in its pipe is read on
+    /// like before, as fast as its queue takes it.
+    fn gone(&mut self, id: ProcId) {
         self.hear_datagrams(id, Hearing::All);
         let Some(proc) = self.table.get(id) else { return };
-        let in_peace = matches!(proc.life, Life::Dead { told: None }) && !asked;
         if let What::Source(source) = proc.what {
-            if in_peace && self.sources.is_held_back(source) {
-                return;
-            }
-            self.sources.drain(source, &mut self.scratch, &mut self.facts);
+            self.sources.gone(source);
         }
         self.table.remove(id);
         self.probes.forget(id);

@@ -7,7 +7,7 @@ use crate::machine::{DeadLetter, LadderStep, Note};
 use crate::model::identity::{Bound, Resource};
 use crate::model::plan::{Plan, Role};
 use crate::model::process::Usage;
-use crate::model::{ExitStatus, InstanceId, SpawnError, WorkerId};
+use crate::model::{ExitStatus, InstanceId, PipeWriter, SpawnError, WorkerId};
 use log::Level;
 use std::time::Duration;
 
@@ -63,6 +63,7 @@ fn level(plan: &Plan, note: &Note) -> Level {
         | Note::StopDeadline
         | Note::Strangers { .. }
         | Note::TornItem { .. }
+        | Note::SourceStillOpen { .. }
         | Note::StdinAbandoned { .. }
         | Note::ResultsClosed { .. }
         | Note::Late { .. } => Level::Warn,
@@ -174,6 +175,9 @@ fn words(plan: &Plan, note: &Note, detail: Option<&str>) -> String {
         Note::SourceEnded { source, items } => {
             format!("source {} is at its end: {}", source_name(plan, *source), counted(*items, "item"))
         }
+        Note::SourceStillOpen { source, items, writer } => {
+            still_open(source_name(plan, *source), *items, writer.as_ref())
+        }
         Note::SourceFailed { source, errno, status } => source_failed(source_name(plan, *source), *errno, *status),
         Note::TornItem { source, length, head } => torn(source_name(plan, *source), *length, head),
         Note::StdinAbandoned { source } => {
@@ -225,9 +229,21 @@ fn source_failed(source: &str, number: Option<i32>, status: Option<ExitStatus>) 
     }
 }
 
+fn still_open(source: &str, items: u64, writer: Option<&PipeWriter>) -> String {
+    let items = counted(items, "item");
+    let writer = match writer {
+        Some(PipeWriter { pid, name }) => format!("process {pid} ({name})"),
+        None => "a process that cannot be seen".to_owned(),
+    };
+    format!(
+        "source {source} was read until it was empty, not to its end: {items}; {writer}, in a session of its own, still has \
+         its output open, and what it writes from now on is not read"
+    )
+}
+
 fn torn(source: &str, length: u64, head: &[u8]) -> String {
     let (length, head) = (counted(length, "byte"), shown(head));
-    format!("source {source} was stopped in the middle of an item, which does not count: {length}, \"{head}\"")
+    format!("source {source} ended in the middle of an item, which is not accepted: {length}, \"{head}\"")
 }
 
 fn buried(plan: &Plan, letter: &DeadLetter) -> String {

@@ -65,10 +65,7 @@ impl Shell {
             Action::CheckMembers { proc } => _ = round.asked.insert(proc),
             Action::Forget { proc } => self.forget(proc),
             Action::Pause { source } => self.sources.pause(source, true),
-            Action::Resume { source } => {
-                self.sources.pause(source, false);
-                self.look_due = true;
-            }
+            Action::Resume { source } => self.sources.pause(source, false),
             Action::Abandon { source } => {
                 self.sources.abandon(source, self.poll.registry(), &mut self.facts);
                 self.look_due = true;
@@ -175,18 +172,13 @@ impl Shell {
     }
 
     /// The kernel gives a number away only when no session bears it any more: a dead leader whose number a new child
-    /// has, has left nobody behind; but who has a session of its own, and is in the control group all the same.
+    /// has, has left nobody behind; but who has a session of its own, and is in the control group all the same. From now
+    /// on the number means the new child. The look that follows finds who is left, reads the last replies and tells the end.
     pub(super) fn bury_namesake(&mut self, pid: Pid) {
         self.probes.bury(pid);
         let Some(id) = self.table.namesake(pid) else { return };
-        let group = self.table.get(id).and_then(|proc| proc.group.as_ref());
-        // A book that cannot be read is not empty.
-        if group.is_some_and(|group| group.members().map_or(true, |members| !members.is_empty())) {
-            self.table.take_number(id);
-            self.look_due = true;
-        } else {
-            self.gone(id, true);
-        }
+        self.table.take_number(id);
+        self.look_due = true;
     }
 
     fn tell(&mut self, id: ProcId, reason: StopReason, next: Duration) {
@@ -249,7 +241,7 @@ impl Shell {
         if let Some(proc) = self.table.remove(id)
             && let What::Source(source) = proc.what
         {
-            self.sources.drain(source, &mut self.scratch, &mut self.facts);
+            self.sources.gone(source);
         }
     }
 

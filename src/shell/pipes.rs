@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 /// Bytes that one pipe may move in a turn, so that nobody holds up a stop.
 pub const BUDGET: usize = 64 * 1024;
-/// Bytes that are read at most from a pipe whose writers are dead: the largest that pipe(7) lets anybody make.
+/// Bytes that are read in one turn from a pipe whose leader is dead. No end follows from it: a pipe may hold more (pipe(7)).
 pub const DRAIN: usize = 1024 * 1024;
 /// Of a buffer that was larger than this no more is kept.
 const KEPT_CAPACITY: usize = 256 * 1024;
@@ -30,7 +30,7 @@ pub enum Standing {
 pub enum Hearing {
     /// A part, for the worker lives and others wait for us.
     Some,
-    /// What the dead left.
+    /// All that is there now, within a larger budget: its leader is dead.
     All,
 }
 
@@ -199,12 +199,21 @@ pub struct ReplyPipe {
     reader: ReplyReader,
     /// `poll` told that the last writer closed it. That is told once, perhaps together with the last bytes.
     pub hung_up: bool,
+    last: Option<Last>,
+}
+
+/// How far [`ReplyPipe::hear_last`] has come.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    empty: bool,
+    /// Bytes that are still to be read.
+    left: usize,
 }
 
 impl ReplyPipe {
     /// `read` must be non-blocking.
     pub fn new(read: OwnedFd) -> ReplyPipe {
-        ReplyPipe { read, reader: ReplyReader::new(), hung_up: false }
+        ReplyPipe { read, reader: ReplyReader::new(), hung_up: false, last: None }
     }
 
     /// One read, and the replies that end in it. An error is the end of all reading.
@@ -222,20 +231,38 @@ impl ReplyPipe {
         }
     }
 
-    /// Reads and tells all that is left, bounded by what a pipe can hold: its writers are dead.
-    pub fn drain(&mut self, scratch: &mut [u8], mut tell: impl FnMut(Reply)) -> Result<Standing, Garbled> {
-        let mut left = DRAIN;
-        while left > 0 {
+    /// Reads and tells until the pipe is empty or at its end, or `budget` bytes are read. Answers how many were.
+    pub fn hear_many(
+        &mut self,
+        scratch: &mut [u8],
+        budget: usize,
+        mut tell: impl FnMut(Reply),
+    ) -> Result<(usize, Standing), Garbled> {
+        let mut heard = 0;
+        while heard < budget {
             match fds::read(self.read.as_fd(), scratch) {
-                Ok(0) => return Ok(Standing::Ended),
+                Ok(0) => return Ok((heard, Standing::Ended)),
                 Ok(length) => {
-                    left = left.saturating_sub(length);
+                    heard += length;
                     self.reader.feed(scratch.get(..length).unwrap_or_default(), &mut tell)?;
                 }
-                Err(error) => return cannot_read(error),
+                Err(error) => return cannot_read(error).map(|standing| (heard, standing)),
             }
         }
-        Ok(Standing::More)
+        Ok((heard, Standing::More))
+    }
+
+    /// Reads and tells what was in the pipe when this was first called with this `empty` (no process is left that it counts
+    /// for), within a turn's budget. `More`: call again. What comes after it is from a process that is not the worker's, or it
+    /// is found by the next call; neither may keep us here for ever.
+    pub fn hear_last(&mut self, empty: bool, scratch: &mut [u8], tell: impl FnMut(Reply)) -> Result<Standing, Garbled> {
+        let begun = self.last.filter(|last| last.empty == empty).map(|last| last.left);
+        let left = begun.map_or_else(|| fds::unread(self.read.as_fd()), Ok).unwrap_or(0);
+        let (heard, standing) = self.hear_many(scratch, DRAIN, tell)?;
+        let left = left.saturating_sub(heard);
+        let is_more = standing == Standing::More && left > 0;
+        self.last = is_more.then_some(Last { empty, left });
+        Ok(if standing == Standing::More && !is_more { Standing::Waiting } else { standing })
     }
 }
 
@@ -256,7 +283,44 @@ mod tests {
         // The wrong end: EBADF.
         let wrong = || ReplyPipe::new(fds::pipe().unwrap().write);
         assert!(wrong().hear(&mut [0; 8], |_| ()).is_err());
-        assert!(wrong().drain(&mut [0; 8], |_| ()).is_err());
+        assert!(wrong().hear_many(&mut [0; 8], 1, |_| ()).is_err());
+        assert!(wrong().hear_last(true, &mut [0; 8], |_| ()).is_err());
+    }
+
+    /// 4096 bytes are what any pipe holds; the budget of the test is smaller than the pipe.
+    #[test]
+    fn a_budget_is_no_end_and_what_was_there_is_heard_by_asking_again() {
+        let ends = fds::pipe().unwrap();
+        fds::set_nonblocking(ends.read.as_fd()).unwrap();
+        let mut pipe = ReplyPipe::new(ends.read);
+        fds::write(ends.write.as_fd(), "ok 1.1\n".repeat(100).as_bytes()).unwrap();
+        let (mut heard, mut scratch) = (0, [0; 70]);
+        let (read, standing) = pipe.hear_many(&mut scratch, 100, |_| heard += 1).unwrap();
+        assert_eq!((read, standing, heard), (140, Standing::More, 20));
+        assert_eq!(pipe.hear_last(true, &mut scratch, |_| heard += 1).unwrap(), Standing::Waiting);
+        assert_eq!(heard, 100);
+    }
+
+    /// As a process does that is in a session of its own and still has the pipe.
+    #[test]
+    fn one_that_writes_for_ever_does_not_keep_the_last_words_from_ending() {
+        let ends = fds::pipe().unwrap();
+        fds::set_nonblocking(ends.read.as_fd()).unwrap();
+        fds::set_nonblocking(ends.write.as_fd()).unwrap();
+        let mut pipe = ReplyPipe::new(ends.read);
+        let line = "ok 1.1\n".repeat(500);
+        let mut scratch = [0; 4096];
+        let mut calls = 0;
+        let standing = loop {
+            let flood = |_| _ = fds::write(ends.write.as_fd(), line.as_bytes());
+            flood(());
+            calls += 1;
+            match pipe.hear_last(true, &mut scratch, |_| flood(())).unwrap() {
+                Standing::More if calls < 100 => {}
+                standing => break standing,
+            }
+        };
+        assert_eq!(standing, Standing::Waiting, "after {calls} calls");
     }
 
     fn token(seq: u64) -> Token {

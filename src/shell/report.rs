@@ -5,6 +5,7 @@ use super::messages::line;
 use super::phrases::{cause, counted, instance_name, queue_name, rung, source_name, span, worker_name};
 use crate::machine::report::{Fate, Leaver, QueueReport, SourceReport, Unstarted, Why};
 use crate::machine::{LadderStep, Report, StopCause};
+use crate::model::PipeWriter;
 use crate::model::plan::Plan;
 use log::Level;
 use serde_json::{Value, json};
@@ -141,12 +142,15 @@ fn queue_line(plan: &Plan, queue: &QueueReport) -> String {
 }
 
 fn source_line(plan: &Plan, source: &SourceReport) -> String {
-    let end = match (source.failed, source.whole) {
+    let end = match (source.failed, source.read_to_eof) {
         (true, _) => "failed",
         (false, true) => "read to its end",
         (false, false) => "not read to its end",
     };
-    format!("source {}: {}, {end}", source_name(plan, source.source), counted(source.items, "item"))
+    let open = source.still_open_in.as_ref();
+    let open = open.map(|PipeWriter { pid, name }| format!(", process {pid} ({name}) still has its output open"));
+    let (name, items) = (source_name(plan, source.source), counted(source.items, "item"));
+    format!("source {name}: {items}, {end}{}", open.unwrap_or_default())
 }
 
 fn left_line(plan: &Plan, left: &Left) -> String {
@@ -264,7 +268,8 @@ fn source_json(plan: &Plan, source: &SourceReport) -> Value {
         "name": source_name(plan, source.source),
         "items": source.items,
         "failed": source.failed,
-        "whole": source.whole,
+        "read_to_eof": source.read_to_eof,
+        "still_open_in": source.still_open_in.as_ref().map(|writer| json!({"pid": writer.pid, "name": writer.name})),
     })
 }
 
@@ -314,7 +319,13 @@ pub(super) mod tests {
                 crashed: 2,
                 timed_out: 0,
             }],
-            sources: vec![SourceReport { source: SourceId(0), items: 100, failed: false, whole: true }],
+            sources: vec![SourceReport {
+                source: SourceId(0),
+                items: 100,
+                failed: false,
+                read_to_eof: true,
+                still_open_in: None,
+            }],
             orphans_reaped: 1,
             strangers_left: 0,
             late_replies: 0,

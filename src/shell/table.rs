@@ -182,7 +182,7 @@ pub enum Topic {
     /// The error pipe of a start.
     Birth(ProcId),
     Items(ProcId),
-    /// The reply pipe, or a source's stdout.
+    /// The reply pipe.
     Words(ProcId),
     /// The readiness pipe.
     Ready(ProcId),
@@ -193,10 +193,12 @@ pub enum Topic {
     /// The pipes that it has in the place of our terminal, for its stdout and its stderr.
     Output(ProcId),
     Errors(ProcId),
+    /// A source's stdout, which may outlive its process.
+    SourceOutput(ProcId),
 }
 
 const FIRST_PROC: usize = 3;
-const KINDS: usize = 8;
+const KINDS: usize = 9;
 
 impl Topic {
     /// Incarnations are never numbered twice, so a late readiness of an old one finds nothing.
@@ -214,6 +216,7 @@ impl Topic {
             Topic::Answer(id) => of(id, 5),
             Topic::Output(id) => of(id, 6),
             Topic::Errors(id) => of(id, 7),
+            Topic::SourceOutput(id) => of(id, 8),
         }
     }
 
@@ -230,7 +233,8 @@ impl Topic {
             4 => Topic::Notify(id),
             5 => Topic::Answer(id),
             6 => Topic::Output(id),
-            _ => Topic::Errors(id),
+            7 => Topic::Errors(id),
+            _ => Topic::SourceOutput(id),
         }
     }
 }
@@ -292,6 +296,7 @@ mod tests {
             Topic::Answer,
             Topic::Output,
             Topic::Errors,
+            Topic::SourceOutput,
         ];
         let of_procs = procs.into_iter().flat_map(|id| kinds.map(|kind| kind(id)));
         for topic in [Topic::Signals, Topic::News, Topic::Stdin].into_iter().chain(of_procs) {

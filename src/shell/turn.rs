@@ -6,7 +6,7 @@ use super::launch::Launcher;
 use super::meaning::Meanings;
 use super::messages::messages;
 use super::paused::Paused;
-use super::pipes::{BUDGET, Hearing, Standing};
+use super::pipes::BUDGET;
 use super::probes::Probes;
 use super::relay::{Relays, Stream};
 use super::results::Sinks;
@@ -16,10 +16,9 @@ use super::table::{Due, Life, Table, Topic, What};
 use super::{InitOptions, Suspend};
 use crate::machine::{Action, Event, Machine, Report};
 use crate::model::plan::Plan;
-use crate::model::{InstanceId, ProcId, Reply, Seen, Signal, Time};
+use crate::model::{InstanceId, ProcId, Seen, Signal, Time};
 use crate::sys::init::Inherited;
 use crate::sys::oom::OomKills;
-use crate::sys::reap::Reaped;
 use crate::sys::sent::SentSignals;
 use crate::sys::signals::Signals;
 use crate::sys::{clock, permit};
@@ -230,10 +229,11 @@ impl Shell {
                     if let Life::Unborn { .. } = proc.life {
                         self.births_due.insert(id);
                     }
-                    match proc.what {
-                        What::Source(source) => self.sources.stdout_ready(source, id),
-                        What::Worker(_) => self.words_due.insert(id),
-                    }
+                    self.words_due.insert(id);
+                }
+                Topic::SourceOutput(id) => {
+                    self.births_due.insert(id);
+                    self.sources.stdout_ready(id);
                 }
             }
         }
@@ -343,53 +343,10 @@ impl Shell {
                 | Topic::Words(_)
                 | Topic::Answer(_)
                 | Topic::Output(_)
-                | Topic::Errors(_) => debug_assert!(false, "{topic:?} is never paused"),
+                | Topic::Errors(_)
+                | Topic::SourceOutput(_) => debug_assert!(false, "{topic:?} is never paused"),
             }
         }
-    }
-
-    /// Reads reply pipes within the budget, those of the dead to the end.
-    fn hear_words(&mut self, dead: &[(Option<ProcId>, Reaped)]) {
-        let due = self.words_due.take();
-        for &id in &due {
-            if let Some(What::Worker(worker)) = self.table.get(id).map(|proc| proc.what) {
-                let more = self.sinks.choked(worker) || self.hear(id, Hearing::Some) == Standing::More;
-                if more {
-                    self.words_due.insert(id);
-                }
-            }
-        }
-        self.words_due.keep(due);
-        dead.iter().filter_map(|&(id, _)| id).for_each(|id| _ = self.hear(id, Hearing::All));
-    }
-
-    /// Reads one reply pipe and takes down what it says.
-    pub(super) fn hear(&mut self, id: ProcId, hearing: Hearing) -> Standing {
-        let Some(proc) = self.table.get_mut(id) else { return Standing::Ended };
-        let Some(replies) = &mut proc.replies else { return Standing::Ended };
-        let (facts, items) = (&mut self.facts, &mut proc.items);
-        let tell = |reply| {
-            if let (Reply::Settle { token, .. }, Some(items)) = (&reply, items.as_mut()) {
-                items.frames.settle(*token);
-            }
-            facts.push(Event::Replied { proc: id, reply });
-        };
-        let heard = match hearing {
-            Hearing::Some => replies.hear(&mut self.scratch, tell),
-            Hearing::All => replies.drain(&mut self.scratch, tell),
-        };
-        let closed = heard == Ok(Standing::Ended);
-        let standing = heard.unwrap_or_else(|garbled| {
-            facts.push(Event::Garbled { proc: id, seen: garbled.0 });
-            Standing::Ended
-        });
-        if standing == Standing::Ended {
-            proc.replies = None;
-            if let (true, Life::Running) = (closed, &proc.life) {
-                facts.push(Event::RepliesClosed { proc: id });
-            }
-        }
-        standing
     }
 }
 

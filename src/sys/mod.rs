@@ -17,6 +17,7 @@ pub mod memory;
 pub mod notify_directory;
 pub mod oom;
 pub mod open;
+pub mod pipe_writer;
 pub mod reap;
 pub mod secret;
 pub mod sent;

@@ -110,6 +110,27 @@ impl Proc {
         pids
     }
 
+    /// Whether this process has the file that /proc shows as `target` open for writing. `files` counts the open files that
+    /// were looked at. False for a process whose files we may not see.
+    pub fn writes_to(&mut self, pid: Pid, target: &[u8], files: &mut usize) -> bool {
+        let Ok(path) = CString::new(format!("{pid}/fd")) else { return false };
+        let Ok(directory) = open_at(Some(self.directory.as_fd()), &path, libc::O_DIRECTORY) else { return false };
+        let Ok(numbers) = dirents::numbers(directory.as_fd(), &mut self.buffer) else { return false };
+        *files += numbers.len();
+        numbers.into_iter().any(|number| {
+            let Ok(name) = CString::new(number.to_string()) else { return false };
+            link_at(directory.as_fd(), &name).is_some_and(|shown| shown == target)
+                && is_writable_link(directory.as_fd(), &name)
+        })
+    }
+
+    /// The process's name as `ps` shows it: 15 bytes at most (proc_pid_comm(5)).
+    pub fn command_name(&mut self, pid: Pid) -> Option<String> {
+        let path = CString::new(format!("{pid}/comm")).ok()?;
+        let name = self.slurp(&path).ok()?;
+        Some(String::from_utf8_lossy(name.trim_ascii_end()).into_owned())
+    }
+
     /// The last process number that the kernel gave away in our namespace: while it stands still, nobody forks.
     pub fn last_pid(&mut self) -> Option<Pid> {
         let line = self.slurp(c"loadavg").ok()?;
@@ -122,6 +143,27 @@ impl Proc {
         let length = fds::read(file.as_fd(), &mut self.buffer)?;
         Ok(self.buffer.get(..length).unwrap_or_default())
     }
+}
+
+/// Where a symbolic link of a /proc directory points to; `None` where it is gone or longer than a pipe's name can be.
+fn link_at(directory: BorrowedFd, name: &CStr) -> Option<Vec<u8>> {
+    let mut shown = [0u8; 64];
+    // SAFETY: the kernel writes at most `len` bytes into a live buffer, and the name is a C string.
+    let length = raw::call(|| unsafe {
+        libc::readlinkat(directory.as_raw_fd(), name.as_ptr(), shown.as_mut_ptr().cast(), shown.len())
+    });
+    shown.get(..usize::try_from(length.ok()?).ok()?).map(<[u8]>::to_vec)
+}
+
+/// The permissions of a link in `/proc/PID/fd` say how the file was opened (proc_pid_fd(5)).
+fn is_writable_link(directory: BorrowedFd, name: &CStr) -> bool {
+    // SAFETY: `stat` is plain integers, for which all zeros is a value.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the name is a C string and the call fills a live `stat`.
+    let told = raw::call(|| unsafe {
+        libc::fstatat(directory.as_raw_fd(), name.as_ptr(), &raw mut stat, libc::AT_SYMLINK_NOFOLLOW)
+    });
+    told.is_ok() && stat.st_mode & libc::S_IWUSR != 0
 }
 
 #[cfg_attr(feature = "faults", track_caller)]

@@ -49,6 +49,7 @@ mod repeated_signals;
 mod report;
 mod results;
 mod scratch;
+mod source_end;
 mod stdout;
 mod stop;
 mod storm;

@@ -19,7 +19,7 @@ const EMFILE: i32 = 24;
 const ERRNOS: [i32; 5] = [EINTR, EAGAIN, ENOMEM, EPERM, EMFILE];
 
 /// Where we read and write pipes that `poll` watches.
-const WAITED_FOR: [&str; 2] = ["src/shell/pipes.rs:", "src/shell/sources.rs:"];
+const WAITED_FOR: [&str; 3] = ["src/shell/pipes.rs:", "src/shell/sources.rs:", "src/shell/stream.rs:"];
 
 /// Runs at once. They mostly wait.
 const AT_ONCE: usize = 10;

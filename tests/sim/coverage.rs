@@ -65,7 +65,7 @@ const OF_ONE: [&str; 25] = [
 ];
 /// Events that every instance hears.
 const OF_ALL: [&str; 5] = ["stop", "interrupt", "forward", "results closed", "tick"];
-const OTHERS: [&str; 12] = [
+const OTHERS: [&str; 13] = [
     "began",
     "harmless signal",
     "orphan reaped",
@@ -74,6 +74,7 @@ const OTHERS: [&str; 12] = [
     "source whole",
     "source torn",
     "source failed",
+    "source still open",
     "source abandoned",
     "results written",
     "strangers",
@@ -251,6 +252,7 @@ fn name(event: &Event) -> &'static str {
             SourceEnd::Whole => "source whole",
             SourceEnd::Torn { .. } => "source torn",
             SourceEnd::Failed { .. } => "source failed",
+            SourceEnd::StillOpen { .. } => "source still open",
             SourceEnd::Abandoned { .. } => "source abandoned",
         },
         Event::ResultsWritten { .. } => "results written",

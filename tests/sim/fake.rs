@@ -61,6 +61,8 @@ pub enum Happening {
     /// A member of a session whose leader is dead answers for it.
     Afterword(ProcId),
     StrangerDies(usize),
+    /// The last replies of a session that is empty are read.
+    Looks(ProcId),
     Produces(SourceId),
     Reads(SourceId),
     Writes(WorkerId),
@@ -111,6 +113,8 @@ pub struct Session {
     /// When its exec succeeded.
     pub since: Option<Time>,
     pub leaving: bool,
+    /// Its replies are read to the end in this or a later turn, and then it is told to be gone.
+    pub read_later: Option<bool>,
     pub items: Option<Items>,
 }
 
@@ -327,6 +331,7 @@ impl Fake {
             Happening::Escapes(proc, at) => self.escapes(proc, at),
             Happening::Afterword(proc) => self.afterword(proc),
             Happening::StrangerDies(at) => self.stranger_dies(at),
+            Happening::Looks(proc) => self.facts.looks.push(proc),
             Happening::Produces(source) => self.produces(source),
             Happening::Reads(source) => self.read_source(source),
             Happening::Writes(worker) => self.writes(worker),

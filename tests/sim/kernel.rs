@@ -43,6 +43,7 @@ impl Fake {
             unasked: false,
             since: None,
             leaving: false,
+            read_later: None,
             items: consumes.then(Items::default),
         };
         self.sessions.insert(proc, session);
@@ -405,7 +406,7 @@ impl Fake {
         session.told = Told::Over;
         let instance = session.instance;
         self.pids.removed(proc);
-        self.drain_source(instance);
+        self.source_is_left(instance);
     }
 
     /// A new child has the number of this one, whose leader is gone: so its session is empty.
@@ -414,7 +415,7 @@ impl Fake {
         session.told = Told::Over;
         let instance = session.instance;
         self.pids.removed(proc);
-        self.drain_source(instance);
+        self.source_is_left(instance);
         self.facts.others.push(Event::MembersGone { proc });
     }
 
@@ -435,7 +436,7 @@ impl Fake {
         self.look(proc, told);
     }
 
-    /// Whether the session is empty. It is not over before a source's stdout is read to its end.
+    /// Whether the session is empty. What is still in a source's pipe is read after that.
     pub fn look(&mut self, proc: ProcId, told: &mut Vec<Event>) {
         let Some(session) = self.sessions.get_mut(&proc) else { return };
         if session.told != Told::Exited {
@@ -445,7 +446,13 @@ impl Fake {
         let instance = session.instance;
         if count > 0 {
             told.push(Event::MembersLeft { proc, count: u32::try_from(count).unwrap() });
-        } else if self.source_is_read(instance, told) {
+        } else if self.reads_on_later(proc) {
+            let delay = self.dice.millis(0, 50);
+            self.after(delay, Happening::Looks(proc));
+        } else {
+            // What was read in this turn is told before the end of the session.
+            told.append(&mut self.facts.items);
+            self.source_is_left(instance);
             self.last_words(proc);
             told.append(&mut self.facts.words);
             if let Some(session) = self.sessions.get_mut(&proc) {
@@ -454,6 +461,16 @@ impl Fake {
             self.pids.removed(proc);
             told.push(Event::MembersGone { proc });
         }
+    }
+}
+
+impl Fake {
+    /// Whether the last replies of an empty session take more than one turn to read: its pipe may hold more than a budget.
+    fn reads_on_later(&mut self, proc: ProcId) -> bool {
+        let later = self.mood.faulty() && self.dice.percent(10);
+        let Some(session) = self.sessions.get_mut(&proc) else { return false };
+        let first = session.read_later.is_none();
+        first && *session.read_later.insert(later)
     }
 }
 

@@ -14,6 +14,7 @@ const READ: &str = "strangers are swept when every source has ended";
 const READ_AFTER_ALL: &str =
     "rarely: a source that KILL did not remove is forgotten, and what is in its pipe is read then";
 const LOOKED: &str = "its members are looked for in the moment of its death, and nothing is written between";
+const READ_ON: &str = "rarely: its last replies must take more than one turn to read";
 const KILLED: &str = "rarely: somebody must read or speak on after KILL";
 const HASTY: &str = "rarely: it must speak in the moment in which it is killed before its exec was heard of";
 const SHORT: &str = "rarely: nearly always it takes no time";
@@ -35,7 +36,7 @@ pub const NEVER: &[(&str, &str, &str)] = &[
     ("getting ready", "health: yes|health: no", UNASKED),
     ("up", "ready: yes|ready: no", UNASKED),
     ("getting ready", "wrote|exited, item in hand", NOTHING_GIVEN),
-    ("remains", "ready: yes|ready: no|health: yes|health: no", LOOKED),
+    ("remains", "ready: yes|ready: no|health: yes|health: no", READ_ON),
     ("remains|remains, told|remains, killed", "says ready|says alive|triggers|extends|says status|flooded", HEIRS),
     ("remains, told|remains, killed", "ready: yes|ready: no|health: yes|health: no", HEIRS),
     ("waiting|due|delayed|resting", "spawned|spawn failed|wrote|ok|retry|fail|release|touch|prefetch|garbled", NOBODY),
@@ -52,12 +53,12 @@ pub const NEVER: &[(&str, &str, &str)] = &[
     ("running|stopping", "strangers|no strangers", SWEPT),
     ("stopping|sweeping|over", "began", FIRST),
     ("sweeping", "source abandoned", READ),
-    ("sweeping", "submitted|oversized|source whole|source torn|source failed", READ_AFTER_ALL),
+    ("sweeping", "submitted|oversized|source whole|source torn|source failed|source still open", READ_AFTER_ALL),
     ("remains", "wrote", LOOKED),
     ("remains, killed", "wrote|ok|retry|fail|release|touch|prefetch|garbled", KILLED),
     ("due|aborting|sweeping|remains, told|remains, killed", "results closed", SHORT),
     ("sweeping", "results written", SHORT),
     ("over", "results written", LAST_MOMENT),
     ("over", "results closed|submitted|oversized", DEAF),
-    ("over", "source whole|source torn|source failed|source abandoned", DEAF),
+    ("over", "source whole|source torn|source failed|source still open|source abandoned", DEAF),
 ];

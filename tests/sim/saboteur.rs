@@ -3,8 +3,8 @@
 
 use crate::fake::Fake;
 use crate::generate::FORWARDED;
-use exeunt::machine::{Action, Actions, Event, Fate, Meaning, Note, Unstarted};
-use exeunt::model::plan::{Consumer, End, Kind, Plan, QueuePlan, Ready, Restart, WorkerPlan};
+use exeunt::machine::{Action, Actions, Event, Fate, Meaning, Note, SourceEnd, Unstarted};
+use exeunt::model::plan::{Consumer, End, Kind, Plan, QueuePlan, Ready, Restart, Role, WorkerPlan};
 use exeunt::model::{InstanceId, Notice, ProcId, Reply, Signal, Target, Time};
 use std::time::Duration;
 
@@ -108,6 +108,7 @@ pub enum Sabotage {
     CallsAStopAnEnd,
     ForgetsWhyItNeverStarted,
     HidesTheCode,
+    ConcludesTheEnd,
 }
 
 use Sabotage::*;
@@ -212,6 +213,7 @@ pub const ALL: &[(Sabotage, &str)] = &[
     (CallsAStopAnEnd, "report"),
     (ForgetsWhyItNeverStarted, "report"),
     (HidesTheCode, "code"),
+    (ConcludesTheEnd, "end"),
 ];
 
 impl Sabotage {
@@ -378,6 +380,14 @@ impl Sabotage {
             | (IgnoresStops, Event::Signalled { meaning: Meaning::Stop | Meaning::Interrupt, .. }) => None,
             (_, event) => Some(event),
         }
+    }
+
+    /// It takes the end of a source's process for the end of what that wrote.
+    pub fn concludes(self, event: &Event, plan: &Plan) -> Option<Event> {
+        let Event::MembersGone { proc } = *event else { return None };
+        let slot = usize::try_from(proc.0).ok()? % plan.instances.len();
+        let Role::Source(source) = plan.instances[slot] else { return None };
+        (self == ConcludesTheEnd).then_some(Event::SourceEnded { source, end: SourceEnd::Whole })
     }
 
     /// What it believes to have heard as soon as it has ordered something.

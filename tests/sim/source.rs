@@ -1,17 +1,20 @@
-//! Where items come from: standard input, or the standard output of a program, with a pipe in between.
+//! Where items come from: standard input, or the standard output of a program, with a pipe in between that outlives the
+//! program and may be held open by a process of no session of ours.
 
 use crate::fake::{Fake, Happening, Leader};
 use exeunt::machine::{Event, SourceEnd};
 use exeunt::model::plan::{Feed, Role};
-use exeunt::model::{ExitStatus, Framing, InstanceId, Payload, ProcId, SourceId};
+use exeunt::model::{ExitStatus, Framing, InstanceId, Payload, PipeWriter, ProcId, SourceId};
 use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Begins every payload that is no whole item.
 pub const TORN: &[u8] = b"torn";
 
-/// Items that the pipe of a source holds.
-pub const ROOM: usize = 8;
+/// Items that the pipe of a source holds; now and then a program enlarges its pipe, so that what it leaves behind takes
+/// many turns to read.
+const ROOM: usize = 8;
+pub const LARGE_ROOM: usize = 60;
 /// Items that are read at once, at most.
 pub const CHUNK: usize = 5;
 
@@ -23,8 +26,11 @@ pub struct FakeSource {
     given: u64,
     /// Written and not read.
     pipe: VecDeque<Payload>,
+    room: usize,
     /// Nobody will write any more.
     eof: bool,
+    /// No member of its session is left, but a stranger has the pipe open: there is no end of file.
+    still_open: bool,
     /// The last item lacks its end.
     torn_tail: bool,
     fails: bool,
@@ -34,8 +40,8 @@ pub struct FakeSource {
     /// One chunk a round.
     pub had_its_turn: bool,
     pub distrusted: bool,
-    /// Was read to its end against the pause: its process was forgotten.
-    pub drained: bool,
+    /// To be read at once, against the pause.
+    pub hurried: bool,
     pub ended: bool,
 }
 
@@ -49,7 +55,8 @@ impl Fake {
             let fails = faulty && self.dice.percent(10);
             let torn_tail = self.dice.percent(30);
             let stdin = source.feed == Feed::Stdin;
-            self.sources.push(FakeSource { stdin, left, fails, torn_tail, ..FakeSource::default() });
+            let room = if faulty && !stdin && self.dice.percent(20) { LARGE_ROOM } else { ROOM };
+            self.sources.push(FakeSource { stdin, left, fails, torn_tail, room, ..FakeSource::default() });
             if stdin {
                 self.after(Duration::ZERO, Happening::Produces(SourceId(i)));
             }
@@ -69,14 +76,14 @@ impl Fake {
         let long = self.dice.below(4);
         let source = &mut self.sources[id.index()];
         for _ in 0..burst {
-            if source.left == Some(0) || source.pipe.len() >= ROOM {
+            if source.left == Some(0) || source.pipe.len() >= source.room {
                 break;
             }
             source.left = source.left.map(|left| left - 1);
             source.given += 1;
             source.pipe.push_back(item(id, source.given, nul, long));
         }
-        let full = source.pipe.len() >= ROOM;
+        let full = source.pipe.len() >= source.room;
         if source.left == Some(0) {
             match self.leader_of(id) {
                 Some(proc) => self.after(Duration::ZERO, Happening::Dies(proc, ExitStatus::Exited(0))),
@@ -98,7 +105,7 @@ impl Fake {
         let chunk = usize::try_from(self.dice.between(1, CHUNK as u64)).unwrap();
         let oversized = self.mood.faulty() && self.dice.percent(3);
         let source = source_of(self, id);
-        if source.ended || (source.paused && !source.slack) {
+        if source.ended || !source.may_be_read() {
             return;
         }
         if source.had_its_turn {
@@ -125,14 +132,17 @@ impl Fake {
     /// Tells the end once everything before it was read.
     fn end_source(&mut self, id: SourceId) {
         let source = source_of(self, id);
-        let read = source.eof && source.pipe.is_empty();
-        if source.ended || !read || (source.paused && !source.slack) {
+        let read = (source.eof || source.still_open) && source.pipe.is_empty();
+        if source.ended || !read || !source.may_be_read() {
             return;
         }
         source.ended = true;
         let head: Payload = TORN.into();
         let end = if source.fails {
             SourceEnd::Failed { errno: 5 }
+        } else if !source.eof {
+            let writer = PipeWriter { pid: 4711, name: "stranger".into() };
+            SourceEnd::StillOpen { writer: Some(writer), torn: source.torn_tail.then_some((4, head)) }
         } else if source.torn_tail && source.distrusted {
             SourceEnd::Torn { length: 4, head }
         } else {
@@ -141,7 +151,7 @@ impl Fake {
         self.facts.items.push(Event::SourceEnded { source: id, end });
         let role = Role::Source(id);
         let procs = self.sessions.iter().filter(|(_, session)| self.plan.role(session.instance) == role);
-        // A session that was empty before its stdout was read to its end is over now.
+        // Members whose death nobody told us of had the pipe, perhaps.
         self.facts.looks.extend(procs.map(|(&proc, _)| proc));
     }
 
@@ -161,8 +171,12 @@ impl Fake {
         source_of(self, id).distrusted = true;
     }
 
-    /// Read no more, whatever is there.
+    /// Standard input: read no more, whatever is there. A command's output: read what is there, whatever is in the way.
     pub fn abandon(&mut self, id: SourceId) {
+        if !source_of(self, id).stdin {
+            source_of(self, id).hurried = true;
+            return self.read_source(id);
+        }
         let torn = self.dice.percent(30).then(|| Payload::from(TORN));
         let source = source_of(self, id);
         if !std::mem::replace(&mut source.ended, true) {
@@ -171,35 +185,24 @@ impl Fake {
         }
     }
 
-    /// Somebody of a session died: where nobody is left to write, the source's pipe ends.
+    /// Somebody of a session died: where nobody is left to write, the source's pipe ends, unless a stranger has it.
     pub fn session_changed(&mut self, proc: ProcId) {
         let Some(session) = self.sessions.get(&proc) else { return };
         if let Role::Source(id) = self.plan.role(session.instance)
             && !session.anybody()
         {
-            source_of(self, id).eof = true;
+            if self.strangers_alive() == 0 || self.dice.percent(50) {
+                source_of(self, id).eof = true;
+            }
             self.read_source(id);
         }
     }
 
-    /// Whether an instance has said all; the end is told here when it comes now.
-    pub fn source_is_read(&mut self, instance: InstanceId, told: &mut Vec<Event>) -> bool {
-        let Role::Source(id) = self.plan.role(instance) else { return true };
-        let ended = source_of(self, id).ended;
-        // What was read in this turn is told before the end of the session.
-        told.append(&mut self.facts.items);
-        ended
-    }
-
-    /// What is in the pipe is read whatever was said before, then our end is closed.
-    pub fn drain_source(&mut self, instance: InstanceId) {
+    /// No member of this instance is left, or none is looked for any more: an empty pipe is the end, whoever has it.
+    pub fn source_is_left(&mut self, instance: InstanceId) {
         let Role::Source(id) = self.plan.role(instance) else { return };
-        let source = source_of(self, id);
-        (source.paused, source.eof, source.drained) = (false, true, true);
-        while !source_of(self, id).ended {
-            source_of(self, id).had_its_turn = false;
-            self.read_source(id);
-        }
+        source_of(self, id).still_open = true;
+        self.after(Duration::ZERO, Happening::Reads(id));
     }
 
     fn source_is_stopped(&self, id: SourceId) -> bool {
@@ -215,6 +218,12 @@ impl Fake {
             self.plan.role(session.instance) == Role::Source(id) && session.leader == Leader::Alive && !session.stopped
         });
         alive.map(|(&proc, _)| proc)
+    }
+}
+
+impl FakeSource {
+    fn may_be_read(&self) -> bool {
+        !self.paused || self.slack || self.hurried
     }
 }
 

@@ -241,8 +241,9 @@ impl World {
         };
         let machine = &mut self.machine;
         let sabotage = self.sabotage;
+        let concluded = sabotage.and_then(|sabotage| sabotage.concludes(&event, &self.fake.plan));
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            heard.into_iter().for_each(|event| machine.handle(now, event, &mut actions));
+            heard.into_iter().chain(concluded).for_each(|event| machine.handle(now, event, &mut actions));
             let mut told = 0;
             while let Some(sabotage) = sabotage.filter(|_| told < actions.len()) {
                 let early = sabotage.hears_at_once(&actions[told..]);

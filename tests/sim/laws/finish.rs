@@ -8,7 +8,7 @@ use exeunt::model::plan::{End, Feed, Role};
 use exeunt::model::{ExitStatus, InstanceId, QueueId, SourceId, SpawnError, Stage, WorkerId};
 
 impl Laws {
-    /// "end": the run is over when all its work is done, and where the plan says so, when no service is left; not before.
+    /// "end": the run is over when all its work is done, which means that every source was read to its end, and where the plan says so, when no service is left; not before.
     pub(super) fn ends_when_done(&self, cause: &StopCause) -> Verdict {
         let early = *cause == StopCause::Done && !self.is_done(None);
         hold("end", !early, || "the run is said to be done, and is not".into())
@@ -37,7 +37,7 @@ impl Laws {
         let fed = |at: usize| sources().any(|id| self.plan.source(id).queue == QueueId(u32::try_from(at).unwrap()));
         let services = self.plan.end == End::Work || ids().filter(is_service).all(rests);
         let queues = (0..self.plan.queues.len()).all(|at| fed(at) && self.reference.is_empty(at));
-        read && services && queues && ids().filter(is_source).all(rests)
+        read && self.unread.is_empty() && services && queues && ids().filter(is_source).all(rests)
     }
 
     fn is_open(&self, id: InstanceId) -> bool {

@@ -5,7 +5,7 @@ use super::ends::{Blame, Doom, End, Hands, State};
 use super::places::{Load, Places};
 use super::{Broken, Verdict, hold};
 use crate::fake::Fake;
-use crate::source::{CHUNK, FakeSource, ROOM};
+use crate::source::{CHUNK, FakeSource, LARGE_ROOM};
 use exeunt::machine::{Action, DeadLetter, DeathReason, Event, Report};
 use exeunt::model::plan::{OnFull, Plan, Results, Role};
 use exeunt::model::{Payload, ProcId, QueueId, Reply, Time, Token, Verdict as Word, WorkerId};
@@ -330,8 +330,8 @@ impl Reference {
             let sources = fake.sources.iter().zip(&self.plan.sources).filter(|(_, plan)| plan.queue == id);
             let sources: Vec<&FakeSource> = sources.map(|(source, _)| source).collect();
             let full = sources.iter().filter(|source| source.paused || source.ended || source.distrusted).count();
-            let drained = sources.iter().filter(|source| source.drained).count();
-            let most = queue.size + full * 2 * CHUNK + drained * ROOM;
+            let hurried = sources.iter().filter(|source| source.hurried).count();
+            let most = queue.size + full * 2 * CHUNK + hurried * LARGE_ROOM;
             hold("L5", held.len() <= most && (full > 0 || bytes as u64 <= queue.max_bytes), || {
                 format!("{} items, {bytes} bytes in {} and {full} sources are paused", held.len(), queue.name)
             })?;

@@ -6,7 +6,7 @@ use crate::fake::{Fake, Leader, Session, Told};
 use crate::generate::{FORWARDED, HEALED, Mood, RECOVERED, SECOND};
 use crate::manner::Temper;
 use exeunt::machine::Report;
-use exeunt::model::plan::{Feed, KillMode};
+use exeunt::model::plan::{Feed, KillMode, Role, SourcePlan};
 use exeunt::model::{InstanceId, ProcId, Signal, Time};
 use std::time::Duration;
 
@@ -54,6 +54,9 @@ impl Laws {
             owed: 0,
         };
         self.records.insert(proc, record);
+        if let Role::Source(source) = self.plan.role(instance) {
+            self.unread.insert(source);
+        }
         Ok(())
     }
 
@@ -86,11 +89,9 @@ impl Laws {
 
     /// L9: a stop is over the instant that everybody has left and everything was said.
     pub(super) fn ends_at_once(&mut self, _now: Time, fake: &Fake) -> Verdict {
-        let read = fake
-            .sources
-            .iter()
-            .zip(&self.plan.sources)
-            .all(|(source, plan)| source.ended || matches!(plan.feed, Feed::Command(_)));
+        let is_command = |plan: &SourcePlan| matches!(plan.feed, Feed::Command(_));
+        let sources = || fake.sources.iter().zip(&self.plan.sources);
+        let read = self.unread.is_empty() && sources().all(|(source, plan)| source.ended || is_command(plan));
         let written = fake.writers.iter().all(|writer| writer.closed || writer.waiting == 0);
         let drained = (0..).zip(&self.plan.queues).all(|(i, queue)| !queue.drain_on_stop || self.reference.is_empty(i));
         let gone = self.open().next().is_none() && fake.strangers_alive() == 0;

@@ -20,9 +20,9 @@ use crate::fake::Fake;
 use crate::generate::{Mood, SECOND};
 use clocks::Clocks;
 use exeunt::machine::{Action, Event, Meaning, Note, Report};
-use exeunt::model::plan::{Plan, Program};
+use exeunt::model::plan::{Plan, Program, Role};
 use exeunt::model::{
-    ExitStatus, InstanceId, Notice, ProcId, Reply, Signal, SpawnError, StopReason, Target, Time, Token,
+    ExitStatus, InstanceId, Notice, ProcId, Reply, Signal, SourceId, SpawnError, StopReason, Target, Time, Token,
 };
 use items::Reference;
 use restart::{Restarts, Unfit};
@@ -98,6 +98,8 @@ pub struct Laws {
     interrupt: Option<Time>,
     /// All the time that we were late.
     late: Duration,
+    /// Command sources whose output was opened, and has not been told to be at its end.
+    unread: BTreeSet<SourceId>,
     /// A signal rung waits for its CONT.
     cont: Option<(ProcId, Target)>,
     /// The last signal that was ordered in answer to this event, if no other order came after it.
@@ -198,6 +200,7 @@ impl Laws {
             stop: None,
             interrupt: None,
             late: Duration::ZERO,
+            unread: BTreeSet::new(),
             cont: None,
             last_signal: None,
             turns_at: (Time::ZERO, 0),
@@ -249,6 +252,7 @@ impl Laws {
                 self.start_fails(now, *proc, *error);
                 self.enter(*proc, Phase::Over);
             }
+            Event::SourceEnded { source, .. } => _ = self.unread.remove(source),
             Event::MembersGone { proc } => {
                 self.departs(now, *proc);
                 self.enter(*proc, Phase::Over);
@@ -429,6 +433,9 @@ impl Laws {
 
     fn start_fails(&mut self, now: Time, proc: ProcId, error: SpawnError) {
         let Some(record) = self.records.get(&proc) else { return };
+        if let Role::Source(source) = self.plan.role(record.instance) {
+            self.unread.remove(&source);
+        }
         let (instance, kept) = (record.instance, record.kept);
         if !record.killed {
             self.kept |= kept && self.plan.init.is_some();

@@ -1,0 +1,236 @@
+//! One source's stream of bytes: how it is read, and how its end is recognised.
+//!
+//! Only two things are the end of a command's output: end of file, and an empty pipe (EAGAIN) once no member of the source
+//! is left to write. How many bytes one turn may read says nothing about the end. In the second case some process in
+//! a session of its own still has the pipe open, and the end says which.
+
+use super::pipes::Standing;
+use super::sources::Glut;
+use crate::machine::{Event, SourceEnd};
+use crate::model::{Payload, ProcId, SourceId};
+use crate::sys::fds::{self, StdinKind};
+use crate::sys::pipe_writer;
+use crate::wire::frames::{Frame, Splitter};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Of items that are shorter than this less is read at once, so that they stay in the cache until they are given out.
+const SHORT: usize = 128;
+const SHORT_CHUNK: usize = 16 * 1024;
+/// So many items are submitted at once: a list of them is a small block to the allocator. (A large one would make glibc's
+/// merge all small blocks that are free, which are just what the next items need.)
+const AT_ONCE: usize = 60;
+
+pub(super) struct Stream {
+    pub id: SourceId,
+    pub inlet: Inlet,
+    pub splitter: Splitter,
+    /// What becomes of its items ends in files, for their queue has leftovers; else on stderr.
+    pub has_file: bool,
+    /// The last chunk was one of short items.
+    short_items: bool,
+    pub paused: bool,
+    /// An unterminated last item does not count.
+    pub distrusted: bool,
+    /// No member of its process is left. Until then nobody knows whether a torn item's source ended by itself.
+    pub writers_gone: bool,
+    /// What is left of it is read at once, however full the queue or slow the disk is.
+    pub hurried: bool,
+    /// Bytes that are still read at most, where a process that is no member of ours could go on writing for ever.
+    pub bound: Option<usize>,
+    /// A file in a stop: it ends by itself, and what is not read of it is in no leftovers.
+    pub to_its_end: bool,
+    pub ended: bool,
+}
+
+pub(super) enum Inlet {
+    Stdin {
+        kind: StdinKind,
+        ready: bool,
+    },
+    /// A command that does not run (yet, or any more).
+    Idle,
+    Stdout {
+        proc: ProcId,
+        read: OwnedFd,
+        ready: bool,
+        /// Exec was reported. Before that an end of file is that of a start that failed, not the source's.
+        born: bool,
+    },
+}
+
+impl Stream {
+    pub fn new(id: SourceId, inlet: Inlet, splitter: Splitter, has_file: bool) -> Stream {
+        Stream {
+            id,
+            inlet,
+            splitter,
+            has_file,
+            short_items: false,
+            paused: false,
+            distrusted: false,
+            writers_gone: false,
+            hurried: false,
+            bound: None,
+            to_its_end: false,
+            ended: false,
+        }
+    }
+
+    /// A new process's output, from its beginning.
+    pub fn starts(&mut self, inlet: Inlet, splitter: Splitter) {
+        (self.inlet, self.splitter) = (inlet, splitter);
+        (self.writers_gone, self.hurried, self.bound, self.ended) = (false, false, None, false);
+    }
+
+    /// No member of its process is left: from now on an empty pipe is the end.
+    pub fn loses_its_writers(&mut self) {
+        let Inlet::Stdout { ready, .. } = &mut self.inlet else { return };
+        // Nothing may happen to this pipe any more that `poll` would tell.
+        *ready = true;
+        self.writers_gone = true;
+        self.bound_what_others_write();
+    }
+
+    /// In a stop no process that is not a member of ours may keep us reading: what is in the pipe now is read, no more.
+    pub fn bound_what_others_write(&mut self) {
+        if let Inlet::Stdout { read, .. } = &self.inlet
+            && self.writers_gone
+            && (self.distrusted || self.hurried)
+        {
+            self.bound = Some(fds::unread(read.as_fd()).unwrap_or(0));
+        }
+    }
+
+    pub fn may_read(&self, glut: impl Fn() -> Glut) -> bool {
+        let ready = match &self.inlet {
+            Inlet::Stdin { ready, .. } => *ready,
+            Inlet::Stdout { ready, born, .. } => *ready && (*born || self.writers_gone),
+            Inlet::Idle => false,
+        };
+        // What the disk does not take goes to stderr.
+        let held_up = |glut: Glut| glut.stderr || (self.has_file && glut.disk);
+        ready && !self.ended && (self.hurried || !self.paused && !held_up(glut()))
+    }
+
+    /// Reads one chunk, and tells what was in it in one event where nothing odd was among it.
+    pub fn read(&mut self, scratch: &mut [u8], events: &mut Vec<Event>) -> Standing {
+        let chunk = if self.short_items { SHORT_CHUNK.min(scratch.len()) } else { scratch.len() };
+        let scratch = scratch.get_mut(..chunk).unwrap_or_default();
+        let bound_is_used_up = self.bound == Some(0);
+        let result = match &self.inlet {
+            Inlet::Stdin { .. } => fds::read_stdin(scratch),
+            Inlet::Stdout { read, .. } => fds::read(read.as_fd(), scratch),
+            Inlet::Idle => return Standing::Ended,
+        };
+        match result {
+            Ok(0) if self.awaits_verdict() => {
+                if let Inlet::Stdout { ready, .. } = &mut self.inlet {
+                    *ready = false;
+                }
+                Standing::Waiting
+            }
+            Ok(0) => {
+                self.end(events);
+                Standing::Ended
+            }
+            Ok(length) => {
+                self.bound = self.bound.map(|bound| bound.saturating_sub(length));
+                self.submit(scratch.get(..length).unwrap_or_default(), events);
+                if bound_is_used_up {
+                    self.stays_open(events);
+                    return Standing::Ended;
+                }
+                Standing::More
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && self.writers_gone => {
+                self.stays_open(events);
+                Standing::Ended
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if let Inlet::Stdin { ready, .. } | Inlet::Stdout { ready, .. } = &mut self.inlet {
+                    *ready = false;
+                }
+                Standing::Waiting
+            }
+            Err(error) => {
+                self.over(SourceEnd::Failed { errno: error.raw_os_error().unwrap_or(0) }, events);
+                Standing::Ended
+            }
+        }
+    }
+
+    fn submit(&mut self, bytes: &[u8], events: &mut Vec<Event>) {
+        let source = self.id;
+        let (mut items, mut count) = (Vec::new(), 0);
+        self.splitter.feed(bytes, |frame| match frame {
+            Frame::Item(payload) => {
+                if items.is_empty() {
+                    items.reserve_exact(AT_ONCE);
+                }
+                items.push(payload);
+                count += 1;
+                if items.len() == AT_ONCE {
+                    submit(source, &mut items, events);
+                }
+            }
+            Frame::Oversized { length, head } => {
+                submit(source, &mut items, events);
+                events.push(Event::Oversized { source, length, head });
+            }
+        });
+        submit(source, &mut items, events);
+        self.short_items = bytes.len() / (count + 1) < SHORT;
+    }
+
+    /// End of file: an unterminated last item counts, unless its source was told to stop.
+    fn end(&mut self, events: &mut Vec<Event>) {
+        let source = self.id;
+        if self.distrusted
+            && let Some((length, head)) = self.torn()
+        {
+            self.over(SourceEnd::Torn { length, head }, events);
+            return;
+        }
+        match self.splitter.take_tail() {
+            Some(Frame::Item(payload)) => events.push(Event::Submitted { source, items: vec![payload] }),
+            Some(Frame::Oversized { length, head }) => events.push(Event::Oversized { source, length, head }),
+            None => {}
+        }
+        self.over(SourceEnd::Whole, events);
+    }
+
+    /// No member is left and there is no end of file: another process has the pipe open. Whether it would complete a torn
+    /// item cannot be known, so that is no item.
+    fn stays_open(&mut self, events: &mut Vec<Event>) {
+        let writer = match &self.inlet {
+            Inlet::Stdout { read, .. } => pipe_writer::other_writer(read.as_fd()),
+            Inlet::Stdin { .. } | Inlet::Idle => None,
+        };
+        self.over(SourceEnd::StillOpen { writer, torn: self.torn() }, events);
+    }
+
+    /// A command's stdout ended in the middle of an item, and how the command ended is not known yet.
+    fn awaits_verdict(&self) -> bool {
+        matches!(self.inlet, Inlet::Stdout { .. }) && !self.writers_gone && !self.distrusted && self.torn().is_some()
+    }
+
+    pub fn over(&mut self, end: SourceEnd, events: &mut Vec<Event>) {
+        self.ended = true;
+        if let Inlet::Stdout { .. } = self.inlet {
+            self.inlet = Inlet::Idle;
+        }
+        events.push(Event::SourceEnded { source: self.id, end });
+    }
+
+    pub fn torn(&self) -> Option<(u64, Payload)> {
+        let length = self.splitter.tail_length();
+        (length > 0).then(|| (length, self.splitter.tail_head()))
+    }
+}
+
+fn submit(source: SourceId, items: &mut Vec<Payload>, events: &mut Vec<Event>) {
+    if !items.is_empty() {
+        events.push(Event::Submitted { source, items: std::mem::take(items) });
+    }
+}
