@@ -86,7 +86,7 @@ fn the_same_seed_gives_the_same_trace() {
 #[test]
 fn every_law_bites() {
     let bites = |&&(sabotage, law): &&(saboteur::Sabotage, &str)| {
-        let mut runs = (0..500).filter_map(|seed| world::run(seed, Some(sabotage)).err());
+        let mut runs = (0..2000).filter_map(|seed| world::run(seed, Some(sabotage)).err());
         runs.any(|failure| failure.broken.law == law)
     };
     let toothless: Vec<_> = saboteur::ALL.iter().filter(|each| !bites(each)).collect();
