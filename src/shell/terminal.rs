@@ -3,6 +3,7 @@
 use super::Suspend;
 use super::table::{Life, Proc};
 use super::turn::Shell;
+use crate::machine::Meaning;
 use crate::model::Signal;
 use crate::model::plan::Place;
 use crate::sys::members::{self, Member};
@@ -69,6 +70,11 @@ impl Shell {
             Suspend::Ourselves => terminal::suspend_softly(),
             // Who says CONT to us says it to the program as well.
             Suspend::Always => return terminal::suspend_self(),
+        }
+        // The CONT that ended our stop is passed on to the program like any other signal.
+        if self.signals.waits(Signal::CONT) && self.meanings.of(Signal::CONT, false) == (Signal::CONT, Meaning::Forward)
+        {
+            return;
         }
         // Nobody may have stopped us, and then nobody says CONT either.
         for (_, proc) in self.table.iter().filter(|(_, proc)| !matches!(proc.life, Life::Dead { .. })) {

@@ -88,7 +88,7 @@ pub struct Shell {
     /// Somebody died or a source ended: the dead may be gone.
     pub(super) look_due: bool,
     pub(super) outcome: Option<Box<Report>>,
-    meanings: Meanings,
+    pub(super) meanings: Meanings,
     /// The incarnation that owns the terminal, or did last.
     pub(super) on_terminal: Option<ProcId>,
     suspend: Suspend,

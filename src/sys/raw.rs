@@ -76,6 +76,15 @@ pub fn set_mask(bits: u64) -> u64 {
     before
 }
 
+/// Signals that are blocked in this thread and wait for it or for the process, bit n-1 for signal n.
+pub fn pending() -> u64 {
+    let mut bits = 0u64;
+    // SAFETY: the pointer is to a live u64, which is the size of the kernel's set; with that the call cannot fail
+    // (rt_sigpending(2)).
+    unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut bits, SIGSET_BYTES) };
+    bits
+}
+
 /// The kernel's `struct sigaction`. Its later fields differ between architectures, the handler comes first on all we
 /// build for; zeros in the rest mean no flags and an empty mask on each.
 #[repr(C)]

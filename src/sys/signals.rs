@@ -78,6 +78,12 @@ impl Signals {
         }
     }
 
+    /// Whether this signal has come and is still to be told by [`pending`](Signals::pending). Of an init only: others hear of
+    /// signals by handlers.
+    pub fn waits(&self, signal: Signal) -> bool {
+        SignalSet::from_bits(raw::pending()).contains(signal)
+    }
+
     /// To be told by `poll` when there is something. Errors are those of epoll_ctl(2).
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match &mut self.0 {

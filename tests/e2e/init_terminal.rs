@@ -288,6 +288,46 @@ fn behind_a_pipe_ctrl_z_stops_both_and_ctrl_c_is_passed_on() {
     run.finish().expect_code(0);
 }
 
+/// The CONT of the shell reaches exeunt, which passes it on like any other signal, and sends none of its own beside it.
+#[test]
+fn behind_a_pipe_the_program_is_continued_once() {
+    if !has(Need::Python) {
+        return;
+    }
+    let sandbox = Sandbox::new("");
+    // One byte for each signal that is caught, its number: two that come together are two.
+    sandbox.file(
+        "count.py",
+        "import os, signal, sys\nfrom worker import say\n\
+         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK\n\
+         signal.set_wakeup_fd(os.open('heard', flags))\n\
+         signal.signal(signal.SIGCONT, lambda *_: None)\n\
+         signal.signal(signal.SIGINT, lambda *_: (say('interrupted'), sys.exit(6)))\n\
+         say('up')\nwhile True: signal.pause()\n",
+    );
+    let continued = || sandbox.read("heard").matches('\x12').count();
+    let mut run = shell(&sandbox);
+    let init = format!("{} init -- {} -S count.py", env!("CARGO_BIN_EXE_exeunt"), python().unwrap());
+    run.type_keys(format!("sh -c 'echo up >&2; exec sleep 1000' | {init}\n").as_bytes());
+    run.wait_for_line_with("up");
+    run.wait_for_line_with("up");
+    for round in 1..=3 {
+        to_the_shell(&mut run);
+        run.type_keys(b"fg\n");
+        until("it to be continued", || (continued() >= round).then_some(()));
+        until("exeunt to go on", || {
+            let below = crate::support::children(run.pid());
+            below.iter().all(|&pid| state(pid) != Some('T')).then_some(())
+        });
+    }
+    run.type_keys(b"\x03");
+    run.wait_for_line_with("interrupted");
+    assert_eq!(continued(), 3);
+    run.type_keys(b"echo code=$? >&2; exit 0\n");
+    run.wait_for_line_with("code=6");
+    run.finish().expect_code(0);
+}
+
 /// The jobs of the shell are groups of their own in our session: none of them is left behind.
 #[test]
 fn a_shell_under_init_has_job_control_and_leaves_no_job_behind() {
