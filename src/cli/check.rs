@@ -1,6 +1,6 @@
 //! `exeunt check`.
 
-use super::{WRONG_FILE, describe, executable, file, one_file, print, rights};
+use super::{WRONG_FILE, describe, executable, file, needs, one_file, print, rights};
 use crate::config::{Place, Problem, Severity, Span, quote};
 use crate::model::plan::{Feed, Health, Probe, Program, Ready, WorkerPlan};
 use crate::model::printable::printable;
@@ -78,11 +78,8 @@ fn all_warnings(loaded: &file::Loaded, found: Vec<Problem>) -> Vec<Problem> {
     let compiled = &loaded.compiled;
     let mut warnings = compiled.warnings.clone();
     warnings.extend(found);
-    let (needed, limit) = (describe::descriptors(&compiled.plan), executable::descriptor_limit());
-    if let Some(limit) = limit.filter(|&limit| needed > limit) {
-        let message = format!("up to {needed} file descriptors may be needed, the limit is {limit} (ulimit -n)");
-        warnings.push(Problem::new(Severity::Warning, Place::File, message));
-    }
+    let shortages = needs::shortages(&compiled.plan).into_iter();
+    warnings.extend(shortages.map(|message| Problem::new(Severity::Warning, Place::File, message)));
     warnings.sort_by_key(|problem| match problem.place {
         Place::File | Place::Point { .. } => 0,
         Place::Span(span) => span.start,

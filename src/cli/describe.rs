@@ -3,6 +3,7 @@
 mod identity;
 mod watched;
 
+use super::needs;
 use crate::config::{quote, show, show_size};
 use crate::model::SignalSet;
 use crate::model::plan::{
@@ -13,8 +14,6 @@ use crate::model::printable::{is_printable, printable};
 use crate::model::{Framing, InstanceId};
 use std::fmt::Write as _;
 
-/// Descriptors that exeunt has in any case: 0, 1, 2, epoll, the signal pipe, and some to breathe.
-const OWN_DESCRIPTORS: u64 = 16;
 /// Bytes that pipes and lines of one process may hold in our memory: a reply line, an item's frame, a chunk.
 const BUFFERS: u64 = 72 * 1024;
 
@@ -281,33 +280,15 @@ fn end_text(plan: &Plan) -> String {
     text
 }
 
-/// File descriptors that exeunt itself may have open at once.
-pub fn descriptors(plan: &Plan) -> u64 {
-    // A pidfd and, while it is being started, the error pipe.
-    let each = |id: InstanceId| match plan.role(id) {
-        Role::Source(_) => 3 + u64::from(plan.program(id).has_event_rung()),
-        Role::Worker { worker, .. } if plan.consumer(id).is_some() => 5 + watched::descriptors(plan.worker(worker)),
-        Role::Worker { worker, .. } => {
-            2 + u64::from(plan.program(id).has_event_rung()) + watched::descriptors(plan.worker(worker))
-        }
-    };
-    let processes = (0u32..).zip(&plan.instances).map(|(i, _)| each(InstanceId(i))).sum::<u64>();
-    let files = plan.workers.iter().filter_map(|worker| worker.consumer.as_ref());
-    let results = files.filter(|consumer| matches!(consumer.results, Results::File(_))).count() as u64;
-    let leftovers = plan.queues.iter().filter(|queue| queue.leftovers.is_some()).count() as u64;
-    OWN_DESCRIPTORS + processes + results + 2 * leftovers
-}
-
 fn needs_text(plan: &Plan) -> String {
     let mut text = "\nneeds at most\n".to_owned();
     let processes = plan.instances.len() as u64;
-    let probes = plan.workers.iter().filter(|worker| watched::has_probe_process(worker));
-    let probes = match probes.map(|worker| u64::from(worker.replicas)).sum() {
+    let probes = match needs::probe_processes(plan).count() as u64 {
         0 => String::new(),
         probes => format!(" and {}", count(probes, "probe")),
     };
     line(&mut text, "processes", &format!("{processes}{probes}, and what they start themselves"));
-    line(&mut text, "files", &format!("{} descriptors", descriptors(plan)));
+    line(&mut text, "files", &format!("{} descriptors", needs::descriptors(plan)));
     let items = plan.queues.iter().map(|queue| queue.max_bytes).fold(0, u64::saturating_add);
     let buffers = processes.saturating_mul(BUFFERS);
     let (items, buffers) = (show_size(items), show_size(buffers));

@@ -11,7 +11,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Where programs are searched when the child has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -115,11 +115,4 @@ fn search_path(program: &Program, words: &Words) -> OsString {
     let own = words.env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.into());
     let inherited = || variables::get("PATH").filter(|_| !program.env_clear);
     own.or_else(inherited).unwrap_or_else(|| DEFAULT_PATH.into())
-}
-
-/// Descriptors that this process may have, from proc(5); `None` where there is no telling, or no limit.
-pub fn descriptor_limit() -> Option<u64> {
-    let limits = std::fs::read_to_string(PathBuf::from("/proc/self/limits")).ok()?;
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
-    line.split_whitespace().next()?.parse().ok()
 }

@@ -6,6 +6,7 @@ mod describe;
 mod executable;
 mod file;
 mod init;
+mod needs;
 mod one_file;
 mod print;
 mod rights;

@@ -6,6 +6,7 @@ use super::{WRONG_FILE, file};
 use crate::config::Severity;
 use crate::model::plan::Plan;
 use crate::shell::{self, RunOptions};
+use crate::sys::identity;
 use crate::sys::init::{self, Inherited};
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Loads the file, warns, and hands its plan to the loop. Answers the exit code.
 pub fn run(arguments: &Run, log_level: LogLevel) -> u8 {
     let mut inherited = init::first_steps();
+    identity::raise_descriptors();
     let Some((plan, warnings)) = plan(arguments, &mut inherited) else { return WRONG_FILE };
     let report = match arguments.report {
         ReportFormat::Text => shell::ReportFormat::Text,

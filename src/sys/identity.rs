@@ -7,6 +7,7 @@ use crate::model::identity::{Account, Bound, Identity, Limit, Resource};
 use crate::model::{Signal, Stage};
 use std::io;
 use std::ptr;
+use std::sync::OnceLock;
 
 #[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
 pub(super) use libc::SYS_setgroups as SETGROUPS;
@@ -33,6 +34,7 @@ pub struct Own {
 impl Own {
     pub const SETGID: u32 = 6;
     pub const SETUID: u32 = 7;
+    pub const SYS_ADMIN: u32 = 21;
     pub const SYS_NICE: u32 = 23;
     pub const SYS_RESOURCE: u32 = 24;
 
@@ -68,7 +70,21 @@ pub(super) fn own_group() -> u32 {
     unsafe { libc::getegid() }
 }
 
-/// The soft and the hard limit of this process; `u64::MAX` for no limit.
+/// The soft limit of open files that exeunt was started with, once [`raise_descriptors`] has raised it.
+static STARTED_WITH: OnceLock<u64> = OnceLock::new();
+
+/// Raises our own soft limit of open files to the hard one (setrlimit(2)): exeunt may need some for each of thousands of processes,
+/// and has no use for select(2), for which soft limits are low. To be called before anything is started; children get the soft
+/// limit that was there before. Where it is refused everything stays as it is.
+pub fn raise_descriptors() {
+    let Ok(limit) = own_limit(Resource::Nofile) else { return };
+    let raised = libc::rlimit64 { rlim_cur: limit.rlim_max, ..limit };
+    if limit.rlim_cur < limit.rlim_max && set_limit(Resource::Nofile, &raised).is_ok() {
+        let _set_once = STARTED_WITH.set(limit.rlim_cur);
+    }
+}
+
+/// The soft and the hard limit that a child inherits; `u64::MAX` for no limit.
 pub fn limits_of(resource: Resource) -> Option<(u64, u64)> {
     own_limit(resource).ok().map(|limit| (limit.rlim_cur, limit.rlim_max))
 }
@@ -94,10 +110,14 @@ pub(super) struct Prepared {
 impl Prepared {
     pub fn new(identity: &Identity) -> io::Result<Prepared> {
         let limits = identity.limits.iter().map(|limit| Ok((limit.resource, numbers(limit)?)));
+        let mut limits = limits.collect::<io::Result<Vec<_>>>()?;
+        if STARTED_WITH.get().is_some() && identity.limit(Resource::Nofile).is_none() {
+            limits.push((Resource::Nofile, own_limit(Resource::Nofile)?));
+        }
         Ok(Prepared {
             oom_score: identity.oom_score_adjust.map(|score| score.to_string().into_bytes()),
             nice: identity.nice,
-            limits: limits.collect::<io::Result<Vec<_>>>()?,
+            limits,
             umask: identity.umask,
             groups: identity.groups.as_deref().map(|groups| changed(groups, identity.gid())).transpose()?.flatten(),
             gid: identity.gid(),
@@ -200,11 +220,15 @@ fn numbers(limit: &Limit) -> io::Result<libc::rlimit64> {
     Ok(libc::rlimit64 { rlim_cur: soft, rlim_max: hard })
 }
 
+/// Our own, but for a soft limit that we raised for ourselves alone.
 fn own_limit(resource: Resource) -> io::Result<libc::rlimit64> {
     let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
     let nothing = ptr::null::<libc::rlimit64>();
     // SAFETY: nothing is set, and the call fills a live structure.
     call(|| unsafe { libc::syscall(libc::SYS_prlimit64, 0, number(resource), nothing, &raw mut limit) })?;
+    if let (Resource::Nofile, Some(&soft)) = (resource, STARTED_WITH.get()) {
+        limit.rlim_cur = soft.min(limit.rlim_max);
+    }
     Ok(limit)
 }
 

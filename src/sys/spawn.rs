@@ -5,6 +5,7 @@ use super::numbered::Numbered;
 use super::raw::errno_of;
 use super::secret::{FileVariable, Slot};
 use super::{Pid, child, fds, identity, raw};
+use crate::model::identity::Resource;
 use crate::model::plan::Place;
 use crate::model::{Identity, Seen, SignalSet, SpawnError, Stage};
 use std::ffi::{CStr, CString, c_char};
@@ -242,14 +243,11 @@ fn ceiling() -> Option<RawFd> {
     Some(highest.map_or_else(descriptor_limit, |highest: RawFd| highest.saturating_add(1)))
 }
 
-/// The soft limit of open files, but no more than 2^20, which takes a tenth of a second: some containers set it to 2^30. What is
-/// above was opened CLOEXEC by us, or was handed to us on purpose.
+/// The soft limit of open files that we were started with, but no more than 2^20, which takes a tenth of a second: some containers
+/// set it to 2^30. What is above was opened CLOEXEC by us, or was handed to us on purpose.
 fn descriptor_limit() -> RawFd {
     const MOST: u64 = 1 << 20;
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the call fills a live rlimit.
-    let told = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
-    let soft = if told == 0 { limit.rlim_cur.min(MOST) } else { MOST };
+    let soft = identity::limits_of(Resource::Nofile).map_or(MOST, |(soft, _)| soft.min(MOST));
     RawFd::try_from(soft).unwrap_or(RawFd::MAX)
 }
 

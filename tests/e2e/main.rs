@@ -9,6 +9,7 @@ mod cgroup;
 mod child_state;
 mod ctrl_c;
 mod daemons;
+mod descriptors;
 mod exit_codes;
 mod failures;
 mod faults_clock;

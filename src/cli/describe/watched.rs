@@ -67,21 +67,3 @@ fn unwell_words(worker: &WorkerPlan) -> &'static str {
         Restart::Never => "it is stopped for good",
     }
 }
-
-/// Descriptors of exeunt's own that each instance needs to be watched: where it tells that it is ready, and what a question
-/// under way takes.
-pub(super) fn descriptors(worker: &WorkerPlan) -> u64 {
-    let told = match worker.ready {
-        Some(Ready::Fd(_) | Ready::Notify) => 1,
-        Some(Ready::Probe(_) | Ready::Delay(_)) | None => 0,
-    };
-    told + if worker.probes().next().is_some() { 2 } else { 0 }
-}
-
-/// Whether processes of their own ask its instances, one at a time each.
-pub(super) fn has_probe_process(worker: &WorkerPlan) -> bool {
-    worker.probes().any(|probe| match probe {
-        Probe::Command(_) | Probe::Http(_) => true,
-        Probe::Tcp(_) => false,
-    })
-}
