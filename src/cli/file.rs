@@ -3,9 +3,11 @@
 use super::print;
 use crate::config::{self, Compiled, Context, Files, LARGEST_ENV_FILE, LARGEST_FILE, Problem, quote, render};
 use crate::model::Identity;
-use std::fs::{File, OpenOptions};
+use crate::sys::file_user::FileUser;
+use crate::sys::open::{self, How};
+use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 const HERE: &str = "exeunt.toml";
@@ -58,8 +60,16 @@ pub fn load(file: Option<&Path>) -> Option<Loaded> {
     }
 }
 
-fn env_file(path: &Path, _identity: &Identity) -> Result<Vec<u8>, String> {
-    read_at_most(path, LARGEST_ENV_FILE, "1 MiB")
+/// With the rights of the program's user where others may exchange the file: its content goes to that program.
+fn env_file(path: &Path, identity: &Identity) -> Result<Vec<u8>, String> {
+    let user = FileUser::of(identity);
+    let read = read_at_most(path, LARGEST_ENV_FILE, "1 MiB", user.as_ref());
+    read.map_err(|why| match &identity.user {
+        Some(account) if user.is_some() && open::weakness(path).is_some() => {
+            format!("{why} (it is opened with the rights of user {}, since others may exchange it)", account.name)
+        }
+        Some(_) | None => why,
+    })
 }
 
 /// Of a file of the system, whose odd bytes are somebody else's.
@@ -79,17 +89,18 @@ fn default_file() -> PathBuf {
 ///
 /// Why there are none, in words.
 pub fn read(path: &Path) -> Result<Vec<u8>, String> {
-    read_at_most(path, LARGEST_FILE, "4 MiB")
+    read_at_most(path, LARGEST_FILE, "4 MiB", None)
 }
 
 /// Opens once and reads from that descriptor, so that what was looked at is what is read. O_NONBLOCK keeps a FIFO from
 /// holding us up; it means nothing to a regular file.
-fn read_at_most(path: &Path, most: usize, in_words: &str) -> Result<Vec<u8>, String> {
-    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+fn read_at_most(path: &Path, most: usize, in_words: &str, user: Option<&FileUser>) -> Result<Vec<u8>, String> {
+    let opened = open::open(path, How::new(libc::O_RDONLY, 0).nonblocking(), user);
     let file = opened.map_err(|error| match error.kind() {
         ErrorKind::NotFound => "there is no such file".to_owned(),
-        // A socket, or a device without a driver.
-        _ if error.raw_os_error() == Some(libc::ENXIO) => "it is no regular file".to_owned(),
+        // A socket, or a device without a driver; or a file that others may exchange.
+        _ if matches!(error.raw_os_error(), Some(libc::ENXIO | libc::EINVAL)) => "it is no regular file".to_owned(),
+        _ if user.is_some() && error.raw_os_error() == Some(libc::ELOOP) => "it is a link".to_owned(),
         _ => format!("it cannot be opened: {}", reason(&error)),
     })?;
     check_kind(&file, most, in_words)?;

@@ -67,6 +67,35 @@ fn a_secret_is_not_read_in_a_directory_that_the_worker_linked_to() {
     assert!(outcome.stderr.contains(words), "{outcome}");
 }
 
+#[test]
+fn an_env_file_is_not_read_through_a_link_that_the_worker_made() {
+    if !has(Need::Root) {
+        return;
+    }
+    for (file, why) in [
+        ("mine/app.env", "it is a link (it is opened with the rights of user 1000, since others may exchange it)"),
+        ("mine/up/secret", "it cannot be opened: permission denied (it is opened with the rights of user 1000,"),
+    ] {
+        let sandbox = sandbox(&service(&format!("env-file = \"{file}\"")));
+        sandbox.file("secret", "TOKEN=root-only\n");
+        sandbox.file("w.sh", "echo $TOKEN\n");
+        symlink("../secret", sandbox.path("mine/app.env")).unwrap();
+        symlink("..", sandbox.path("mine/up")).unwrap();
+        let outcome = sandbox.launch().finish();
+        outcome.expect_code(78);
+        assert!(outcome.stderr.contains(why) && outcome.stdout.is_empty(), "{outcome}");
+        // Its own file is read, and so is one that root linked to where only root can write.
+        let own = service("env-file = [\"mine/own.env\", \"linked.env\"]");
+        sandbox.config(&own);
+        sandbox.file("mine/own.env", "TOKEN=own\n");
+        symlink("secret", sandbox.path("linked.env")).unwrap();
+        sandbox.file("secret", "OTHER=1\n");
+        let outcome = sandbox.launch().finish();
+        outcome.expect_code(0);
+        assert_eq!(outcome.stdout, "own\n", "{outcome}");
+    }
+}
+
 /// As the kubelet mounts a secret: a volume of mode 1777, read-only, in which `token` is a link to `..data/token`, and `..data` one to
 /// a directory with a date for its name.
 #[test]
