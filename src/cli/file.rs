@@ -62,14 +62,7 @@ pub fn load(file: Option<&Path>) -> Option<Loaded> {
 
 /// With the rights of the program's user where others may exchange the file: its content goes to that program.
 fn env_file(path: &Path, identity: &Identity) -> Result<Vec<u8>, String> {
-    let user = FileUser::of(identity);
-    let read = read_at_most(path, LARGEST_ENV_FILE, "1 MiB", user.as_ref());
-    read.map_err(|why| match &identity.user {
-        Some(account) if user.is_some() && open::weakness(path).is_some() => {
-            format!("{why} (it is opened with the rights of user {}, since others may exchange it)", account.name)
-        }
-        Some(_) | None => why,
-    })
+    read_at_most(path, LARGEST_ENV_FILE, "1 MiB", FileUser::of(identity).as_ref())
 }
 
 /// Of a file of the system, whose odd bytes are somebody else's.
@@ -98,9 +91,8 @@ fn read_at_most(path: &Path, most: usize, in_words: &str, user: Option<&FileUser
     let opened = open::open(path, How::new(libc::O_RDONLY, 0).nonblocking(), user);
     let file = opened.map_err(|error| match error.kind() {
         ErrorKind::NotFound => "there is no such file".to_owned(),
-        // A socket, or a device without a driver; or a file that others may exchange.
-        _ if matches!(error.raw_os_error(), Some(libc::ENXIO | libc::EINVAL)) => "it is no regular file".to_owned(),
-        _ if user.is_some() && error.raw_os_error() == Some(libc::ELOOP) => "it is a link".to_owned(),
+        // A socket, or a device without a driver.
+        _ if error.raw_os_error() == Some(libc::ENXIO) => "it is no regular file".to_owned(),
         _ => format!("it cannot be opened: {}", reason(&error)),
     })?;
     check_kind(&file, most, in_words)?;

@@ -11,7 +11,9 @@ use super::owned_file::{self, FileId, Owner, Purpose, copy_part, owner_path, rea
 use super::phrases::{counted, why};
 use super::reorder::write_over;
 use crate::model::Framing;
+use crate::sys::file_user::FileUser;
 use crate::sys::host::Host;
+use crate::sys::open as by_path;
 use crate::sys::permit;
 use log::{info, warn};
 use std::fs::{self, File, OpenOptions};
@@ -26,6 +28,18 @@ pub struct Heir<'a> {
     pub queue: &'a str,
     pub framing: Framing,
     pub leftovers: &'a Path,
+}
+
+/// As [`adopt`], with the rights of the workers' user where others may write beside the leftovers.
+pub fn adopt_for_user(heir: Heir, user: Option<&FileUser>) {
+    let told = by_path::act(heir.leftovers, user, || {
+        adopt(heir);
+        Ok(())
+    });
+    if let Err(error) = told {
+        let (queue, path, reason) = (heir.queue, heir.leftovers.display(), why(&error));
+        warn!("unfinished items of queue {queue} may be in files beside {path}, which cannot be looked at: {reason}");
+    }
 }
 
 /// Takes in what can be taken in, and says what was found. Waits for the lock of the leftovers for at most 1 s.

@@ -3,6 +3,7 @@
 
 use super::file_lock::Deadline;
 use super::file_mode::NewFile;
+use super::file_users;
 use super::lane::{Lane, Mode, Piece};
 use super::letters;
 use super::line_file::{Failure, Kinds, LineFile, Locking, Options};
@@ -10,6 +11,7 @@ use super::messages::{line, messages};
 use super::phrases::why;
 use super::unwritten::{Entry, Unwritten};
 use crate::machine::DeadLetter;
+use crate::model::QueueId;
 use crate::model::plan::Plan;
 use crate::sys::clock;
 use log::Level;
@@ -47,7 +49,7 @@ impl DeadLetters {
         let on_stderr: Arc<Vec<AtomicU64>> = Arc::new(plan.queues.iter().map(|_| AtomicU64::default()).collect());
         let counts = on_stderr.clone();
         let mut files: Vec<Option<LineFile>> =
-            plan.queues.iter().map(|queue| file(queue.leftovers.as_deref())).collect();
+            (0u32..).map(QueueId).zip(&plan.queues).map(|(id, _)| file(plan, id)).collect();
         let lane = Lane::new("dead letters", move |letter: &mut Arc<Entry<Letter>>, _: Mode| {
             if let Some(Some(file)) = files.get_mut(letter.value.queue) {
                 write(letter, file, &counts);
@@ -117,10 +119,11 @@ impl DeadLetters {
 }
 
 /// Only a regular file keeps what is written. A new one takes after the leftovers, whose items it shows.
-fn file(leftovers: Option<&Path>) -> Option<LineFile> {
-    let leftovers = leftovers?;
+fn file(plan: &Plan, queue: QueueId) -> Option<LineFile> {
+    let leftovers = plan.queue(queue).leftovers.as_deref()?;
     let (kinds, new_file, locking) = (Kinds::Regular, NewFile::Like(leftovers.to_owned()), Locking::Itself);
-    Some(LineFile::new(path_beside(leftovers), Options { delimiter: b'\n', kinds, new_file, locking }))
+    let file = LineFile::new(path_beside(leftovers), Options { delimiter: b'\n', kinds, new_file, locking });
+    Some(file.for_user(file_users::of_queue(plan, queue)))
 }
 
 /// The file of the dead letters of a queue: `left.txt.dead` for the leftovers `left.txt`.

@@ -1,6 +1,7 @@
 //! The leftovers of all queues on their way to their files, or to stderr. One thread writes them.
 
 use super::file_lock::Deadline;
+use super::file_users;
 use super::lane::{Lane, Mode, Piece};
 use super::leftovers::{Input, Keeper, Kept, Place};
 use super::letters;
@@ -122,7 +123,10 @@ impl Disk {
             let input = input(plan, id);
             let shelf = Shelf { is_input: input.is_some(), ..Shelf::default() };
             let keeper = queue.leftovers.as_deref();
-            let keeper = keeper.map(|path| Keeper::new(&queue.name, queue.framing, path, input, deadline.clone()));
+            let keeper = keeper.map(|path| {
+                let keeper = Keeper::new(&queue.name, queue.framing, path, input, deadline.clone());
+                keeper.for_user(file_users::of_queue(plan, id))
+            });
             let (name, ledger) = (queue.name.clone(), shelf.ledger.clone());
             keepers.push(Keeping { name, framing: queue.framing, keeper, ledger });
             queues.push(shelf);

@@ -14,6 +14,8 @@ use super::order::{Numbers, Order};
 use super::owned_file::{FileId, OwnedFile, Purpose, copy_part};
 use super::reorder::{self, Failed};
 use crate::model::Framing;
+use crate::sys::file_user::FileUser;
+use crate::sys::open as by_path;
 use crate::sys::permit;
 use log::warn;
 use std::fs::{self, File};
@@ -40,6 +42,8 @@ pub struct Keeper {
     instead: Option<LineFile>,
     places: Vec<Place>,
     trouble: Option<io::Error>,
+    /// With whose rights all this is done where others may write; see [`by_path::act`].
+    user: Option<FileUser>,
 }
 
 /// The leftovers as the input of this run.
@@ -86,11 +90,28 @@ impl Keeper {
             instead: None,
             places: Vec::new(),
             trouble: None,
+            user: None,
         }
+    }
+
+    /// The items are those of the workers of this user.
+    pub fn for_user(self, user: Option<FileUser>) -> Keeper {
+        let follow = by_path::follows_links(&self.asked, user.as_ref());
+        let path = if follow { self.path } else { in_its_directory(&self.asked).unwrap_or(self.asked.clone()) };
+        let file = LineFile::new(path.clone(), options(self.framing, NewFile::Private, Locking::SideFile));
+        Keeper { path, file: file.for_user(user.clone()), user, ..self }
     }
 
     /// Appends whole frames, each with its delimiter. Answers how many bytes of them are kept; the rest, whole frames, is not.
     pub fn keep(&mut self, frames: &[u8], numbers: &[Numbers]) -> usize {
+        let (asked, user) = (self.asked.clone(), self.user.clone());
+        by_path::act(&asked, user.as_ref(), || Ok(self.keep_here(frames, numbers))).unwrap_or_else(|error| {
+            self.trouble.get_or_insert(error);
+            0
+        })
+    }
+
+    fn keep_here(&mut self, frames: &[u8], numbers: &[Numbers]) -> usize {
         let result = if self.input.is_some() { self.keep_aside(frames, numbers) } else { self.append(frames, numbers) };
         match result {
             Ok(()) => frames.len(),
@@ -108,6 +129,19 @@ impl Keeper {
 
     /// Puts everything in its place and waits for the disk.
     pub fn finish(mut self) -> Kept {
+        let (asked, user) = (self.asked.clone(), self.user.clone());
+        let told = by_path::act(&asked, user.as_ref(), || {
+            self.put_in_place();
+            Ok(())
+        });
+        if let Err(error) = told {
+            self.trouble.get_or_insert(error);
+        }
+        self.places.retain(|place| place.items > 0);
+        Kept { places: self.places, trouble: self.trouble }
+    }
+
+    fn put_in_place(&mut self) {
         let result = match self.input.take() {
             Some(input) => self.replace(&input),
             None => self.put_in_order().and_then(|()| self.sync()),
@@ -115,8 +149,6 @@ impl Keeper {
         if let Err(error) = result {
             self.trouble.get_or_insert(error);
         }
-        self.places.retain(|place| place.items > 0);
-        Kept { places: self.places, trouble: self.trouble }
     }
 
     fn append(&mut self, frames: &[u8], numbers: &[Numbers]) -> Result<(), (usize, io::Error)> {
@@ -162,7 +194,8 @@ impl Keeper {
             }
             Err(error) => return Err((0, error)),
         };
-        self.instead = Some(LineFile::new(instead, options(self.framing, NewFile::Private, Locking::Itself)));
+        let instead = LineFile::new(instead, options(self.framing, NewFile::Private, Locking::Itself));
+        self.instead = Some(instead.for_user(self.user.clone()));
         Ok(())
     }
 
@@ -382,12 +415,15 @@ fn numbered(path: &Path) -> io::Result<PathBuf> {
 
 /// The file that this path leads to. Where it is not there yet, its directory is what leads to it.
 pub fn resolve(path: &Path) -> PathBuf {
-    let by_directory = || {
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Some(fs::canonicalize(directory).ok()?.join(path.file_name()?))
-    };
     let is_link = || fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
-    fs::canonicalize(path).ok().or_else(|| if is_link() { None } else { by_directory() }).unwrap_or(path.to_owned())
+    let otherwise = || if is_link() { None } else { in_its_directory(path) };
+    fs::canonicalize(path).ok().or_else(otherwise).unwrap_or(path.to_owned())
+}
+
+/// The last name as it is, in a directory with links resolved.
+fn in_its_directory(path: &Path) -> Option<PathBuf> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Some(fs::canonicalize(directory).ok()?.join(path.file_name()?))
 }
 
 /// A directory that cannot be synced does not undo what is in it.

@@ -8,12 +8,14 @@
 use super::file_lock::{Deadline, SideLock, lock};
 use super::file_mode::NewFile;
 use super::lane::write_all;
+use crate::sys::file_user::FileUser;
+use crate::sys::open::{self as by_path, How};
 use crate::sys::permit;
 use log::warn;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// How a line file is opened and written.
@@ -84,6 +86,8 @@ pub struct LineFile {
     open: Option<Open>,
     /// The lock of the file itself is not to be had.
     lockless: bool,
+    /// With whose rights it is opened where others may write; see [`by_path::open`].
+    user: Option<FileUser>,
 }
 
 #[derive(Debug)]
@@ -97,7 +101,12 @@ struct Open {
 impl LineFile {
     /// Opens nothing.
     pub fn new(path: PathBuf, options: Options) -> LineFile {
-        LineFile { path, options, open: None, lockless: false }
+        LineFile { path, options, open: None, lockless: false, user: None }
+    }
+
+    /// The file is one of the workers of this user.
+    pub fn for_user(self, user: Option<FileUser>) -> LineFile {
+        LineFile { user, ..self }
     }
 
     /// Appends whole lines, each with its delimiter, and answers the offset where they begin (0 for a FIFO or device). The lock
@@ -119,15 +128,15 @@ impl LineFile {
         // Another process may have replaced the file while we did not have the lock.
         self.open = self.open.take().filter(|open| is_named(&open.file, &self.path));
         let delimiter = self.options.delimiter;
-        let path = self.path.clone();
+        let (path, user) = (self.path.clone(), self.user.clone());
         let open = self.opened()?;
         let failed = |error| Failure::Write { kept: 0, error };
         let id = open.file.metadata().map(|found| identity(&found)).map_err(failed)?;
         if let Some(offset) = locked.unfinished_append(id) {
-            cut_unfinished(&path, offset, delimiter).map_err(failed)?;
+            cut_unfinished(&path, offset, delimiter, user.as_ref()).map_err(failed)?;
             locked.forget_append();
         }
-        open.heal(delimiter, &path)?;
+        open.heal(delimiter, &path, user.as_ref())?;
         if lines.is_empty() {
             return open.length().map_err(failed);
         }
@@ -151,7 +160,7 @@ impl LineFile {
     /// stands for another file now.
     pub fn open_to_rewrite(&self) -> io::Result<Option<File>> {
         let Some(open) = &self.open else { return Ok(None) };
-        let file = open_by_path(&self.path, Purpose::Rewrite)?;
+        let file = open_by_path(&self.path, Purpose::Rewrite, self.user.as_ref())?;
         Ok((identity(&file.metadata()?) == identity(&open.file.metadata()?)).then_some(file))
     }
 
@@ -159,7 +168,7 @@ impl LineFile {
     pub fn open(&mut self) -> io::Result<bool> {
         let open = match self.open.take() {
             Some(open) => open,
-            None => Open::new(&self.path, &self.options)?,
+            None => Open::new(&self.path, &self.options, self.user.as_ref())?,
         };
         Ok(self.open.insert(open).regular)
     }
@@ -178,6 +187,7 @@ impl LineFile {
 
     fn append_under_own_lock(&mut self, lines: &[u8], deadline: &Deadline) -> Result<u64, Failure> {
         let (delimiter, path, mut lockless) = (self.options.delimiter, self.path.clone(), self.lockless);
+        let user = self.user.clone();
         // Rotated or removed: what is appended to it now would not be found.
         self.open = self.open.take().filter(|open| !open.regular || is_named(&open.file, &path));
         let open = self.opened()?;
@@ -188,7 +198,7 @@ impl LineFile {
             warn!("cannot lock {} ({error}): lines of other writers may come in between", path.display());
             lockless = true;
         }
-        let healed = if lockless { Ok(()) } else { open.heal(delimiter, &path) };
+        let healed = if lockless { Ok(()) } else { open.heal(delimiter, &path, user.as_ref()) };
         let told = healed.and_then(|()| open.write(lines, delimiter));
         if !lockless {
             // Closing the file would release the lock too.
@@ -201,25 +211,26 @@ impl LineFile {
     fn opened(&mut self) -> Result<&mut Open, Failure> {
         let open = match self.open.take() {
             Some(open) => open,
-            None => Open::new(&self.path, &self.options).map_err(|error| Failure::Write { kept: 0, error })?,
+            None => Open::new(&self.path, &self.options, self.user.as_ref())
+                .map_err(|error| Failure::Write { kept: 0, error })?,
         };
         Ok(self.open.insert(open))
     }
 }
 
 impl Open {
-    fn new(path: &Path, options: &Options) -> io::Result<Open> {
+    fn new(path: &Path, options: &Options, user: Option<&FileUser>) -> io::Result<Open> {
         // A look before the open: opening a FIFO would wake its reader, and a device may do anything.
         refuse_odd(path, options.kinds)?;
-        let file = open_or_create(path, &options.new_file)?;
+        let file = open_or_create(path, &options.new_file, user)?;
         let found = file.metadata()?;
         options.kinds.check(&found)?;
         Ok(Open { file, suspect: true, regular: found.is_file() })
     }
 
     /// Closes off a torn tail, for the holder of the lock of a regular file.
-    fn heal(&mut self, delimiter: u8, path: &Path) -> Result<(), Failure> {
-        if self.suspect && is_torn(&self.file, path, delimiter) {
+    fn heal(&mut self, delimiter: u8, path: &Path, user: Option<&FileUser>) -> Result<(), Failure> {
+        if self.suspect && is_torn(&self.file, path, delimiter, user) {
             self.put(&[delimiter]).map_err(|(_, error)| Failure::Write { kept: 0, error })?;
         }
         self.suspect = false;
@@ -274,8 +285,8 @@ pub fn whole_lines(lines: &[u8], written: usize, delimiter: u8) -> usize {
 
 /// A process was killed while it appended here: the half line that it left is no line. The lock is ours, so no living writer is at
 /// work.
-fn cut_unfinished(path: &Path, offset: u64, delimiter: u8) -> io::Result<()> {
-    let file = open_by_path(path, Purpose::Rewrite)?;
+fn cut_unfinished(path: &Path, offset: u64, delimiter: u8, user: Option<&FileUser>) -> io::Result<()> {
+    let file = open_by_path(path, Purpose::Rewrite, user)?;
     let length = file.metadata()?.len();
     let (mut at, mut whole, mut piece) = (offset, offset, vec![0; 64 * 1024]);
     while at < length {
@@ -301,11 +312,11 @@ fn cut_unfinished(path: &Path, offset: u64, delimiter: u8) -> io::Result<()> {
 }
 
 /// Whether the last byte is not the delimiter. `false` if the file is empty, or we may not read it.
-fn is_torn(file: &File, path: &Path, delimiter: u8) -> bool {
+fn is_torn(file: &File, path: &Path, delimiter: u8, user: Option<&FileUser>) -> bool {
     let look = || -> io::Result<bool> {
         let length = file.metadata()?.len();
         let Some(last) = length.checked_sub(1) else { return Ok(false) };
-        let readable = open_by_path(path, Purpose::Read)?;
+        let readable = open_by_path(path, Purpose::Read, user)?;
         let mut byte = [delimiter];
         if identity(&readable.metadata()?) == identity(&file.metadata()?) {
             readable.read_exact_at(&mut byte, last)?;
@@ -315,22 +326,26 @@ fn is_torn(file: &File, path: &Path, delimiter: u8) -> bool {
     look().unwrap_or(false)
 }
 
-fn open_or_create(path: &Path, new_file: &NewFile) -> io::Result<File> {
+fn open_or_create(path: &Path, new_file: &NewFile, user: Option<&FileUser>) -> io::Result<File> {
     /// Other processes may make and remove it, but not always between two calls of ours.
     const ATTEMPTS: usize = 100;
     let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     for _ in 0..ATTEMPTS {
-        match open_by_path(path, Purpose::Append) {
+        match open_by_path(path, Purpose::Append, user) {
             Err(error) if missing(&error) => {}
             opened => return opened,
         }
         // `O_EXCL` tells whether it is we who made it, but it does not follow a link whose target is not there.
         let is_link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
-        let made = open_by_path(path, Purpose::Create { mode: new_file.first_mode(), exclusive: !is_link });
+        let made = open_by_path(path, Purpose::Create { mode: new_file.first_mode(), exclusive: !is_link }, user);
         match made {
             Ok(file) => {
                 if !is_link {
-                    new_file.complete(&file);
+                    // With the same rights: the file that it takes after may be of the worker's making too.
+                    by_path::act(path, user, || {
+                        new_file.complete(&file);
+                        Ok(())
+                    })?;
                 }
                 return Ok(file);
             }
@@ -347,7 +362,7 @@ fn open_or_create(path: &Path, new_file: &NewFile) -> io::Result<File> {
 ///
 /// `AlreadyExists`, or an error of open(2).
 pub fn create(path: &Path, new_file: &NewFile) -> io::Result<File> {
-    let file = open_by_path(path, Purpose::Create { mode: new_file.first_mode(), exclusive: true })?;
+    let file = open_by_path(path, Purpose::Create { mode: new_file.first_mode(), exclusive: true }, None)?;
     new_file.complete(&file);
     Ok(file)
 }
@@ -366,17 +381,16 @@ enum Purpose {
 }
 
 /// Every open by path of this module. It never blocks (a FIFO without a reader is ENXIO), and makes no terminal ours.
-fn open_by_path(path: &Path, purpose: Purpose) -> io::Result<File> {
-    permit()?;
-    let mut options = OpenOptions::new();
-    match purpose {
-        Purpose::Append => options.append(true),
-        Purpose::Create { mode, exclusive: true } => options.append(true).create_new(true).mode(mode),
-        Purpose::Create { mode, exclusive: false } => options.append(true).create(true).mode(mode),
-        Purpose::Read => options.read(true),
-        Purpose::Rewrite => options.read(true).write(true),
+fn open_by_path(path: &Path, purpose: Purpose, user: Option<&FileUser>) -> io::Result<File> {
+    const APPEND: i32 = libc::O_WRONLY | libc::O_APPEND;
+    let how = match purpose {
+        Purpose::Append => How::new(APPEND, 0),
+        Purpose::Create { mode, exclusive: true } => How::new(APPEND | libc::O_CREAT | libc::O_EXCL, mode),
+        Purpose::Create { mode, exclusive: false } => How::new(APPEND | libc::O_CREAT, mode),
+        Purpose::Read => How::new(libc::O_RDONLY, 0),
+        Purpose::Rewrite => How::new(libc::O_RDWR, 0),
     };
-    options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
+    by_path::open(path, how.nonblocking(), user)
 }
 
 /// Whether this name still stands for the open file.
@@ -393,6 +407,7 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
 mod tests {
     use super::*;
     use crate::sys::clock;
+    use std::fs::OpenOptions;
     use std::io::Write;
     use std::os::unix::fs::PermissionsExt;
 

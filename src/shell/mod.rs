@@ -13,6 +13,7 @@ mod farewell;
 mod fates;
 mod file_lock;
 mod file_mode;
+pub mod file_users;
 mod json;
 mod lane;
 mod launch;
@@ -47,11 +48,11 @@ mod unwritten;
 mod voice;
 
 use crate::machine::Report;
-use crate::model::Signal;
 use crate::model::plan::Plan;
+use crate::model::{QueueId, Signal};
 use crate::sys::init::Inherited;
 use crate::sys::{clock, members, memory};
-use adopt::{Heir, adopt};
+use adopt::{Heir, adopt_for_user};
 pub use dead_letters::path_beside as dead_letters_file;
 use disk::Rest;
 pub use file_lock::side_file as lock_file;
@@ -134,9 +135,10 @@ pub fn run(plan: Rc<Plan>, options: RunOptions, inherited: Inherited) -> u8 {
     if plan.init.is_none() && !members::sees_all() {
         warn!("/proc cannot be read: processes that leave their session will be left behind");
     }
-    for queue in &plan.queues {
+    for (id, queue) in (0u32..).map(QueueId).zip(&plan.queues) {
         if let Some(leftovers) = &queue.leftovers {
-            adopt(Heir { queue: &queue.name, framing: queue.framing, leftovers });
+            let heir = Heir { queue: &queue.name, framing: queue.framing, leftovers };
+            adopt_for_user(heir, file_users::of_queue(&plan, id).as_ref());
         }
     }
     let mut shell = match Shell::new(plan.clone(), inherited, options.init.clone()) {

@@ -2,6 +2,7 @@
 
 use super::file_lock::Deadline;
 use super::file_mode::NewFile;
+use super::file_users;
 use super::lane::{HIGH, LOW, Lane, Mode, Piece, write_all};
 use super::line_file::{Failure, Kinds, LineFile, Locking, Options, whole_lines};
 use super::phrases::why;
@@ -76,7 +77,11 @@ impl Sinks {
                 }
             }));
         }
-        let sinks = targets.into_iter().map(|(target, workers)| Sink::new(target, workers, waker.clone())).collect();
+        let sink = |(target, workers)| {
+            let writing = Writing::new(target, plan);
+            Sink::new(writing, workers, waker.clone())
+        };
+        let sinks = targets.into_iter().map(sink).collect();
         Sinks { sinks, of_worker }
     }
 
@@ -148,9 +153,9 @@ impl Target {
 }
 
 impl Sink {
-    fn new(target: Target, workers: Vec<WorkerId>, waker: Arc<Waker>) -> Sink {
+    fn new(to: Writing, workers: Vec<WorkerId>, waker: Arc<Waker>) -> Sink {
         let news = Arc::new(Mutex::new(News::default()));
-        let mut writer = Writer { to: Writing::new(target), news: news.clone(), waker, closed: false };
+        let mut writer = Writer { to, news: news.clone(), waker, closed: false };
         let lane = Lane::new("results", move |batch: &mut Batch, mode: Mode| writer.write(batch, mode));
         Sink { lane, news, workers, batch: Batch::default(), choked: false, closed: None }
     }
@@ -210,13 +215,14 @@ enum Writing {
 }
 
 impl Writing {
-    fn new(target: Target) -> Writing {
+    fn new(target: Target, plan: &Plan) -> Writing {
         match target {
             Target::Stdout => Writing::Stdout { is_file: fds::is_regular(io::stdout().as_fd()) },
             Target::File(path) => {
                 let (kinds, new_file, locking) = (Kinds::Any, NewFile::Umask, Locking::Itself);
                 let options = Options { delimiter: b'\n', kinds, new_file, locking };
-                Writing::File { file: LineFile::new(path.clone(), options), path, said: false }
+                let file = LineFile::new(path.clone(), options).for_user(file_users::of_results(plan, &path));
+                Writing::File { file, path, said: false }
             }
         }
     }

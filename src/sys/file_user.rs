@@ -76,15 +76,20 @@ impl FileUser {
         self.outside
     }
 
-    /// Takes this user's rights over files for the calling thread, until the answer is dropped.
+    /// Takes this user's rights over files for the calling thread, until the answer is dropped. A thread that has them already keeps
+    /// them: then nothing is changed, now or later.
     ///
     /// # Errors
     ///
     /// EPERM where we may not; then nothing is changed. Else of setgroups(2) and capset(2).
     pub(super) fn assume(&self) -> io::Result<Assumed<'_>> {
+        // SAFETY: all bits set is no user: the call only answers whose rights this thread has.
+        if unsafe { libc::syscall(SETFSUID, u32::MAX) } as u32 == self.uid {
+            return Ok(Assumed { user: None, capabilities: Sets::default(), death_signal: 0 });
+        }
         let capabilities = Sets::now()?;
         // From here on dropping it gives back whatever was taken.
-        let assumed = Assumed { user: self, capabilities, death_signal: death_signal() };
+        let assumed = Assumed { user: Some(self), capabilities, death_signal: death_signal() };
         if let Some(groups) = &self.groups {
             set_groups(groups)?;
         }
@@ -98,7 +103,8 @@ impl FileUser {
 
 /// The rights of another user, held by this thread.
 pub(super) struct Assumed<'a> {
-    user: &'a FileUser,
+    /// `None` where the thread had them before.
+    user: Option<&'a FileUser>,
     capabilities: Sets,
     death_signal: libc::c_int,
 }
@@ -106,10 +112,11 @@ pub(super) struct Assumed<'a> {
 impl Drop for Assumed<'_> {
     /// Going back to the effective user and to capabilities that are permitted is never refused (setfsuid(2), capset(2)).
     fn drop(&mut self) {
-        let own = &self.user.own;
+        let Some(user) = self.user else { return };
+        let own = &user.own;
         let _never_refused = set_fs(SETFSUID, own.uid).and_then(|()| set_fs(SETFSGID, own.gid));
         let _never_refused = self.capabilities.set();
-        if self.user.groups.is_some() {
+        if user.groups.is_some() {
             let _taken_with_the_same_right = set_groups(&own.groups);
         }
         // Both were cleared by the kernel.

@@ -65,14 +65,18 @@ impl How {
 ///
 /// # Errors
 ///
-/// Of open(2). On an untrusted path also ELOOP for a link, EMLINK for a file with several names, EISDIR, and EINVAL for what is no
-/// regular file; EPERM where that user's rights cannot be taken.
+/// Of open(2). On an untrusted path those that come of it are in words and have no number: a link, a file with several names,
+/// what is no regular file, and what that user has no right to, which is still `PermissionDenied`.
 #[cfg_attr(feature = "faults", track_caller)]
 pub fn open(path: &Path, how: How, user: Option<&FileUser>) -> io::Result<File> {
     permit()?;
     let own = own_descriptor(path);
     let name = CString::new(path.as_os_str().as_bytes())?;
-    let opened = open_name(&name, how, user.filter(|_| own.is_none()));
+    let user = user.filter(|_| own.is_none());
+    let opened = open_name(&name, how, user).map_err(|error| match user {
+        Some(user) if !is_trusted(&name) => in_words(error, user),
+        Some(_) | None => error,
+    });
     match (opened, own) {
         // Sockets cannot be opened by a name, and a pipe may belong to somebody else: what stands behind them is ours all the same.
         (Err(error), Some(number)) if matches!(error.raw_os_error(), Some(libc::ENXIO | libc::EACCES)) => {
@@ -94,13 +98,36 @@ pub fn open(path: &Path, how: How, user: Option<&FileUser>) -> io::Result<File> 
 #[cfg_attr(feature = "faults", track_caller)]
 pub fn act<T>(path: &Path, user: Option<&FileUser>, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     permit()?;
-    let Some(user) = user else { return work() };
-    let name = CString::new(path.as_os_str().as_bytes())?;
-    if trust::walk(&name, trust::outside()).is_ok_and(|way| way.trusted) {
-        return work();
+    match user {
+        Some(user) if !is_trusted(&CString::new(path.as_os_str().as_bytes())?) => {
+            let _rights = user.assume()?;
+            work()
+        }
+        Some(_) | None => work(),
     }
-    let _rights = user.assume()?;
-    work()
+}
+
+/// Whether [`open`] follows a link that this path ends in.
+pub fn follows_links(path: &Path, user: Option<&FileUser>) -> bool {
+    user.is_none() || CString::new(path.as_os_str().as_bytes()).is_ok_and(|name| is_trusted(&name))
+}
+
+fn is_trusted(path: &CStr) -> bool {
+    trust::walk(path, trust::outside()).is_ok_and(|way| way.trusted)
+}
+
+/// Why an untrusted path was not opened with the rights of this user.
+fn in_words(error: io::Error, user: &FileUser) -> io::Error {
+    let what = match error.raw_os_error() {
+        Some(libc::ELOOP) => "it is a link, and others may write in its directory".to_owned(),
+        Some(libc::EMLINK) => "it has several names, and others may write in its directory".to_owned(),
+        Some(libc::EINVAL | libc::EISDIR | libc::ENXIO) => {
+            "it is no regular file, and others may write in its directory".to_owned()
+        }
+        Some(libc::EACCES) => format!("user {} may not, and others may write in its directory", user.uid()),
+        _ => return error,
+    };
+    io::Error::new(error.kind(), what)
 }
 
 /// A directory, or a link, because of which a path is not trusted.
@@ -162,8 +189,13 @@ fn open_at(directory: RawFd, name: &CStr, how: How, more: libc::c_int) -> io::Re
         check_before(directory, name, follow)?;
     }
     let flags = how.flags | more | libc::O_CLOEXEC | libc::O_NOCTTY;
-    // SAFETY: the directory is open or AT_FDCWD, the name a C string, and the mode an integer as O_CREAT wants it.
-    let fd = check(unsafe { libc::openat(directory, name.as_ptr(), flags, how.mode as libc::c_uint) })?;
+    let fd = loop {
+        // SAFETY: the directory is open or AT_FDCWD, the name a C string, and the mode an integer as O_CREAT wants it.
+        match check(unsafe { libc::openat(directory, name.as_ptr(), flags, how.mode as libc::c_uint) }) {
+            Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+            told => break told?,
+        }
+    };
     // SAFETY: the kernel just made this descriptor for us.
     let file = unsafe { OwnedFd::from_raw_fd(fd) };
     if how.regular {

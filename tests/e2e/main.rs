@@ -41,6 +41,7 @@ mod notify_limits;
 mod one_file;
 mod order;
 mod other_user;
+mod other_user_files;
 mod other_user_terminal;
 mod pid_one;
 mod probes;

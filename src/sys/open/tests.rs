@@ -47,9 +47,9 @@ fn worker_in(groups: &[u32]) -> FileUser {
 }
 
 fn read(path: &Path) -> Result<String, i32> {
-    let opened = open(path, How::read(), Some(&worker()));
+    let opened = open_raw(path, How::read(), &worker());
     let mut text = String::new();
-    opened.map_err(|error| error.raw_os_error().unwrap())?.read_to_string(&mut text).unwrap();
+    opened?.read_to_string(&mut text).unwrap();
     Ok(text)
 }
 
@@ -58,9 +58,14 @@ fn append(path: &Path) -> Result<(), i32> {
 }
 
 fn append_as(path: &Path, user: &FileUser) -> Result<(), i32> {
-    let opened = open(path, How::append(0o666), Some(user));
-    opened.map_err(|error| error.raw_os_error().unwrap())?.write_all(b"line\n").unwrap();
+    open_raw(path, How::append(0o666), user)?.write_all(b"line\n").unwrap();
     Ok(())
+}
+
+/// As a forked child does it, with the number of the error.
+fn open_raw(path: &Path, how: How, user: &FileUser) -> Result<File, i32> {
+    let name = CString::new(path.as_os_str().as_bytes()).unwrap();
+    open_name(&name, how, Some(user)).map(File::from).map_err(|error| error.raw_os_error().unwrap())
 }
 
 #[test]
@@ -219,7 +224,11 @@ fn all_rights_are_given_back() {
     append_as(&mine.join("a"), &user).unwrap();
     assert_eq!(append_as(&mine.join("missing/a"), &user), Err(libc::ENOENT));
     act(&mine.join("a"), Some(&user), || {
-        assert_ne!(rights().0, before.0);
+        let theirs = rights().0;
+        assert_ne!(theirs, before.0);
+        // One within the other.
+        append_as(&mine.join("a"), &user).unwrap();
+        assert_eq!(rights().0, theirs);
         fs::rename(mine.join("a"), mine.join("b"))
     })
     .unwrap();
@@ -246,6 +255,25 @@ fn what_is_done_to_a_path_is_done_with_the_same_rights() {
     let removed = act(&at("mine/sub/left.txt"), Some(&user), || fs::remove_file(at("mine/sub/left.txt")));
     assert_eq!(removed.unwrap_err().raw_os_error(), Some(libc::EACCES));
     act(&at("closed/left.txt"), Some(&user), || fs::remove_file(at("closed/left.txt"))).unwrap();
+}
+
+#[test]
+fn why_a_path_was_not_opened_is_told_in_words() {
+    let Some(made) = directory() else { return };
+    let at = |name: &str| made.path().join(name);
+    make(&at("mine"), WORKER, WORKER, 0o755);
+    secret(&at("mine/secret"));
+    symlink("secret", at("mine/link")).unwrap();
+    let told = |name: &str| {
+        let error = open(&at(name), How::append(0o666), Some(&worker())).unwrap_err();
+        (error.kind(), error.to_string())
+    };
+    assert_eq!(told("mine/link").1, "it is a link, and others may write in its directory");
+    let denied = "user 1000 may not, and others may write in its directory".to_owned();
+    assert_eq!(told("mine/secret"), (io::ErrorKind::PermissionDenied, denied));
+    assert_eq!(told("missing/file").0, io::ErrorKind::NotFound);
+    assert!(!follows_links(&at("mine/link"), Some(&worker())) && follows_links(&at("link"), Some(&worker())));
+    assert!(follows_links(&at("mine/link"), None));
 }
 
 #[test]
