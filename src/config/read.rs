@@ -195,8 +195,20 @@ pub fn unknown_key(entry: &Entry<'_>, known: &[String], problems: &mut Problems)
     }
     let known = known.iter().map(String::as_str).collect::<Vec<_>>();
     let problem = Problem::error(entry.key.span, format!("unknown key {}", quote(entry.key.value)));
+    let worker = known.iter().find(|key| **key == "worker" && is_named_like_a_worker(entry.key.value));
+    if let Some(worker) = worker {
+        problems.push(problem.help(format!("did you mean {}?", quote(worker))));
+        return Some((*worker).to_owned());
+    }
     problems.push(problem.suggest(entry.key.value, known.iter().copied()));
     nearest(entry.key.value, &known).map(str::to_owned)
+}
+
+/// What other supervisors call a worker, in the singular or the plural.
+fn is_named_like_a_worker(name: &str) -> bool {
+    const NAMES: [&str; 9] = ["service", "program", "process", "processe", "daemon", "app", "job", "task", "unit"];
+    let name = name.to_ascii_lowercase();
+    NAMES.contains(&name.strip_suffix('s').unwrap_or(&name)) || NAMES.contains(&&*name)
 }
 
 /// The key of the file for a field of a section: `stop_budget` is `stop-budget`, `r#type` is `type`.
