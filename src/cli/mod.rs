@@ -12,11 +12,12 @@ mod print;
 mod rights;
 mod run;
 
-use crate::model::printable::printable;
+use crate::model::printable::{printable, printable_lines};
 use crate::shell::probes::http;
 use crate::sys::elevation::{Elevation, elevation};
 use args::{Arguments, Command, LogLevel};
 use clap::Parser;
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -59,8 +60,20 @@ pub fn main() -> ExitCode {
 fn wrong_usage(words: &[OsString], error: clap::Error) -> ExitCode {
     let harmless = words.iter().map(|word| printable(&word.to_string_lossy()).into_owned());
     let error = Arguments::try_parse_from(harmless).err().unwrap_or(error);
-    let _nowhere_to_report = error.print();
+    let text = error.render();
+    let plain = text.to_string();
+    match printable_lines(&plain) {
+        // Colours come from clap alone.
+        Cow::Borrowed(_) if is_harmless(std::env::var_os(args::LOG)) => _ = error.print(),
+        harmless if error.use_stderr() => print::plain_err(&harmless),
+        harmless => print::out(&harmless),
+    }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// Of a variable that a message may quote.
+fn is_harmless(value: Option<OsString>) -> bool {
+    value.is_none_or(|value| matches!(printable(&value.to_string_lossy()), Cow::Borrowed(_)))
 }
 
 /// A caller with fewer rights would have us open any file, and run any program as any user. Nothing was read before.

@@ -82,6 +82,7 @@ fn f86_check_prints_nothing_that_a_terminal_obeys() {
     for arguments in [&["check", &format!("missing{HOSTILE}")][..], &[HOSTILE], &["run", HOSTILE, HOSTILE]] {
         assert_harmless(&sandbox.launch().arguments(arguments).finish());
     }
+    assert_harmless(&sandbox.launch().arguments(&["run"]).env("EXEUNT_LOG", HOSTILE).finish());
     for name in ["tini", "dumb-init"] {
         assert_harmless(&sandbox.launch().called(name).arguments(&["-Z", HOSTILE]).finish());
         let sandbox = Sandbox::new("");
