@@ -148,27 +148,29 @@ fn f91_without_a_thread_for_a_while_results_are_only_late() {
 /// Four descriptors are short: some workers wait, those that die are reaped and started again all the same.
 #[test]
 fn f92_workers_for_whom_no_descriptor_is_left_start_when_the_limit_is_raised() {
-    // A soft limit alone would be raised by exeunt itself.
-    if !std::fs::metadata("/proc/self").is_ok_and(|it| std::os::unix::fs::MetadataExt::uid(&it) == 0) {
-        return crate::support::skip("only root may raise a hard limit");
-    }
     let keys = format!(
-        "command = [\"sh\", \"w.sh\"]\nreplicas = 12\nresults = \"stdout\"\nstop = [\"event 20s\"]\n{QUICK_RESTART}"
+        "command = [\"sh\", \"w.sh\"]\nreplicas = 12\nresults = \"stdout\"\nstop = [\"event 20s\"]\nafter = [\"gate\"]\n\
+         {QUICK_RESTART}\n[worker.gate]\ntype = \"oneshot\"\n\
+         command = [\"sh\", \"-c\", \"echo waiting >&2; until test -e go; do sleep 0.05; done\"]"
     );
     let sandbox = Sandbox::new(&pool(QUICK_BACKOFF, &keys));
     sandbox.file(
         "w.sh",
         "echo \"up $$\" >&2; while IFS= read -r line <&3; do echo \"ok ${line%% *} ${line#* }\" >&4; done\n",
     );
-    let launch = sandbox.launch().under(&["prlimit", "--nofile=44:44"]).env("EXEUNT_LOG", "debug");
+    let launch = sandbox.launch().under(&["prlimit", "--nofile=44:1000"]).env("EXEUNT_LOG", "debug");
     let mut run = launch.stdin_pipe().start();
+    run.wait_for_line("waiting");
+    // A soft limit that is low from the start is raised by exeunt itself.
+    let target = format!("--pid={}", run.pid());
+    assert!(runs(&["prlimit", &target, "--nofile=44:1000"]));
+    sandbox.file("go", "");
     run.wait_for_words("cannot be started: preparing the start: Too many open files", 10);
     let first = run.wait_for_line("up ");
     // One that runs dies in the middle of the shortage: it is reaped.
     let victim: i32 = first.rsplit(' ').next().unwrap().parse().unwrap();
     send(victim, Signal::SIGKILL);
     until("the dead one to be reaped", || crate::support::state(victim).is_none().then_some(()));
-    let target = format!("--pid={}", run.pid());
     assert!(runs(&["prlimit", &target, "--nofile=1000:1000"]));
     run.wait_for_lines("up", 13);
     run.feed(&numbered(30));
