@@ -163,6 +163,41 @@ fn wrong_usage_leaves_with_2_and_a_hint() {
     }
 }
 
+/// The option is not to blame for a word that the variable says.
+#[test]
+fn a_bad_log_level_is_blamed_on_where_it_stands() {
+    let told = |variable: &str, arguments: &[&str]| {
+        let mut exeunt = Command::new(env!("CARGO_BIN_EXE_exeunt"));
+        let output = exeunt.env("EXEUNT_LOG", variable).args(arguments).current_dir(ROOT).output().expect("it runs");
+        (output.status.code(), text(&output.stderr))
+    };
+    for variable in ["loud", "", "lo\u{1b}[31mud"] {
+        let (code, said) = told(variable, &["check", "tests/config/good/minimal.toml"]);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.starts_with("error: the variable EXEUNT_LOG is \""), "{said}");
+        assert!(said.ends_with("must be one of off, error, warn, info, debug, trace\n"), "{said}");
+        assert!(!said.contains('\u{1b}') && !said.contains("--log-level"), "{said}");
+    }
+    let (code, said) = told("loud", &["--log-level", "louder", "check"]);
+    assert!(code == Some(2) && said.contains("'louder' for '--log-level"), "{said}");
+    let (code, _) = told("loud", &["--log-level", "info", "check", "tests/config/good/minimal.toml"]);
+    assert_eq!(code, Some(0), "the option counts");
+    assert_eq!(told("loud", &["--help"]).0, Some(0));
+}
+
+#[test]
+fn where_there_is_no_file_both_places_are_named() {
+    let empty = tempfile::tempdir().expect("there is room");
+    if Path::new("/etc/exeunt/exeunt.toml").exists() {
+        return println!("SKIP: there is a file for the whole system");
+    }
+    let output = exeunt(empty.path(), &["run".as_ref()]);
+    assert_eq!(output.status.code(), Some(78));
+    let expected = "error: there is neither \"exeunt.toml\" in this directory nor \"/etc/exeunt/exeunt.toml\"\n  \
+        = help: name a file, as in exeunt run shop.toml, or make an exeunt.toml here\n";
+    assert_eq!(text(&output.stderr), expected);
+}
+
 #[test]
 fn a_closed_or_full_stdout_is_no_reason_to_panic() {
     for command in ["check tests/config/good/minimal.toml", "schema", "--help"] {

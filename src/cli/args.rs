@@ -32,8 +32,8 @@ pub const LOG: &str = "EXEUNT_LOG";
 #[derive(Debug, Parser)]
 #[command(name = "exeunt", version, after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Arguments {
-    /// How much exeunt says of its own doings on stderr [default: info, of init: warn]
-    #[arg(long, global = true, env = LOG, value_enum, value_name = "LEVEL")]
+    /// How much exeunt says of its own doings on stderr [env: EXEUNT_LOG] [default: info, of init: warn]
+    #[arg(long, global = true, value_enum, value_name = "LEVEL")]
     pub log_level: Option<LogLevel>,
 
     #[command(subcommand)]

@@ -41,8 +41,14 @@ pub fn load(file: Option<&Path>) -> Option<Loaded> {
     let bytes = match read(&path) {
         Ok(bytes) => bytes,
         Err(why) => {
-            let hint = if file.is_none() { "\n  = help: name a file, or make an exeunt.toml here" } else { "" };
-            print::plain_err(&format!("error: {}: {why}{hint}\n", quote(&name)));
+            print::plain_err(&match (file, is_missing(&path)) {
+                (None, true) => format!(
+                    "error: there is neither {} in this directory nor {}\n  = help: name a file, as in exeunt run shop.toml, or make an exeunt.toml here\n",
+                    quote(HERE),
+                    quote(SYSTEM_WIDE)
+                ),
+                (None, false) | (Some(_), _) => format!("error: {}: {why}\n", quote(&name)),
+            });
             return None;
         }
     };
@@ -68,6 +74,10 @@ fn env_file(path: &Path, identity: &Identity) -> Result<Vec<u8>, String> {
 /// Of a file of the system, whose odd bytes are somebody else's.
 fn text(path: &Path) -> Result<String, String> {
     read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn is_missing(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 fn default_file() -> PathBuf {

@@ -12,11 +12,13 @@ mod print;
 mod rights;
 mod run;
 
+use crate::config::quote;
 use crate::model::printable::{printable, printable_lines};
 use crate::shell::probes::http;
 use crate::sys::elevation::{Elevation, elevation};
-use args::{Arguments, Command, LogLevel};
-use clap::Parser;
+use crate::wire::probe;
+use args::{Arguments, AskHttp, Command, LogLevel};
+use clap::{Parser, ValueEnum};
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -27,6 +29,9 @@ const WRONG_FILE: u8 = 78;
 
 /// We have rights that our caller has not (sysexits.h, `EX_NOPERM`).
 const NOT_PERMITTED: u8 = 77;
+
+/// As clap has it.
+const WRONG_USAGE: i32 = 2;
 
 /// The JSON schema of the file, kept fresh by a test.
 const SCHEMA: &str = include_str!("../../schemas/exeunt.schema.json");
@@ -44,10 +49,11 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return wrong_usage(&words, error),
     };
+    let log_level = arguments.log_level.or_else(level_of_the_variable);
     ExitCode::from(match arguments.command {
-        Command::Run(run) => run::run(&run, arguments.log_level.unwrap_or(LogLevel::Info)),
-        Command::AskHttp(ask) => u8::from(!http::is_well(&ask.url, Duration::from_millis(ask.milliseconds))),
-        Command::Init(init) => init::init(init, arguments.log_level),
+        Command::Run(run) => run::run(&run, log_level.unwrap_or(LogLevel::Info)),
+        Command::AskHttp(ask) => ask_http(&ask),
+        Command::Init(init) => init::init(init, log_level),
         Command::Check(check) => check::check(check.file.as_deref()),
         Command::Schema => {
             print::out(SCHEMA);
@@ -98,4 +104,25 @@ fn refuse_others_rights() -> Result<(), u8> {
             Ok(())
         }
     }
+}
+
+/// Not left to clap, which blames the option for what the variable says. Ends with 2 where that is no level.
+fn level_of_the_variable() -> Option<LogLevel> {
+    let variable = std::env::var_os(args::LOG)?;
+    let told = variable.to_str().and_then(|level| LogLevel::from_str(level, false).ok());
+    if told.is_none() {
+        let levels = LogLevel::value_variants().iter().filter_map(LogLevel::to_possible_value);
+        let levels: Vec<String> = levels.map(|level| level.get_name().to_owned()).collect();
+        let (level, levels) = (quote(&variable.to_string_lossy()), levels.join(", "));
+        print::plain_err(&format!("error: the variable {} is {level}, and must be one of {levels}\n", args::LOG));
+        std::process::exit(WRONG_USAGE);
+    }
+    told
+}
+
+/// Tells its answer on standard output, for the exeunt that started it, and whether it is yes by its exit code.
+fn ask_http(ask: &AskHttp) -> u8 {
+    let answer = http::ask(&ask.url, Duration::from_millis(ask.milliseconds));
+    print::out(&probe::encode(&answer).unwrap_or_default());
+    u8::from(answer.is_err())
 }

@@ -5,8 +5,8 @@ use super::report::Report;
 use crate::model::identity::Resource;
 use crate::model::process::Usage;
 use crate::model::{
-    ExitStatus, InstanceId, Payload, PipeWriter, ProcId, QueueId, Signal, SourceId, SpawnError, StopReason, Target,
-    Token, WorkerId,
+    ExitStatus, InstanceId, Payload, PipeWriter, ProcId, QueueId, Refusal, Signal, SourceId, SpawnError, StopReason,
+    Target, Token, WorkerId,
 };
 use std::time::Duration;
 
@@ -175,11 +175,14 @@ pub enum Note {
     NotReady {
         instance: InstanceId,
         timeout: Duration,
+        /// What its probe was answered last, if it has one that was.
+        last: Option<Refusal>,
     },
     /// Its health probe failed so often in a row that it is stopped.
     Unhealthy {
         instance: InstanceId,
         failures: u32,
+        last: Refusal,
     },
     /// It was silent for longer than its watchdog allows.
     WatchdogExpired {
@@ -289,6 +292,10 @@ pub enum Note {
     Draining {
         queue: QueueId,
         items: u64,
+    },
+    /// A signal came that means nothing to this run. Told once for each.
+    SignalIgnored {
+        signal: Signal,
     },
     StopDeadline,
     /// The second INT, or a further one: what the next will do, if there is anything left to do.

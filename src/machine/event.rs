@@ -1,7 +1,9 @@
 //! Facts, in the past tense: all that the machine ever hears. The shell builds them; it decides only their order.
 
 use crate::model::process::Usage;
-use crate::model::{ExitStatus, Notice, Payload, PipeWriter, ProcId, Reply, Signal, SourceId, SpawnError, WorkerId};
+use crate::model::{
+    ExitStatus, Notice, Payload, PipeWriter, ProbeAnswer, ProcId, Reply, Signal, SourceId, SpawnError, WorkerId,
+};
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
@@ -16,8 +18,8 @@ pub enum Event {
     SpawnFailed { proc: ProcId, error: SpawnError },
     /// A line feed came on the readiness descriptor, or the socket that is this incarnation's own said so.
     Notified { proc: ProcId, notice: Notice },
-    /// The answer to `Action::Ask`: no answer within its time is a no.
-    Answered { proc: ProcId, question: Question, yes: bool },
+    /// The answer to `Action::Ask`: none within its time is a no.
+    Answered { proc: ProcId, question: Question, answer: ProbeAnswer },
     /// So many frames to this worker were written to their end since the last such word, and `progress` says that at
     /// least one byte went into the pipe.
     Wrote { proc: ProcId, frames: u32, progress: bool },

@@ -18,7 +18,7 @@ use super::lease::Leases;
 use super::report::Fate;
 use super::restart::{Delays, Streak};
 use crate::model::process::Usage;
-use crate::model::{ExitStatus, ProcId, SignalSet, SpawnError, StopReason, Time, WorkerId};
+use crate::model::{ExitStatus, ProcId, Refusal, SignalSet, SpawnError, StopReason, Time, WorkerId};
 use std::time::Duration;
 
 #[derive(Debug)]
@@ -84,6 +84,8 @@ pub(super) struct Life {
     pub ready: bool,
     /// Health probes in a row that were answered by no.
     pub refusals: u32,
+    /// What its probe was answered last, while it was no.
+    pub refusal: Option<Refusal>,
     /// When it was said last that its notification socket gets more than is read.
     pub unheard: Option<Time>,
     /// How often its watchdog was put off for that, since its last sign of life.
@@ -95,7 +97,7 @@ pub(super) struct Life {
 impl Life {
     /// Of this incarnation, from now on: not ready, not asked, with nothing in its hands.
     pub fn new(proc: ProcId, since: Time, work: Option<Work>) -> Life {
-        Life { proc, since, ready: false, refusals: 0, unheard: None, reprieves: 0, work }
+        Life { proc, since, ready: false, refusals: 0, refusal: None, unheard: None, reprieves: 0, work }
     }
 }
 

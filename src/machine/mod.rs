@@ -41,7 +41,7 @@ pub use event::{Event, Meaning, Question, SourceEnd};
 pub use report::{Fate, Leaver, QueueReport, Report, SourceReport, Unstarted, Why};
 
 use crate::model::plan::{Plan, Role};
-use crate::model::{InstanceId, Payload, ProcId, QueueId, SourceId, Time, WorkerId};
+use crate::model::{InstanceId, Payload, ProcId, QueueId, SignalSet, SourceId, Time, WorkerId};
 use feed::Feeding;
 use instance::Instance;
 use queue::{Item, Queue};
@@ -75,6 +75,8 @@ pub struct Machine {
     orphans_reaped: u64,
     late_replies: u64,
     bugs: u32,
+    /// Signals that mean nothing, and of which that was said.
+    ignored: SignalSet,
     /// Queues that have room they had not; their sources are looked at before the event is over.
     roomier: Vec<QueueId>,
     /// Workers that are not ready any more, and whose dependents are to be looked at; the first is being looked at.
@@ -150,6 +152,7 @@ impl Machine {
             orphans_reaped: 0,
             late_replies: 0,
             bugs: 0,
+            ignored: SignalSet::EMPTY,
             roomier: Vec::new(),
             fallen: VecDeque::new(),
             rested: Vec::new(),
@@ -172,7 +175,7 @@ impl Machine {
             Event::Spawned { proc } => self.spawned(proc, out),
             Event::SpawnFailed { proc, error } => self.spawn_failed(proc, error, out),
             Event::Notified { proc, notice } => self.notified(proc, notice, out),
-            Event::Answered { proc, question, yes } => self.answered(proc, question, yes, out),
+            Event::Answered { proc, question, answer } => self.answered(proc, question, answer, out),
             Event::Wrote { proc, frames, progress } => self.wrote(proc, frames, progress),
             Event::Replied { proc, reply } => self.replied(proc, reply, out),
             Event::Garbled { proc, seen } => self.garbled(proc, seen, out),

@@ -18,7 +18,7 @@ use super::report::Unstarted;
 use super::shutdown::Phase;
 use super::timers::Key;
 use crate::model::plan::{Kind, Ready};
-use crate::model::{InstanceId, Notice, ProcId, StopReason, WorkerId};
+use crate::model::{InstanceId, Notice, ProbeAnswer, ProcId, StopReason, WorkerId};
 use std::time::Duration;
 
 /// Between two questions whether a worker is ready.
@@ -152,19 +152,24 @@ impl Machine {
         }
     }
 
-    pub(super) fn answered(&mut self, proc: ProcId, question: Question, yes: bool, out: &mut Actions) {
+    pub(super) fn answered(&mut self, proc: ProcId, question: Question, answer: ProbeAnswer, out: &mut Actions) {
         let Some(id) = self.slot(proc) else { return };
         let plan = self.plan.clone();
         let Some(worker) = self.worker_of(id).map(|worker| plan.worker(worker)) else { return };
         let State::Up(life) = &mut self.instances[id.index()].state else { return };
-        match (question, yes, &worker.health) {
+        life.refusal = answer.err();
+        match (question, answer, &worker.health) {
             (Question::Ready, _, _) if life.ready => {}
-            (Question::Ready, true, _) => self.became_ready(id, out),
-            (Question::Ready, false, _) => self.timers.set(Key::Probe(id), self.now + ASK_AGAIN),
-            (Question::Health, yes, Some(health)) => {
-                life.refusals = if yes { 0 } else { life.refusals + 1 };
+            (Question::Ready, Ok(()), _) => self.became_ready(id, out),
+            (Question::Ready, Err(_), _) => self.timers.set(Key::Probe(id), self.now + ASK_AGAIN),
+            (Question::Health, Ok(()), Some(health)) => {
+                life.refusals = 0;
+                self.timers.set(Key::Probe(id), self.now + health.interval);
+            }
+            (Question::Health, Err(last), Some(health)) => {
+                life.refusals += 1;
                 if life.refusals >= health.failures {
-                    out.push(Action::Note(Note::Unhealthy { instance: id, failures: health.failures }));
+                    out.push(Action::Note(Note::Unhealthy { instance: id, failures: health.failures, last }));
                     self.ask_to_leave(id, StopReason::Restart, Purpose::Unwell, out);
                 } else {
                     self.timers.set(Key::Probe(id), self.now + health.interval);
@@ -188,7 +193,18 @@ impl Machine {
     /// `Key::Start`: not ready in time.
     pub(super) fn start_timed_out(&mut self, id: InstanceId, out: &mut Actions) {
         let timeout = self.worker_of(id).and_then(|worker| self.plan.worker(worker).start_timeout);
-        out.push(Action::Note(Note::NotReady { instance: id, timeout: timeout.unwrap_or_default() }));
+        let last = match &self.instances[id.index()].state {
+            State::Up(life) => life.refusal,
+            State::Waiting
+            | State::Due
+            | State::Delayed
+            | State::Starting { .. }
+            | State::Aborting { .. }
+            | State::Leaving(..)
+            | State::Remains(..)
+            | State::Resting(_) => None,
+        };
+        out.push(Action::Note(Note::NotReady { instance: id, timeout: timeout.unwrap_or_default(), last }));
         match self.instances[id.index()].state {
             State::Starting { proc } => self.abort_start(id, proc, Purpose::Unwell, out),
             State::Up(_) => self.ask_to_leave(id, StopReason::Restart, Purpose::Unwell, out),

@@ -82,7 +82,8 @@ impl Machine {
 
     pub(super) fn signalled(&mut self, signal: Signal, meaning: Meaning, out: &mut Actions) {
         match (meaning, &mut self.phase) {
-            (Meaning::Nothing, _) | (Meaning::Stop, Phase::Stopping(_)) => {}
+            (Meaning::Nothing, Phase::Over) | (Meaning::Stop, Phase::Stopping(_)) => {}
+            (Meaning::Nothing, _) => self.ignore(signal, out),
             (Meaning::Forward, _) => self.forward(signal, out),
             (Meaning::Stop | Meaning::Interrupt, Phase::Running) => {
                 self.begin_stop(StopCause::Signal(signal), out);
@@ -100,6 +101,16 @@ impl Machine {
             }
             (Meaning::Stop | Meaning::Interrupt, Phase::Sweeping(_)) => self.end_patience(out),
             (Meaning::Stop | Meaning::Interrupt, Phase::Over) => {}
+        }
+    }
+
+    /// Says once that a signal has no effect, to whoever sent it and waits for one. Of what the kernel sends by itself (a window
+    /// that changes its size, a child, a pipe) nothing is said, and an init was told itself what to drop.
+    fn ignore(&mut self, signal: Signal, out: &mut Actions) {
+        let by_itself = [Signal::CHLD, Signal::CONT, Signal::WINCH, Signal::URG, Signal::PIPE];
+        if self.plan.init.is_none() && !by_itself.contains(&signal) && !self.ignored.contains(signal) {
+            self.ignored.insert(signal);
+            out.push(Action::Note(Note::SignalIgnored { signal }));
         }
     }
 

@@ -6,7 +6,8 @@ use super::*;
 use crate::model::plan::*;
 use crate::model::process::Usage;
 use crate::model::{
-    ExitStatus, Framing, Notice, Reply, Signal, SignalSet, SpawnError, Stage, StopReason, Target, Token, Verdict,
+    ExitStatus, Framing, Notice, Refusal, Reply, Signal, SignalSet, SpawnError, Stage, StopReason, Target, Token,
+    Verdict,
 };
 
 fn secs(n: u64) -> Duration {
@@ -939,9 +940,12 @@ fn a_probe_is_put_until_it_is_answered_by_yes() {
     let Action::Spawn { proc: db, .. } = stand.out[0] else { panic!() };
     let asked = |orders: &Actions| matches!(orders[..], [Action::Ask { question: Question::Ready, .. }]);
     assert!(asked(&stand.tell(Event::Spawned { proc: db })));
-    assert_eq!(stand.tell(Event::Answered { proc: db, question: Question::Ready, yes: false }), []);
+    assert_eq!(
+        stand.tell(Event::Answered { proc: db, question: Question::Ready, answer: Err(Refusal::Status(503)) }),
+        []
+    );
     assert!(asked(&stand.after(200)));
-    let orders = stand.tell(Event::Answered { proc: db, question: Question::Ready, yes: true });
+    let orders = stand.tell(Event::Answered { proc: db, question: Question::Ready, answer: Ok(()) });
     assert_eq!(spawns(&orders).len(), 1);
 }
 
@@ -954,7 +958,7 @@ fn a_stop_ends_the_question_that_is_under_way() {
     let place = |wanted: &Action| orders.iter().position(|action| action == wanted).unwrap();
     let term = Action::Kill { proc: db, signal: Signal::TERM, target: Target::Leader };
     assert!(place(&Action::Unask { proc: db }) < place(&term), "{orders:?}");
-    assert_eq!(stand.tell(Event::Answered { proc: db, question: Question::Ready, yes: true }), [], "too late");
+    assert_eq!(stand.tell(Event::Answered { proc: db, question: Question::Ready, answer: Ok(()) }), [], "too late");
 }
 
 #[test]
@@ -1045,7 +1049,7 @@ fn a_silent_watchdog_and_a_failing_health_probe_stop_the_worker() {
     let mut stand = Stand::new(pair(|db, _| (db.health, db.watchdog) = (Some(health), Some(secs(25)))));
     let db = stand.spawned();
     let ask = Action::Ask { proc: db, question: Question::Health, timeout: secs(1) };
-    let no = || Event::Answered { proc: db, question: Question::Health, yes: false };
+    let no = || Event::Answered { proc: db, question: Question::Health, answer: Err(Refusal::Status(503)) };
     assert!(stand.after(10_000).contains(&ask));
     assert_eq!(stand.tell(no()), []);
     assert!(stand.after(10_000).contains(&ask));
@@ -1056,7 +1060,7 @@ fn a_silent_watchdog_and_a_failing_health_probe_stop_the_worker() {
     let mut told = false;
     for _ in 0..5 {
         told |= told_term(&stand.after(5_000), db);
-        stand.tell(Event::Answered { proc: db, question: Question::Health, yes: true });
+        stand.tell(Event::Answered { proc: db, question: Question::Health, answer: Ok(()) });
     }
     assert!(told, "25 s of silence");
 }
@@ -1163,4 +1167,24 @@ fn nonsense_does_not_bring_back_a_worker_that_is_never_restarted() {
     // The item has been blamed before, so this death counts for nothing: it still is the last one.
     let orders = stand.dies(procs[1], ExitStatus::Exited(1), true);
     assert!(spawns(&orders).is_empty(), "{orders:?}");
+}
+
+#[test]
+fn a_signal_that_means_nothing_is_told_once_and_what_the_kernel_sends_by_itself_never() {
+    let plan = || Plan { instances: vec![], ..Plan::empty("test") };
+    let told = |plan: Plan| {
+        let mut stand = Stand::new(plan);
+        let mut told = vec![];
+        let signals = [Signal::USR1, Signal::HUP, Signal::WINCH, Signal::CHLD, Signal::CONT, Signal::URG, Signal::PIPE];
+        for signal in [signals, signals].concat() {
+            assert_eq!(stand.tell(Event::Signalled { signal, meaning: Meaning::Nothing }), []);
+            told.extend(stand.out.iter().filter_map(|action| match action {
+                Action::Note(Note::SignalIgnored { signal }) => Some(*signal),
+                _ => None,
+            }));
+        }
+        told
+    };
+    assert_eq!(told(plan()), [Signal::USR1, Signal::HUP]);
+    assert_eq!(told(Plan { init: Some(Init::default()), ..plan() }), [], "an init was told what to drop");
 }

@@ -58,6 +58,7 @@ impl Signal {
     pub const TSTP: Signal = Signal(20);
     pub const TTIN: Signal = Signal(21);
     pub const TTOU: Signal = Signal(22);
+    pub const URG: Signal = Signal(23);
     pub const WINCH: Signal = Signal(28);
     pub const PWR: Signal = Signal(30);
     /// RTMIN+3: how systemd tells a container manager to halt.

@@ -350,6 +350,6 @@ fn c_string(bytes: &[u8]) -> Result<CString, SpawnError> {
     CString::new(bytes).map_err(|_| SpawnError { stage: Stage::Prepare, errno: EINVAL })
 }
 
-fn prepare(error: io::Error) -> SpawnError {
+pub(super) fn prepare(error: io::Error) -> SpawnError {
     SpawnError { stage: Stage::Prepare, errno: error.raw_os_error().unwrap_or(EINVAL) }
 }

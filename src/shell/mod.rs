@@ -32,6 +32,7 @@ mod phrases;
 mod pipes;
 pub mod probes;
 mod ready;
+mod reasons;
 mod relay;
 mod reorder;
 mod replies;

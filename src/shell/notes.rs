@@ -2,9 +2,9 @@
 
 use super::letters;
 use super::phrases::{cause, counted, errno, instance_name, queue_name, rung, source_name, span, worker_name};
+use super::reasons::{own_limit, refusal, waited_for};
 use super::start_error::spawn_error;
 use crate::machine::{DeadLetter, LadderStep, Note};
-use crate::model::identity::{Bound, Resource};
 use crate::model::plan::{Plan, Role};
 use crate::model::process::Usage;
 use crate::model::{ExitStatus, InstanceId, PipeWriter, SpawnError, WorkerId};
@@ -12,7 +12,9 @@ use log::Level;
 use std::time::Duration;
 
 /// Sends a note to the log.
-/// `detail`: why a program could not be executed, where more is known than the errno in the note.
+///
+/// `detail`: what only the shell knows: the process id of what started, or why a program could not be executed, where
+/// more is known than the errno in the note.
 pub fn put(plan: &Plan, note: &Note, detail: Option<&str>) {
     let level = level(plan, note);
     if log::log_enabled!(level) {
@@ -45,6 +47,7 @@ fn level(plan: &Plan, note: &Note) -> Level {
         | Note::Stopping { .. }
         | Note::Draining { .. }
         | Note::SourceEnded { .. }
+        | Note::SignalIgnored { .. }
         | Note::Hurried { .. } => Level::Info,
         Note::SpawnFailed { .. }
         | Note::NotReady { .. }
@@ -82,9 +85,12 @@ fn level(plan: &Plan, note: &Note) -> Level {
 fn words(plan: &Plan, note: &Note, detail: Option<&str>) -> String {
     let name = |id: &InstanceId| instance_name(plan, *id);
     match note {
-        Note::Started { instance, .. } => format!("{} started", name(instance)),
+        Note::Started { instance, .. } => {
+            let pid = detail.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+            format!("{} started{pid}", name(instance))
+        }
         Note::SpawnFailed { instance, error, own_limit, .. } => {
-            let own_limit = own_limit.map(|resource| own_limit_words(plan, *instance, resource)).unwrap_or_default();
+            let own_limit = own_limit.map(|resource| self::own_limit(plan, *instance, resource)).unwrap_or_default();
             format!(
                 "{} cannot be started: {}{own_limit}",
                 name(instance),
@@ -92,12 +98,13 @@ fn words(plan: &Plan, note: &Note, detail: Option<&str>) -> String {
             )
         }
         Note::Ready { instance, took } => format!("{} is ready after {}", name(instance), span(*took)),
-        Note::NotReady { instance, timeout } => {
-            format!("{} was not ready within {} and is stopped", name(instance), span(*timeout))
+        Note::NotReady { instance, timeout, last } => {
+            let waited_for = waited_for(plan, *instance, *last);
+            format!("{} was not ready within {} and is stopped: {waited_for}", name(instance), span(*timeout))
         }
-        Note::Unhealthy { instance, failures } => {
-            let times = counted(u64::from(*failures), "time");
-            format!("{} was found unwell {times} in a row and is stopped", name(instance))
+        Note::Unhealthy { instance, failures, last } => {
+            let (times, last) = (counted(u64::from(*failures), "time"), refusal(*last));
+            format!("{} was found unwell {times} in a row and is stopped; the last answer: {last}", name(instance))
         }
         Note::WatchdogExpired { instance } => {
             format!("{} did not tell its watchdog in time and is stopped", name(instance))
@@ -165,6 +172,9 @@ fn words(plan: &Plan, note: &Note, detail: Option<&str>) -> String {
         Note::Draining { queue, items } => {
             format!("queue {} is worked off first: {}", queue_name(plan, *queue), counted(*items, "item"))
         }
+        Note::SignalIgnored { signal } => format!(
+            "{signal} means nothing to exeunt and is ignored; forward-signals = [\"{signal}\"] passes it on to a worker"
+        ),
         Note::StopDeadline => "the stop budget is used up: everybody is killed".into(),
         Note::Hurried { next } => hurried(*next),
         Note::Strangers { count, signal } => {
@@ -188,16 +198,6 @@ fn words(plan: &Plan, note: &Note, detail: Option<&str>) -> String {
         }
         Note::Late { by } => format!("woke up {} late (stopped or starved); all clocks are shifted", span(*by)),
         Note::Bug(what) => format!("internal fault, going on: {what}"),
-    }
-}
-
-/// What follows the kernel's reason where a limit that the file sets explains it.
-fn own_limit_words(plan: &Plan, id: InstanceId, resource: Resource) -> String {
-    let limit = plan.program(id).identity.limit(resource);
-    let name = resource.name();
-    match limit.map(|limit| limit.soft) {
-        Some(Bound::At(number)) => format!(" (it is limited to {name} = {number} by `limits` in the file)"),
-        Some(Bound::Inherited | Bound::Unlimited) | None => format!(" (`limits` in the file sets {name})"),
     }
 }
 
@@ -279,6 +279,7 @@ mod tests {
     use crate::machine::StopCause;
     use crate::model::Stage;
     use crate::model::identity::Limit;
+    use crate::model::identity::{Bound, Resource};
     use crate::model::plan::{Program, WorkerPlan};
 
     /// One service, `web`.
@@ -375,5 +376,6 @@ mod tests {
     fn a_note_about_an_unknown_name_is_still_said() {
         let note = Note::Started { instance: InstanceId(9), proc: crate::model::ProcId(1) };
         assert_eq!(words(&plan(), &note, None), "instance 9 started");
+        assert_eq!(words(&plan(), &note, Some("4711")), "instance 9 started (pid 4711)");
     }
 }

@@ -1,6 +1,7 @@
 //! Descriptors that are out of the poll set for a while, because their writers say more than is worth a wake-up.
 
 use super::table::Topic;
+use super::turn::Shell;
 use crate::model::Time;
 use std::collections::BTreeMap;
 
@@ -24,6 +25,28 @@ impl Paused {
         let due: Vec<Topic> = self.0.iter().filter(|&(_, &until)| until <= now).map(|(&topic, _)| topic).collect();
         due.iter().for_each(|topic| _ = self.0.remove(topic));
         due
+    }
+}
+
+impl Shell {
+    /// Reads the descriptors whose pause is over.
+    pub(super) fn end_pauses(&mut self) {
+        for topic in self.paused.take_due(self.now) {
+            match topic {
+                Topic::Ready(id) => self.hear_ready(id, true),
+                Topic::Notify(id) => self.hear_paused_mailbox(id),
+                Topic::Signals
+                | Topic::News
+                | Topic::Stdin
+                | Topic::Birth(_)
+                | Topic::Items(_)
+                | Topic::Words(_)
+                | Topic::Answer(_)
+                | Topic::Output(_)
+                | Topic::Errors(_)
+                | Topic::SourceOutput(_) => debug_assert!(false, "{topic:?} is never paused"),
+            }
+        }
     }
 }
 

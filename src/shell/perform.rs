@@ -100,7 +100,8 @@ impl Shell {
         }
     }
 
-    /// What stood in the way of executing a file, where more of it is known than an errno.
+    /// What only the shell knows: the process id of what started, and what stood in the way of executing a file, where more of
+    /// it is known than an errno.
     fn detail(&self, note: &Note) -> Option<String> {
         let (error, seen) = match note {
             Note::SpawnFailed { instance, error, .. } => (*error, self.seen.get(instance)?),
@@ -111,6 +112,7 @@ impl Shell {
                     ids.filter(|(_, role)| is_ours(role)).filter_map(|(id, _)| self.seen.get(&InstanceId(id)));
                 (*error, seen.next()?)
             }
+            Note::Started { proc, .. } => return self.table.get(*proc).map(|proc| proc.pid.to_string()),
             _other => return None,
         };
         start_error::detail(seen, error)

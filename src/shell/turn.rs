@@ -328,26 +328,6 @@ impl Shell {
         };
         others.into_iter().map(signalled).collect()
     }
-
-    /// Reads the descriptors whose pause is over.
-    fn end_pauses(&mut self) {
-        for topic in self.paused.take_due(self.now) {
-            match topic {
-                Topic::Ready(id) => self.hear_ready(id, true),
-                Topic::Notify(id) => self.hear_paused_mailbox(id),
-                Topic::Signals
-                | Topic::News
-                | Topic::Stdin
-                | Topic::Birth(_)
-                | Topic::Items(_)
-                | Topic::Words(_)
-                | Topic::Answer(_)
-                | Topic::Output(_)
-                | Topic::Errors(_)
-                | Topic::SourceOutput(_) => debug_assert!(false, "{topic:?} is never paused"),
-            }
-        }
-    }
 }
 
 /// Where so many dead letters and leftovers wait that no item is read that may become one more.

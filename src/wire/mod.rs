@@ -3,6 +3,7 @@
 pub mod frames;
 pub mod http;
 pub mod notify;
+pub mod probe;
 pub mod worker;
 
 /// For tests of how little it matters where a stream is cut: its pieces of these lengths, and the rest.

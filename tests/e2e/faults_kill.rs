@@ -214,6 +214,9 @@ fn f55_f58_ten_thousand_signals_and_the_real_time_ones_are_harmless() {
     let outcome = run.finish();
     outcome.expect_code(0);
     assert!(outcome.stderr.contains("stopped on TERM"), "{outcome}");
+    // Of what somebody may have meant it is said once that it has no effect; never of what the kernel sends by itself.
+    let told = |signal: &str| outcome.stderr.matches(&format!("exeunt: {signal} means nothing to exeunt")).count();
+    assert_eq!(["USR1", "USR2", "ALRM", "URG", "WINCH"].map(told), [1, 1, 1, 0, 0], "{outcome}");
     // Most of them would have ended it.
     assert_eq!(outcome.stderr.lines().filter(|line| *line == "up").count(), 1, "none was passed on\n{outcome}");
 }

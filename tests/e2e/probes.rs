@@ -92,7 +92,8 @@ fn where_both_addresses_of_localhost_refuse_the_answer_is_no() {
     let health = format!("{{ tcp = \"localhost:{}\", interval = \"10ms\", timeout = \"10m\", failures = 2 }}", port());
     let sandbox = shell(&format!("health = {health}\nstart-limit = \"off\""));
     let run = sandbox.launch().start();
-    run.wait_for_line("exeunt: warning: w.0 was found unwell 2 times in a row and is stopped");
+    let why = "the last answer: Connection refused";
+    run.wait_for_line(&format!("exeunt: warning: w.0 was found unwell 2 times in a row and is stopped; {why}"));
     stop(run);
 }
 
@@ -228,7 +229,8 @@ fn a_probe_that_cannot_be_started_is_no_and_is_said_once() {
     outcome.expect_code(1);
     let words = "the probe of w.0 cannot be started: executing ./no-such-probe: No such file or directory";
     assert_eq!(outcome.stderr.matches(words).count(), 1, "{outcome}");
-    assert!(outcome.stderr.contains("w.0 was not ready within 2s"), "{outcome}");
+    let why = "the last answer of its probe: the probe could not be started: No such file";
+    assert!(outcome.stderr.contains(&format!("w.0 was not ready within 2s and is stopped: {why}")), "{outcome}");
 }
 
 #[test]
@@ -241,7 +243,8 @@ fn who_is_found_unwell_is_stopped_by_its_ladder_and_started_again() {
     let run = sandbox.launch().start();
     sandbox.wait_for_line("asked", "/health 200");
     sandbox.file("status", "500");
-    run.wait_for_line("exeunt: warning: web.0 was found unwell 3 times in a row and is stopped");
+    let why = "the last answer: HTTP status 500";
+    run.wait_for_line(&format!("exeunt: warning: web.0 was found unwell 3 times in a row and is stopped; {why}"));
     sandbox.remove("status");
     run.wait_for_lines("exeunt: web.0 is ready after", 2);
     let asked = sandbox.lines("asked");
@@ -258,7 +261,8 @@ fn a_server_that_accepts_and_never_answers_is_unwell() {
     let sandbox = web(&format!("ready = {{ tcp = \"127.0.0.1:@PORT@\" }}\nhealth = {health}\nstart-limit = \"off\""));
     sandbox.file("status", "0");
     let run = sandbox.launch().start();
-    run.wait_for_line("exeunt: warning: web.0 was found unwell 1 time in a row and is stopped");
+    let why = "the last answer: none within 400ms";
+    run.wait_for_line(&format!("exeunt: warning: web.0 was found unwell 1 time in a row and is stopped; {why}"));
     sandbox.remove("status");
     run.wait_for_lines("exeunt: web.0 is ready after", 2);
     stop(run);
@@ -286,4 +290,42 @@ fn a_connection_that_comes_to_nothing_is_no() {
     let run = sandbox.launch().start();
     run.wait_for_line("exeunt: warning: w.0 was found unwell 2 times in a row and is stopped");
     stop(run);
+}
+
+/// What a message says of the last answer: how the command ended, what the server said, or that there was none.
+#[test]
+fn the_last_answer_of_a_probe_is_told_with_what_follows_from_it() {
+    let cases = [
+        ("ready = { command = [\"sh\", \"-c\", \"exit 3\"] }", "the last answer of its probe: exit 3"),
+        ("ready = { command = [\"sh\", \"-c\", \"kill -USR1 $$$$\"] }", "the last answer of its probe: signal USR1"),
+        ("ready = { fd = 7 }", "it wrote no line feed to descriptor 7"),
+        ("ready = { notify = true }", "it did not send READY=1"),
+        ("ready = { command = [\"sleep\", \"1000\"] }", "its probe had no answer yet"),
+    ];
+    for (ready, why) in cases {
+        let keys = format!("{ready}\nstart-timeout = \"400ms\"\nstart-limit = {{ burst = 1, interval = \"60s\" }}");
+        let outcome = shell(&keys).launch().finish();
+        outcome.expect_code(1);
+        assert!(outcome.stderr.contains(&format!("within 400ms and is stopped: {why}\n")), "{ready}: {outcome}");
+    }
+    let (health, why) = ("{ command = [\"sh\", \"-c\", \"exit 7\"], interval = \"10ms\", failures = 2 }", "exit 7");
+    let sandbox = shell(&format!("health = {health}\nstart-limit = \"off\""));
+    let run = sandbox.launch().start();
+    run.wait_for_line_with(&format!("found unwell 2 times in a row and is stopped; the last answer: {why}"));
+    stop(run);
+}
+
+/// Its status is not found in an exit code: the process that asks tells it.
+#[test]
+fn the_status_of_a_server_that_is_never_ready_is_told() {
+    if !has(Need::Python) {
+        return;
+    }
+    let keys = "start-timeout = \"3s\"\nstart-limit = { burst = 1, interval = \"60s\" }";
+    let sandbox = web(&format!("ready = {{ http = \"http://127.0.0.1:@PORT@/\" }}\n{keys}"));
+    sandbox.file("status", "503");
+    let outcome = sandbox.launch().finish();
+    outcome.expect_code(1);
+    let why = "the last answer of its probe: HTTP status 503\n";
+    assert!(outcome.stderr.contains(&format!("web.0 was not ready within 3s and is stopped: {why}")), "{outcome}");
 }

@@ -235,11 +235,11 @@ fn name(event: &Event) -> &'static str {
             Notice::Status(_) | Notice::Stopping => "says status",
             Notice::Unheard => "flooded",
         },
-        Event::Answered { question, yes, .. } => match (question, yes) {
-            (Question::Ready, true) => "ready: yes",
-            (Question::Ready, false) => "ready: no",
-            (Question::Health, true) => "health: yes",
-            (Question::Health, false) => "health: no",
+        Event::Answered { question, answer, .. } => match (question, answer) {
+            (Question::Ready, Ok(())) => "ready: yes",
+            (Question::Ready, Err(_)) => "ready: no",
+            (Question::Health, Ok(())) => "health: yes",
+            (Question::Health, Err(_)) => "health: no",
         },
         Event::Exited { in_hand: false, .. } => "exited",
         Event::Exited { in_hand: true, .. } => "exited, item in hand",

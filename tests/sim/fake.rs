@@ -11,8 +11,8 @@ use exeunt::machine::{Event, Meaning, Question};
 use exeunt::model::plan::Plan;
 use exeunt::model::process::Usage;
 use exeunt::model::{
-    ExitStatus, InstanceId, Notice, ProcId, Reply, Signal, SignalSet, SourceId, SpawnError, Stage, Time, Token,
-    Verdict, WorkerId,
+    ExitStatus, InstanceId, Notice, ProcId, Refusal, Reply, Signal, SignalSet, SourceId, SpawnError, Stage, Time,
+    Token, Verdict, WorkerId,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -290,10 +290,10 @@ impl Fake {
             15 => Event::Notified { proc, notice: Notice::Trigger },
             16 => Event::Notified { proc, notice: Notice::Extend(Duration::from_secs(5)) },
             17 => Event::Notified { proc, notice: Notice::Stopping },
-            18 => Event::Answered { proc, question: Question::Ready, yes: true },
-            19 => Event::Answered { proc, question: Question::Health, yes: false },
-            20 => Event::Answered { proc, question: Question::Ready, yes: false },
-            21 => Event::Answered { proc, question: Question::Health, yes: true },
+            18 => Event::Answered { proc, question: Question::Ready, answer: Ok(()) },
+            19 => Event::Answered { proc, question: Question::Health, answer: Err(Refusal::Status(503)) },
+            20 => Event::Answered { proc, question: Question::Ready, answer: Err(Refusal::Status(503)) },
+            21 => Event::Answered { proc, question: Question::Health, answer: Ok(()) },
             22 => Event::Notified { proc, notice: Notice::Status("late".into()) },
             23 => Event::Notified { proc, notice: Notice::Unheard },
             24 => Event::RepliesClosed { proc },

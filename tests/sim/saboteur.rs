@@ -5,7 +5,7 @@ use crate::fake::Fake;
 use crate::generate::FORWARDED;
 use exeunt::machine::{Action, Actions, Event, Fate, Meaning, Note, SourceEnd, Unstarted};
 use exeunt::model::plan::{Consumer, End, Kind, Plan, QueuePlan, Ready, Restart, Role, WorkerPlan};
-use exeunt::model::{InstanceId, Notice, ProcId, Reply, Signal, Target, Time};
+use exeunt::model::{InstanceId, Notice, ProcId, Refusal, Reply, Signal, Target, Time};
 use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +61,7 @@ pub enum Sabotage {
     TakesBirthsForGranted,
     IgnoresSignsOfLife,
     IgnoresFloods,
+    MishearsAnswers,
     IgnoresPleas,
     IgnoresStops,
     /// These run another plan than the laws know.
@@ -194,6 +195,7 @@ pub const ALL: &[(Sabotage, &str)] = &[
     (ForgetsTheSilent, "watchdog"),
     (IgnoresSignsOfLife, "watchdog"),
     (IgnoresFloods, "watchdog"),
+    (MishearsAnswers, "health"),
     (RepeatsOneshots, "L5"),
     (ConfusesTheEnd, "end"),
     (ForgetsWhoseCode, "code"),
@@ -368,6 +370,9 @@ impl Sabotage {
             }
             (BlamesTheKernel, Event::Exited { proc, status, usage, in_hand, .. }) => {
                 Some(Event::Exited { proc, status, usage, in_hand, out_of_memory: true })
+            }
+            (MishearsAnswers, Event::Answered { proc, question, answer }) => {
+                Some(Event::Answered { proc, question, answer: answer.map_err(|_| Refusal::Closed) })
             }
             (IgnoresTouches, Event::Replied { reply: Reply::Touch(_), .. })
             | (IgnoresWrites, Event::Wrote { .. })

@@ -7,8 +7,8 @@ use exeunt::machine::{Action, Actions, Event, Machine, Meaning, Question, Source
 use exeunt::model::plan::{Init, Plan, Role};
 use exeunt::model::process::Usage;
 use exeunt::model::{
-    ExitStatus, InstanceId, Notice, Payload, ProcId, Reply, Signal, SignalSet, SourceId, SpawnError, Stage, Time,
-    Token, Verdict, WorkerId,
+    ExitStatus, InstanceId, Notice, Payload, ProcId, Refusal, Reply, Signal, SignalSet, SourceId, SpawnError, Stage,
+    Time, Token, Verdict, WorkerId,
 };
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -222,7 +222,8 @@ impl Theatre {
             }
             ["answers", name, question, yes] => {
                 let question = if question == "ready" { Question::Ready } else { Question::Health };
-                vec![Event::Answered { proc: self.proc(name), question, yes: yes == "yes" }]
+                let answer = if yes == "yes" { Ok(()) } else { Err(Refusal::Status(503)) };
+                vec![Event::Answered { proc: self.proc(name), question, answer }]
             }
             ["orphan"] => vec![Event::OrphanReaped],
             ["strangers", count] => vec![Event::Strangers { count: count.parse().expect(count) }],

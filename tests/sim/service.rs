@@ -2,7 +2,7 @@
 
 use crate::fake::{Fake, Happening, Leader, Session, Told};
 use exeunt::machine::{Event, Question};
-use exeunt::model::{Notice, ProcId};
+use exeunt::model::{Notice, ProcId, Refusal};
 use std::time::Duration;
 
 impl Fake {
@@ -99,7 +99,10 @@ impl Fake {
     pub fn answers_probe(&mut self, proc: ProcId, question: Question, yes: bool) {
         let known = self.sessions.get(&proc).is_some_and(|session| session.told != Told::Over && !session.unasked);
         if known || (self.mood.faulty() && self.dice.percent(20)) {
-            self.facts.words.push(Event::Answered { proc, question, yes });
+            // Each another, so that the last can be told from those before.
+            let status = 400 + u16::try_from(self.dice.below(200)).unwrap();
+            let answer = if yes { Ok(()) } else { Err(Refusal::Status(status)) };
+            self.facts.words.push(Event::Answered { proc, question, answer });
         }
     }
 }

@@ -31,6 +31,7 @@ pub struct Probes {
 #[derive(Debug)]
 struct Asked {
     question: Question,
+    timeout: Duration,
     until: Time,
     means: Means,
 }
@@ -56,6 +57,8 @@ pub struct Asker {
     pub pidfd: Option<OwnedFd>,
     /// Tells whether exec succeeded.
     pub report: OwnedFd,
+    /// Where our own program asks: what it found out, as [`wire::probe`](crate::wire::probe) has it.
+    pub answer: Option<OwnedFd>,
     /// Where there are control groups: all that came of it.
     pub group: Option<Group>,
 }
@@ -77,15 +80,15 @@ struct Ended {
 
 impl Probes {
     /// There must be none for this incarnation.
-    pub fn ask(&mut self, id: ProcId, question: Question, until: Time, means: Means) {
-        self.asked.insert(id, Asked { question, until, means });
+    pub fn ask(&mut self, id: ProcId, question: Question, now: Time, timeout: Duration, means: Means) {
+        self.asked.insert(id, Asked { question, timeout, until: now + timeout, means });
     }
 
     /// The question is no longer put. Answers the process that is to be killed for that, if there is one; `reaped`: it is dead already.
     pub fn end(&mut self, id: ProcId, now: Time, reaped: bool) -> Option<Pid> {
         match self.asked.remove(&id)?.means {
             Means::Connection(_) => None,
-            Means::Process(Asker { pid, pidfd, group, report: _ }) => {
+            Means::Process(Asker { pid, pidfd, group, report: _, answer: _ }) => {
                 self.ended.push(Ended {
                     owner: id,
                     pid,
@@ -201,15 +204,15 @@ impl Probes {
         asked.chain(self.ended.iter().filter_map(|ended| ended.until)).min()
     }
 
-    /// Questions whose time is over. When we are late ourselves, all get their time anew and a second, as the machine has it.
-    pub fn overdue(&mut self, now: Time) -> Vec<(ProcId, Question)> {
+    /// Questions whose time is over, and how long that was. When we are late ourselves, all get their time anew and a second, as the machine has it.
+    pub fn overdue(&mut self, now: Time) -> Vec<(ProcId, Question, Duration)> {
         if let Some(deadline) = self.patience().filter(|&deadline| deadline + LATE < now) {
             let late = now.since(deadline) + LATE;
             self.asked.values_mut().for_each(|asked| asked.until = asked.until + late);
             self.ended.iter_mut().filter_map(|ended| ended.until.as_mut()).for_each(|until| *until = *until + late);
         }
         let over = self.asked.iter().filter(|(_, asked)| asked.until <= now);
-        over.map(|(&id, asked)| (id, asked.question)).collect()
+        over.map(|(&id, asked)| (id, asked.question, asked.timeout)).collect()
     }
 
     /// Stops waiting for those that KILL does not end. Answers for whom they asked.
@@ -267,8 +270,9 @@ mod tests {
 
     fn asking(pid: Pid) -> Probes {
         let mut probes = Probes::default();
-        let means = Means::Process(Asker { pid, pidfd: None, report: fds::pipe().unwrap().read, group: None });
-        probes.ask(ID, Question::Ready, at(5), means);
+        let means =
+            Means::Process(Asker { pid, pidfd: None, report: fds::pipe().unwrap().read, answer: None, group: None });
+        probes.ask(ID, Question::Ready, at(0), Duration::from_secs(5), means);
         probes
     }
 
@@ -276,7 +280,7 @@ mod tests {
     fn who_is_killed_is_held_until_its_session_is_empty() {
         let mut probes = asking(42);
         assert_eq!(probes.overdue(at(4)), []);
-        assert_eq!(probes.overdue(at(5)), [(ID, Question::Ready)]);
+        assert_eq!(probes.overdue(at(5)), [(ID, Question::Ready, Duration::from_secs(5))]);
         assert_eq!(probes.end(ID, at(5), false), Some(42));
         assert_eq!((probes.held(ID), probes.orphaned()), (1, vec![]));
         assert!(probes.is_leader(42));
@@ -330,6 +334,6 @@ mod tests {
         let mut probes = asking(42);
         assert_eq!(probes.overdue(at(60)), []);
         assert_eq!(probes.deadline(), Some(at(61)));
-        assert_eq!(probes.overdue(at(61)), [(ID, Question::Ready)]);
+        assert_eq!(probes.overdue(at(61)), [(ID, Question::Ready, Duration::from_secs(5))]);
     }
 }

@@ -1,19 +1,33 @@
 //! What our own program does when it is started to ask by HTTP. A server's answer is nothing that the loop should read.
 
+use crate::model::probe::{ProbeAnswer, Refusal};
 use crate::wire::http::{self, Answer, MAX_HEAD, Target};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// Asks, and answers whether the status says that all is well. Whoever started us ends us when `timeout` is over for the whole; here it is
-/// the most that each step may take.
-pub fn is_well(url: &str, timeout: Duration) -> bool {
-    let Some(target) = http::target(url) else { return false };
+/// Asks, and answers whether the status says that all is well. The process that started this one ends it when `timeout` is over
+/// for the whole; here it is the most that each step may take. A URL that is none is [`Refusal::Nonsense`].
+pub fn ask(url: &str, timeout: Duration) -> ProbeAnswer {
+    let target = http::target(url).ok_or(Refusal::Nonsense)?;
     // Zero would mean for ever.
     let timeout = timeout.max(Duration::from_millis(1));
-    let connected = target.addresses.iter().find_map(|address| connect(address, timeout).ok());
-    connected
-        .is_some_and(|stream| status(stream, &target, timeout).is_ok_and(|status| status.is_some_and(http::is_well)))
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Refusal::TimedOut(timeout),
+        io::ErrorKind::ConnectionRefused => Refusal::Failed(super::ECONNREFUSED),
+        _ => Refusal::Failed(super::errno_of(&error)),
+    };
+    let mut connected = Err(Refusal::Nonsense);
+    for address in &target.addresses {
+        connected = connect(address, timeout).map_err(failed);
+        if connected.is_ok() {
+            break;
+        }
+    }
+    match status(connected?, &target, timeout).map_err(failed)?? {
+        status if http::is_well(status) => Ok(()),
+        status => Err(Refusal::Status(status)),
+    }
 }
 
 fn connect(address: &SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
@@ -25,23 +39,23 @@ fn connect(address: &SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn status(mut stream: TcpStream, target: &Target, timeout: Duration) -> io::Result<Option<u16>> {
+fn status(mut stream: TcpStream, target: &Target, timeout: Duration) -> io::Result<Result<u16, Refusal>> {
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(timeout))?;
     stream.write_all(&target.request)?;
     let (mut head, mut piece) = (Vec::new(), [0; 2048]);
     loop {
         let length = match stream.read(&mut piece) {
-            Ok(0) => return Ok(None),
+            Ok(0) => return Ok(Err(Refusal::Closed)),
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
         head.extend_from_slice(piece.get(..length).unwrap_or_default());
         match http::answer(&head) {
-            Answer::Status(status) => return Ok(Some(status)),
+            Answer::Status(status) => return Ok(Ok(status)),
             Answer::Partial if head.len() < MAX_HEAD => {}
-            Answer::Partial | Answer::Nonsense => return Ok(None),
+            Answer::Partial | Answer::Nonsense => return Ok(Err(Refusal::Nonsense)),
         }
     }
 }
@@ -74,17 +88,17 @@ mod tests {
     #[test]
     fn a_status_of_two_or_three_hundred_is_yes() {
         let answers = [
-            ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", true),
-            ("HTTP/1.0 302 Found\r\nLocation: /\r\n\r\n", true),
-            ("HTTP/1.1 404 Not Found\r\n\r\n", false),
-            ("HTTP/1.1 503 \r\n\r\n", false),
-            ("220 mail.example.org ESMTP\r\n\r\n", false),
-            ("HTTP/1.1 200 OK\r\nX: ", false),
-            ("", false),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", Ok(())),
+            ("HTTP/1.0 302 Found\r\nLocation: /\r\n\r\n", Ok(())),
+            ("HTTP/1.1 404 Not Found\r\n\r\n", Err(Refusal::Status(404))),
+            ("HTTP/1.1 503 \r\n\r\n", Err(Refusal::Status(503))),
+            ("220 mail.example.org ESMTP\r\n\r\n", Err(Refusal::Nonsense)),
+            ("HTTP/1.1 200 OK\r\nX: ", Err(Refusal::Closed)),
+            ("", Err(Refusal::Closed)),
         ];
-        for (head, well) in answers {
+        for (head, answer) in answers {
             let (url, asked) = server(head);
-            assert_eq!(is_well(&url, Duration::from_secs(30)), well, "{head:?}");
+            assert_eq!(ask(&url, Duration::from_secs(30)), answer, "{head:?}");
             assert!(asked.join().unwrap().starts_with("GET /health?deep=1 HTTP/1.1\r\nHost: 127.0.0.1:"));
         }
     }
@@ -94,14 +108,14 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         drop(listener);
-        assert!(!is_well(&url, Duration::from_secs(30)));
-        assert!(!is_well("ftp://127.0.0.1/", Duration::from_secs(30)));
+        assert_eq!(ask(&url, Duration::from_secs(30)), Err(Refusal::Failed(libc::ECONNREFUSED)));
+        assert_eq!(ask("ftp://127.0.0.1/", Duration::from_secs(30)), Err(Refusal::Nonsense));
     }
 
     #[test]
     fn who_never_answers_is_not_waited_for() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
-        assert!(!is_well(&url, Duration::from_millis(20)));
+        assert_eq!(ask(&url, Duration::from_millis(20)), Err(Refusal::TimedOut(Duration::from_millis(20))));
     }
 }

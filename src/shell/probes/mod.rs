@@ -15,10 +15,11 @@ use super::table::Topic;
 use super::turn::Shell;
 use crate::machine::{Event, Question};
 use crate::model::plan::{Probe, Ready, Role};
-use crate::model::{InstanceId, ProcId, Seen, Signal, SpawnError};
+use crate::model::{InstanceId, ProcId, Refusal, Seen, Signal, SpawnError};
 use crate::sys::reap::Reaped;
 use crate::sys::spawn::{Birth, birth_and_file};
-use crate::sys::{Pid, members, permit};
+use crate::sys::{Pid, fds, members, permit};
+use crate::wire::probe;
 use book::{Asker, Connection, Means};
 use log::{debug, warn};
 use mio::net::TcpStream;
@@ -31,11 +32,17 @@ use std::time::Duration;
 /// So many processes that asked for one incarnation may be on their way out before another is started.
 const MOST_ENDED: usize = 3;
 
+/// Where the numbers are the same on every Linux: of an error that is none of the kernel's, and of a port without a listener.
+const EIO: i32 = 5;
+const ECONNREFUSED: i32 = 111;
+
 /// How a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Knock {
     Pending,
-    Answered(bool),
+    Open,
+    /// With this errno.
+    Failed(i32),
 }
 
 impl Shell {
@@ -45,21 +52,21 @@ impl Shell {
         let Some(instance) = self.table.get(id).map(|proc| proc.instance) else { return };
         let means = match self.probe_of(instance, question) {
             // Those that KILL does not end must not become ever more.
-            Some(_) if self.probes.ended(id) >= MOST_ENDED => None,
-            Some(Probe::Tcp(address)) => {
-                connect(self.poll.registry(), id, address.first(), address.second()).map(Means::Connection).ok()
-            }
+            Some(_) if self.probes.ended(id) >= MOST_ENDED => Err(Refusal::NotAsked),
+            Some(Probe::Tcp(address)) => connect(self.poll.registry(), id, address.first(), address.second())
+                .map(Means::Connection)
+                .map_err(|error| Refusal::Failed(errno_of(&error))),
             Some(Probe::Command(command)) => {
                 self.started(instance, question, self.launcher.asker(&self.plan, instance, &command))
             }
             Some(Probe::Http(url)) => {
                 self.started(instance, question, self.launcher.http_asker(&self.plan, instance, &url, timeout))
             }
-            None => None,
+            None => Err(Refusal::NotAsked),
         };
         match means {
-            Some(means) => self.probes.ask(id, question, self.now + timeout, means),
-            None => self.facts.push(Event::Answered { proc: id, question, yes: false }),
+            Ok(means) => self.probes.ask(id, question, self.now, timeout, means),
+            Err(refusal) => self.facts.push(Event::Answered { proc: id, question, answer: Err(refusal) }),
         }
     }
 
@@ -74,28 +81,29 @@ impl Shell {
     pub(super) fn hear_answers(&mut self) {
         for id in self.answers_due.take() {
             let Some((question, connection)) = self.probes.connection(id) else { continue };
-            let yes = match (knock(&connection.stream), connection.next) {
+            let answer = match (knock(&connection.stream), connection.next) {
                 (Knock::Pending, _) => continue,
-                (Knock::Answered(false), Some(next)) => match connect(self.poll.registry(), id, next, None) {
+                (Knock::Failed(_), Some(next)) => match connect(self.poll.registry(), id, next, None) {
                     Ok(second) => {
                         *connection = second;
                         continue;
                     }
-                    Err(_) => false,
+                    Err(error) => Err(Refusal::Failed(errno_of(&error))),
                 },
-                (Knock::Answered(yes), _) => yes,
+                (Knock::Failed(errno), None) => Err(Refusal::Failed(errno)),
+                (Knock::Open, _) => Ok(()),
             };
             self.probes.end(id, self.now, false);
-            self.facts.push(Event::Answered { proc: id, question, yes });
+            self.facts.push(Event::Answered { proc: id, question, answer });
         }
         if self.probes.deadline().is_some_and(|deadline| deadline <= self.now) {
             // Who is no child of ours dies without a word to us.
             self.look_for_askers();
         }
-        for (id, question) in self.probes.overdue(self.now) {
+        for (id, question, timeout) in self.probes.overdue(self.now) {
             debug!("{id} did not answer its probe in time");
             self.unask(id);
-            self.facts.push(Event::Answered { proc: id, question, yes: false });
+            self.facts.push(Event::Answered { proc: id, question, answer: Err(Refusal::TimedOut(timeout)) });
         }
         for id in self.probes.give_up(self.now) {
             let name = self.table.get(id).map(|proc| self.plan.instance_name(proc.instance));
@@ -116,8 +124,12 @@ impl Shell {
                 (Birth::Failed(error), seen) => Some((error, seen)),
                 (Birth::Executed | Birth::Pending, _) => None,
             };
-            let yes = error.is_none() && dead.status.shell_code() == 0;
-            self.facts.push(Event::Answered { proc: id, question, yes });
+            let answer = match (&error, dead.status.shell_code()) {
+                (&Some((error, _)), _) => Err(Refusal::NotStarted(error)),
+                (None, 0) => Ok(()),
+                (None, _) => Err(asker.told().unwrap_or(Refusal::Exited(dead.status))),
+            };
+            self.facts.push(Event::Answered { proc: id, question, answer });
             if let (Some((error, seen)), Some(instance)) = (error, self.table.get(id).map(|proc| proc.instance)) {
                 self.warn_of_asker(instance, question, error, &seen);
             }
@@ -148,15 +160,20 @@ impl Shell {
         }
     }
 
-    fn started(&mut self, instance: InstanceId, question: Question, asker: Result<Asker, SpawnError>) -> Option<Means> {
+    fn started(
+        &mut self,
+        instance: InstanceId,
+        question: Question,
+        asker: Result<Asker, SpawnError>,
+    ) -> Result<Means, Refusal> {
         match asker {
             Ok(asker) => {
                 self.bury_namesake(asker.pid);
-                Some(Means::Process(asker))
+                Ok(Means::Process(asker))
             }
             Err(error) => {
                 self.warn_of_asker(instance, question, error, &Seen::Nothing);
-                None
+                Err(Refusal::NotStarted(error))
             }
         }
     }
@@ -183,6 +200,19 @@ impl Shell {
     }
 }
 
+impl Asker {
+    /// What our own program found out, if it is the one that asked.
+    fn told(&self) -> Option<Refusal> {
+        let mut line = [0; probe::MAX_LINE];
+        let length = fds::read(self.answer.as_ref()?.as_fd(), &mut line).ok()?;
+        probe::decode(line.get(..length)?)?.err()
+    }
+}
+
+fn errno_of(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(EIO)
+}
+
 /// Never waits: what becomes of it is told by `poll`. A refusal that is known at once leads to the next address, if there is one.
 fn connect(registry: &Registry, id: ProcId, first: SocketAddr, next: Option<SocketAddr>) -> io::Result<Connection> {
     match (connect_to(registry, id, first), next) {
@@ -202,10 +232,11 @@ fn connect_to(registry: &Registry, id: ProcId, address: SocketAddr) -> io::Resul
 
 fn knock(stream: &TcpStream) -> Knock {
     match (stream.take_error(), stream.peer_addr()) {
-        (Ok(Some(_)) | Err(_), _) => Knock::Answered(false),
+        (Ok(Some(error)) | Err(error), _) => Knock::Failed(errno_of(&error)),
         // Without anybody at a port of the kernel's own choice, a connection to it may meet itself.
-        (Ok(None), Ok(peer)) => Knock::Answered(stream.local_addr().is_ok_and(|own| own != peer)),
+        (Ok(None), Ok(peer)) if stream.local_addr().is_ok_and(|own| own != peer) => Knock::Open,
+        (Ok(None), Ok(_)) => Knock::Failed(ECONNREFUSED),
         (Ok(None), Err(error)) if error.kind() == io::ErrorKind::NotConnected => Knock::Pending,
-        (Ok(None), Err(_)) => Knock::Answered(false),
+        (Ok(None), Err(error)) => Knock::Failed(errno_of(&error)),
     }
 }

@@ -4,7 +4,7 @@
 use super::{Verdict, hold};
 use exeunt::machine::{Action, Event, Note, Question};
 use exeunt::model::plan::{Kind, Plan, Ready, Role, WorkerPlan};
-use exeunt::model::{InstanceId, Notice, ProcId, Time, WorkerId};
+use exeunt::model::{InstanceId, Notice, ProbeAnswer, ProcId, Refusal, Time, WorkerId};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -55,6 +55,8 @@ struct Life {
     /// When its socket was flooded last, and how often it was given more time for that since its last sign of life.
     flooded: Option<Time>,
     reprieves: u32,
+    /// Its last bad answer.
+    refusal: Option<Refusal>,
     /// Bad answers in a row.
     refusals: u32,
 }
@@ -102,7 +104,7 @@ impl Services {
         match event {
             Event::Spawned { proc } => self.runs(now, *proc),
             Event::Notified { proc, notice } => self.notified(now, *proc, notice),
-            Event::Answered { proc, question, yes } => self.answered(now, *proc, *question, *yes),
+            Event::Answered { proc, question, answer } => self.answered(now, *proc, *question, *answer),
             Event::Exited { proc, .. } | Event::SpawnFailed { proc, .. } => self.leaves(now, *proc),
             Event::Tick => self.lives.values_mut().for_each(|life| life.reprieve(now)),
             _ => {}
@@ -151,13 +153,15 @@ impl Services {
         }
     }
 
-    fn answered(&mut self, now: Time, proc: ProcId, question: Question, yes: bool) {
+    fn answered(&mut self, now: Time, proc: ProcId, question: Question, answer: ProbeAnswer) {
+        let yes = answer.is_ok();
         let plan = self.plan.clone();
         let Some(life) = self.lives.get_mut(&proc) else { return };
         let Some(worker) = worker_of(&plan, life.instance).map(|worker| plan.worker(worker)) else { return };
         if life.asked == Some(question) {
             life.asked = None;
         }
+        life.refusal = answer.err();
         match (question, &worker.health) {
             (Question::Ready, _) if life.ready => {}
             (Question::Ready, _) if yes => self.due = Some((proc, Due::Ready)),
@@ -233,12 +237,16 @@ impl Services {
                 self.due = None;
                 Ok(())
             }
-            Note::NotReady { instance, timeout } => {
+            Note::NotReady { instance, timeout, last } => {
+                let heard = self.life(instance).and_then(|life| life.refusal);
+                hold("start", last == heard, || format!("{instance:?} is told of {last:?} and was {heard:?}"))?;
                 let right = self.worker(instance).and_then(|worker| worker.start_timeout) == Some(timeout);
                 let late = self.life(instance).is_some_and(|life| life.start.is_some_and(|at| at <= now));
                 hold("start", right && late, || format!("{instance:?} is found late after {timeout:?}, and is not"))
             }
-            Note::Unhealthy { instance, .. } => {
+            Note::Unhealthy { instance, last, .. } => {
+                let heard = self.life(instance).and_then(|life| life.refusal);
+                hold("health", heard == Some(last), || format!("{instance:?} is told of {last:?} and was {heard:?}"))?;
                 self.entitled("health", instance, now, Due::Unhealthy, |_| None).map(|_| ())
             }
             Note::FoundItselfUnwell { instance } => {
@@ -284,9 +292,21 @@ impl Services {
                 let start = self.worker(instance).and_then(|worker| worker.start_timeout).map(|time| now + time);
                 let (runs, ready, refusals) = (false, false, 0);
                 let (delay, ask, asked, silence) = (None, None, None, None);
-                let (flooded, reprieves) = (None, 0);
-                let life =
-                    Life { instance, runs, ready, start, delay, ask, asked, silence, flooded, reprieves, refusals };
+                let (flooded, reprieves, refusal) = (None, 0, None);
+                let life = Life {
+                    instance,
+                    runs,
+                    ready,
+                    start,
+                    delay,
+                    ask,
+                    asked,
+                    silence,
+                    flooded,
+                    reprieves,
+                    refusal,
+                    refusals,
+                };
                 self.lives.insert(proc, life);
                 Ok(())
             }

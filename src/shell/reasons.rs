@@ -1,0 +1,49 @@
+//! What messages add to say why: the parts of their sentences that name a cause.
+
+use super::phrases::{errno, span};
+use crate::model::identity::{Bound, Resource};
+use crate::model::plan::{Plan, Ready, Role};
+use crate::model::{InstanceId, Refusal};
+
+/// What follows the kernel's reason where a limit that the file sets explains it.
+pub fn own_limit(plan: &Plan, id: InstanceId, resource: Resource) -> String {
+    let limit = plan.program(id).identity.limit(resource);
+    let name = resource.name();
+    match limit.map(|limit| limit.soft) {
+        Some(Bound::At(number)) => format!(" (it is limited to {name} = {number} by `limits` in the file)"),
+        Some(Bound::Inherited | Bound::Unlimited) | None => format!(" (`limits` in the file sets {name})"),
+    }
+}
+
+/// What did not come in time, for one that was not ready.
+pub fn waited_for(plan: &Plan, instance: InstanceId, last: Option<Refusal>) -> String {
+    let worker = plan.instances.get(instance.index()).and_then(|role| match role {
+        Role::Worker { worker, .. } => plan.workers.get(worker.index()),
+        Role::Source(_) => None,
+    });
+    match (worker.and_then(|worker| worker.ready.as_ref()), last) {
+        (_, Some(last)) => format!("the last answer of its probe: {}", refusal(last)),
+        (Some(Ready::Probe(_)), None) => "its probe had no answer yet".into(),
+        (Some(Ready::Notify), None) => "it did not send READY=1".into(),
+        (Some(Ready::Fd(number)), None) => format!("it wrote no line feed to descriptor {number}"),
+        (Some(Ready::Delay(delay)), None) => format!("its delay is {}", span(*delay)),
+        (None, None) => "it had not ended".into(),
+    }
+}
+
+/// Why a probe said no.
+pub fn refusal(refusal: Refusal) -> String {
+    match refusal {
+        Refusal::Status(status) => format!("HTTP status {status}"),
+        Refusal::Failed(number) => errno(number),
+        Refusal::TimedOut(after) => format!("none within {}", span(after)),
+        Refusal::Closed => "the connection was closed before an answer".into(),
+        Refusal::Nonsense => "it is not HTTP".into(),
+        Refusal::Exited(status) => status.to_string(),
+        Refusal::NotStarted(error) => {
+            // The failed step was told when it failed first.
+            format!("the probe could not be started: {}", errno(error.errno))
+        }
+        Refusal::NotAsked => "it was not asked, since earlier probes cannot be killed".into(),
+    }
+}
