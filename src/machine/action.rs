@@ -81,6 +81,11 @@ pub enum Action {
         worker: WorkerId,
         result: Payload,
     },
+    /// Of the results of this worker, write none that is not being written already: their items are handed back, and would be
+    /// done twice.
+    CancelResults {
+        worker: WorkerId,
+    },
     /// Keep for the dead-letter file, or stderr.
     Bury(Box<DeadLetter>),
     /// Keep an unfinished item in the queue's leftovers, or on stderr. Items are handed back as early as possible, so those in the

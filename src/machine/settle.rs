@@ -166,6 +166,9 @@ impl Machine {
         // They stand in the order of their replies.
         let mut items = Vec::from(std::mem::take(&mut self.workers[worker.index()].settling));
         items.sort_by_key(|item| item.seq);
+        if !items.is_empty() {
+            out.push(Action::CancelResults { worker });
+        }
         for item in items {
             self.queues[queue.index()].settling -= 1;
             let forsaken = &mut self.workers[worker.index()].forsaken;

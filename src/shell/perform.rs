@@ -75,6 +75,7 @@ impl Shell {
                 self.look_due = true;
             }
             Action::WriteResult { worker, result } => self.sinks.push(worker, &result),
+            Action::CancelResults { worker } => self.sinks.cancel(worker),
             Action::Bury(letter) => self.letters.bury(&letter),
             Action::HandBack { queue, seq, payload } => self.disk.hand_back(queue, seq, &payload),
             Action::Sweep { signal, repeat } => self.sweep(Some((signal, repeat))),

@@ -18,6 +18,7 @@ use std::io::{self, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ pub struct Sinks {
 struct Sink {
     lane: Lane<Batch>,
     news: Arc<Mutex<News>>,
+    cancelled: Arc<AtomicBool>,
     workers: Vec<WorkerId>,
     /// What came in this round.
     batch: Batch,
@@ -93,6 +95,13 @@ impl Sinks {
             sink.batch.bytes.push(b'\n');
             sink.batch.ends.push((worker, sink.batch.bytes.len()));
         }
+    }
+
+    /// Has the writer begin no further write. A worker whose results are given up shares its sink with others that are given up too.
+    pub fn cancel(&mut self, worker: WorkerId) {
+        let Some(sink) = self.sink_of(worker).and_then(|at| self.sinks.get_mut(at)) else { return };
+        sink.batch = Batch::default();
+        sink.cancelled.store(true, Ordering::Release);
     }
 
     /// The end of a round: hands the batches over.
@@ -155,9 +164,10 @@ impl Target {
 impl Sink {
     fn new(to: Writing, workers: Vec<WorkerId>, waker: Arc<Waker>) -> Sink {
         let news = Arc::new(Mutex::new(News::default()));
-        let mut writer = Writer { to, news: news.clone(), waker, closed: false };
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let mut writer = Writer { to, news: news.clone(), waker, closed: false, cancelled: cancelled.clone() };
         let lane = Lane::new("results", move |batch: &mut Batch, mode: Mode| writer.write(batch, mode));
-        Sink { lane, news, workers, batch: Batch::default(), choked: false, closed: None }
+        Sink { lane, news, cancelled, workers, batch: Batch::default(), choked: false, closed: None }
     }
 }
 
@@ -167,6 +177,8 @@ struct Writer {
     news: Arc<Mutex<News>>,
     waker: Arc<Waker>,
     closed: bool,
+    /// Set by the loop when it no longer waits for the results.
+    cancelled: Arc<AtomicBool>,
 }
 
 impl Writer {
@@ -185,6 +197,10 @@ impl Writer {
                 return Piece::Last;
             }
         };
+        // A wait for a reader may have been long.
+        if self.cancelled.load(Ordering::Acquire) {
+            return Piece::Last;
+        }
         let (count, end) = chunk(rest, begin, most);
         let written = self.to.put(batch.bytes.get(begin..end).unwrap_or_default());
         let chunk = rest.get(..count).unwrap_or_default();
@@ -228,9 +244,13 @@ impl Writing {
     }
 
     /// How many bytes may go into one write: no more than [`PIPE`] where another process reads; `None` where nothing can be
-    /// written now. A write may block in a thread of its own, but in the loop only where that cannot be known beforehand.
+    /// written now. Waits until a write of that length does not block; in the loop it does not wait.
     fn prepare(&mut self, mode: Mode) -> io::Result<Option<usize>> {
-        let has_room = |fd: BorrowedFd| mode == Mode::Thread || fds::has_room(fd, || Some(Duration::ZERO));
+        let patience = match mode {
+            Mode::Thread => None,
+            Mode::Loop => Some(Duration::ZERO),
+        };
+        let has_room = |fd: BorrowedFd| fds::has_room(fd, || patience);
         match self {
             Writing::Stdout { is_file: true } => Ok(Some(usize::MAX)),
             Writing::Stdout { is_file: false } => Ok(has_room(io::stdout().as_fd()).then_some(PIPE)),

@@ -1,8 +1,10 @@
 //! What is still to be written when every process has left: a disk that hangs, a FIFO in the place of a file, a reader that does
 //! not read. None of them holds up the end of a run for longer than its budget says, and no item is lost.
 
-use crate::support::{Hanging, Need, Outcome, Run, Sandbox, has, pool, runs, sorted};
+use crate::results::unread;
+use crate::support::{Hanging, Need, Outcome, Run, Sandbox, has, numbered, pool, runs, sorted, until};
 use nix::sys::signal::Signal;
+use std::io::Read;
 
 /// Calls that hang where the file system has gone: nothing is made and nothing is synced. Shells make files without
 /// O_CLOEXEC, and are spared.
@@ -146,6 +148,47 @@ fn items_that_were_written_and_not_synced_are_not_said_twice() {
     let path = left["path"].as_str().unwrap();
     let kept = std::fs::read_to_string(sandbox.directory().join(path)).unwrap();
     assert_eq!(sorted(kept.lines()), ["a", "b", "c"], "{outcome}");
+}
+
+const LONG_RESULTS: &str = r#"
+while IFS= read -r line <&3; do
+  echo "ok ${line%% *} $(printf '%-800s' "${line#* }")" >&4
+  echo "${line#* }" >>answered
+done
+"#;
+
+/// A reader of the results that goes on after they were given up, while the disk holds up the end: no item is both done and left over.
+#[test]
+fn f81_a_reader_that_goes_on_too_late_gets_no_result_of_an_item_that_is_left_over() {
+    let keys = "command = [\"sh\", \"w.sh\"]\nresults = \"stdout\"\nprefetch = 8";
+    let config = format!("[supervisor]\ncgroup = \"off\"\nstop-budget = \"1h\"\n{}", pool("size = 100", keys));
+    let sandbox = Sandbox::new(&config);
+    sandbox.file("w.sh", LONG_RESULTS);
+    let items = numbered(500);
+    sandbox.file("items", &crate::support::text(&items));
+    let mut run = sandbox.launch().hanging(&UNSYNCED).stdin_file("items").stdout_unread().start();
+    let mut pipe = run.stdout_pipe.take().unwrap();
+    // Far more than the pipe holds.
+    sandbox.wait_for_line("answered", "item-150");
+    run.signal(Signal::SIGTERM);
+    run.wait_for_words("INT ends the wait", 1);
+    let mut written = Vec::new();
+    let mut looks_at_nothing = 0;
+    until("no more to come", || {
+        let mut part = vec![0; unread(&pipe)];
+        pipe.read_exact(&mut part).unwrap();
+        looks_at_nothing = if part.is_empty() { looks_at_nothing + 1 } else { 0 };
+        written.extend(part);
+        (looks_at_nothing == 100).then_some(())
+    });
+    run.signal(Signal::SIGINT);
+    let outcome = run.finish();
+    outcome.expect_code(75);
+    pipe.read_to_end(&mut written).unwrap();
+    let written = String::from_utf8(written).unwrap();
+    let done = written.lines().map(str::trim_end);
+    let all = sorted(done.chain(outcome.leftovers.iter().map(String::as_str)));
+    assert_eq!(all, sorted(items), "{outcome}");
 }
 
 /// The disk hangs and nobody reads stderr: the budget ends that too.

@@ -227,7 +227,7 @@ fn is_full(fifo: &File) -> bool {
 }
 
 /// How many bytes are in the FIFO and were not read.
-fn unread(fifo: &File) -> usize {
+pub fn unread(fifo: &impl AsRawFd) -> usize {
     let mut count: libc::c_int = 0;
     // SAFETY: FIONREAD writes one int through the pointer.
     let told = unsafe { libc::ioctl(fifo.as_raw_fd(), libc::FIONREAD, &raw mut count) };

@@ -31,6 +31,7 @@ pub enum Sabotage {
     HandsBackBackwards,
     ForgetsTheDead,
     WritesTwice,
+    WritesOnAndOn,
     NeverPauses,
     FindsABug,
     Spins,
@@ -137,6 +138,7 @@ pub const ALL: &[(Sabotage, &str)] = &[
     (HandsBackBackwards, "order"),
     (ForgetsTheDead, "L4"),
     (WritesTwice, "L4"),
+    (WritesOnAndOn, "L4"),
     (NeverPauses, "L5"),
     (FindsABug, "L6"),
     (Spins, "L8"),
@@ -285,6 +287,7 @@ impl Sabotage {
                 }
             }),
             ForgetsTheDead => actions.retain(|action| !matches!(action, Action::Bury(_))),
+            WritesOnAndOn => actions.retain(|action| !matches!(action, Action::CancelResults { .. })),
             WritesTwice => twice(actions, |action| matches!(action, Action::WriteResult { .. })),
             NeverPauses => actions.retain(|action| !matches!(action, Action::Pause { .. })),
             FindsABug => on_stop(actions, |actions| actions.push(Action::Note(Note::Bug("sabotage".into())))),

@@ -24,6 +24,7 @@ pub fn order(action: &Action, plan: &Plan, names: &BTreeMap<ProcId, String>) -> 
         Action::Resume { source } => format!("resume {}", plan.source(*source).name),
         Action::Abandon { source } => format!("abandon {}", plan.source(*source).name),
         Action::Distrust { source } => format!("distrust {}", plan.source(*source).name),
+        Action::CancelResults { worker } => format!("cancel results {}", plan.worker(*worker).name),
         Action::WriteResult { worker, result } => format!("result {} {}", plan.worker(*worker).name, text(result)),
         Action::Bury(letter) => {
             let (queue, reason) = (&plan.queue(letter.queue).name, &letter.reason);

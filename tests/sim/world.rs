@@ -291,6 +291,7 @@ impl World {
             Action::Abandon { source } => fake.abandon(source),
             Action::Distrust { source } => fake.distrust(source),
             Action::WriteResult { worker, .. } => fake.write_result(worker),
+            Action::CancelResults { worker } => fake.cancel_results(worker),
             Action::Sweep { signal, repeat } => fake.sweep(signal, repeat),
             Action::CountStrangers => fake.count_strangers(),
             Action::Ask { proc, question, timeout } => fake.ask(proc, question, timeout),

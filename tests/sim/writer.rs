@@ -19,6 +19,12 @@ impl Fake {
         self.after(delay, Happening::Writes(worker));
     }
 
+    /// One may be on its way already.
+    pub fn cancel_results(&mut self, worker: WorkerId) {
+        let writer = &mut self.writers[worker.index()];
+        writer.waiting = writer.waiting.min(1);
+    }
+
     pub fn writes(&mut self, worker: WorkerId) {
         let breaks = match self.mood {
             Mood::Calm | Mood::Stopped => false,

@@ -153,6 +153,8 @@ impl World {
             }
             Action::Distrust { source } => self.sources[source.index()].distrusted = true,
             Action::WriteResult { worker, .. } => self.unwritten[worker.index()] += 1,
+            // All that are not written yet may be on their way.
+            Action::CancelResults { .. } => {}
             Action::Sweep { .. } | Action::CountStrangers => {}
             Action::Note(Note::Bug(what)) => panic!("bug: {what}"),
             Action::Quit(report) => self.is_over(report),

@@ -28,6 +28,8 @@ pub struct Reference {
     /// Results handed to each writer and not confirmed.
     unwritten: Vec<VecDeque<Payload>>,
     closed: Vec<bool>,
+    /// The writer was told to write no more of them.
+    cancelled: Vec<bool>,
 }
 
 struct Item {
@@ -53,6 +55,7 @@ impl Reference {
             places: Places::new(plan.clone()),
             unwritten: vec![VecDeque::new(); workers],
             closed: vec![false; workers],
+            cancelled: vec![false; workers],
             plan,
         }
     }
@@ -207,6 +210,10 @@ impl Reference {
                 self.delivers(now, (*proc, *token), payload, window.unwrap_or(0))
             }
             Action::WriteResult { worker, result } => self.writes(*worker, result),
+            Action::CancelResults { worker } => {
+                self.cancelled[worker.index()] = true;
+                Ok(())
+            }
             Action::Bury(letter) => self.buries(letter),
             Action::HandBack { queue, seq, payload } => self.hands_back((*queue, *seq), payload, stopping),
             _ => Ok(()),
@@ -286,14 +293,15 @@ impl Reference {
         hold("L4", named == payload, || format!("number {seq} names two items"))?;
         self.back.push((queue, seq));
         let item = self.item(payload)?;
-        let free = match item.state {
+        let (state, of_queue) = (item.state, item.queue);
+        let free = match state {
             State::Waiting => stopping,
             State::Stuck => true,
-            // A result that nobody confirmed in time.
-            State::Answered(..) => stopping,
+            // A result that was not confirmed in time. Written later, its item would be done twice.
+            State::Answered(worker, _) => stopping && self.cancelled[worker.index()],
             State::Leased(..) | State::Doomed(_) => false,
         };
-        hold("L4", free && item.queue == queue, || format!("handed back while {:?}", item.state))?;
+        hold("L4", free && of_queue == queue, || format!("handed back while {state:?}"))?;
         self.ends(payload, End::HandedBack);
         self.places.gone(queue, payload, None)
     }

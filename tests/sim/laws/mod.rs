@@ -333,6 +333,7 @@ impl Laws {
             | Action::Abandon { .. }
             | Action::Distrust { .. }
             | Action::WriteResult { .. }
+            | Action::CancelResults { .. }
             | Action::Bury(_)
             | Action::HandBack { .. }
             | Action::CountStrangers => Ok(()),
