@@ -1,6 +1,6 @@
 //! `exeunt check`.
 
-use super::{WRONG_FILE, describe, executable, file, needs, one_file, print, rights};
+use super::{WRONG_FILE, describe, executable, exposed, file, needs, one_file, print, rights};
 use crate::config::{Place, Problem, Severity, Span, quote};
 use crate::model::plan::{Feed, Health, Probe, Program, Ready, WorkerPlan};
 use crate::model::printable::printable;
@@ -29,7 +29,10 @@ fn warnings(loaded: &file::Loaded) -> Vec<Problem> {
     let suspects = suspects(loaded);
     let own = Own::now();
     let told = |suspect: &Suspect| suspect.obstacles(&own).iter().map(|it| suspect.problem(it)).collect::<Vec<_>>();
-    all_warnings(loaded, suspects.iter().flat_map(told).collect())
+    let opened = exposed::files(loaded);
+    let mut found = exposed::problems(&opened, exposed::weaknesses(&opened).iter().map(String::as_str));
+    found.extend(suspects.iter().flat_map(told));
+    all_warnings(loaded, found)
 }
 
 /// What a look at the system before a run has found.
@@ -44,17 +47,22 @@ pub struct Found {
 /// The same for who cannot wait: a look at a file system that does not answer would hang for ever, so a copy of this process takes
 /// it, and is not waited for longer than this. To be called where [`aside`] may.
 pub fn found_within(loaded: &file::Loaded, patience: Duration) -> Found {
-    let (uses, suspects) = (one_file::uses(loaded, true), suspects(loaded));
-    // Identities are lines without a NUL.
-    let look = || format!("{}\0{}", one_file::identities(&uses).join("\n"), obstacles(&suspects));
+    let (uses, opened, suspects) = (one_file::uses(loaded, true), exposed::files(loaded), suspects(loaded));
+    // Identities and weaknesses are lines without a NUL.
+    let look = || {
+        let lines = [one_file::identities(&uses).join("\n"), exposed::weaknesses(&opened).join("\n")];
+        format!("{}\0{}", lines.join("\0"), obstacles(&suspects))
+    };
     let Aside { answer, left } = aside(patience, || look().into_bytes());
     let (conflicts, found) = match answer {
         Ok(answer) => {
             let text = String::from_utf8_lossy(&answer).into_owned();
-            let (identities, obstacles) = text.split_once('\0').unwrap_or_default();
+            let (identities, rest) = text.split_once('\0').unwrap_or_default();
+            let (weaknesses, obstacles) = rest.split_once('\0').unwrap_or_default();
             let identities: Vec<String> = identities.split('\n').map(str::to_owned).collect();
             let told = suspects.iter().zip(obstacles.split('\0'));
-            let found = told.flat_map(|(suspect, obstacles)| obstacles.lines().map(|it| suspect.problem(it))).collect();
+            let mut found = exposed::problems(&opened, weaknesses.split('\n'));
+            found.extend(told.flat_map(|(suspect, obstacles)| obstacles.lines().map(|it| suspect.problem(it))));
             (one_file::conflicts(&loaded.compiled.plan, &uses, &identities), found)
         }
         Err(error) => {

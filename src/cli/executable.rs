@@ -6,7 +6,8 @@ use crate::model::Identity;
 use crate::model::plan::{Program, Words};
 use crate::model::script::{self, Needs};
 use crate::sys::file_head::{self, HEAD_BYTES};
-use crate::sys::variables;
+use crate::sys::file_user::FileUser;
+use crate::sys::{open, variables};
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -74,7 +75,12 @@ fn file_obstacle(path: &Path, directory: &Path, who: &Identity, search: &OsStr) 
                 let closed = quote(&closed.display().to_string());
                 Some(format!("user {} may not enter or execute {closed}", user(who)))
             }
-            None => Some(format!("{shown} cannot be executed: {}", unmet(path, directory, search)?)),
+            None => {
+                // What its user may not read is not shown of it.
+                let look = || Ok(unmet(path, directory, search));
+                let unmet = open::act(path, FileUser::of(who).as_ref(), look).ok()??;
+                Some(format!("{shown} cannot be executed: {unmet}"))
+            }
         },
     }
 }

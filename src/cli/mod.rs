@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod describe;
 mod executable;
+mod exposed;
 mod file;
 mod init;
 mod needs;

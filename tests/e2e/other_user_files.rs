@@ -240,3 +240,70 @@ fn files_in_a_volume_of_another_owner_are_written_as_before() {
     assert_all_kept(&sandbox, "volume", &outcome);
     assert_owner(&sandbox, "volume", (0, 0), &outcome);
 }
+
+fn check(sandbox: &Sandbox) -> String {
+    let outcome = sandbox.launch().arguments(&["check"]).finish();
+    outcome.expect_code(0);
+    outcome.stderr
+}
+
+/// Where nobody's rights fit, `check` and the start say so, and the file is opened all the same.
+#[test]
+fn files_that_others_may_exchange_are_warned_of() {
+    if !has(Need::Root) {
+        return;
+    }
+    let written = |what: &str| format!("a link in the place of {what} would be followed with the rights of exeunt");
+    // Workers of our own user, in a volume of another.
+    let sandbox = sandbox("volume", "", "");
+    directory(&sandbox, "volume", 2000, 2000, 0o755);
+    let told = [check(&sandbox), whole_run(&sandbox).stderr];
+    for text in told {
+        let directory = format!("others may write in \"{}\"", sandbox.path("volume").display());
+        for what in ["the leftovers of queue \"q\"", "the results of worker \"w\""] {
+            assert!(text.contains(&format!("{directory}: {}", written(what))), "{what}: {text}");
+        }
+    }
+    // Workers of several users.
+    let second = "[worker.v]\nqueue = \"q\"\ncommand = [\"sh\", \"w.sh\"]\nuser = \"2000\"\n";
+    let config = sandbox.read("exeunt.toml").replace("[worker.w]", &format!("{second}\n[worker.w]\nuser = \"1000\""));
+    sandbox.config(&config);
+    let text = check(&sandbox);
+    assert!(text.contains(&written("the leftovers of queue \"q\"")), "{text}");
+    assert!(!text.contains("the results of worker"), "those are of one user: {text}");
+}
+
+#[test]
+fn files_that_nobody_may_exchange_or_that_have_a_user_are_not_warned_of() {
+    if !has(Need::Root) {
+        return;
+    }
+    for (place, user, owner) in [("own", "", 0), ("own", USER, 0), ("mine", USER, WORKER)] {
+        let sandbox = sandbox(place, user, "");
+        directory(&sandbox, place, owner, owner, 0o755);
+        let text = check(&sandbox);
+        assert!(!text.contains("others may write"), "{text}");
+    }
+}
+
+/// Who may write the file itself may do anything with the rights of exeunt.
+#[test]
+fn a_file_that_workers_may_change_is_warned_of() {
+    if !has(Need::Root) {
+        return;
+    }
+    let config = "[worker.w]\ncommand = [\"true\"]\nuser = \"1000\"\n";
+    let sandbox = Sandbox::new(config);
+    std::fs::set_permissions(sandbox.directory(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let words = "whoever changes this file runs programs with the rights of exeunt";
+    assert!(!check(&sandbox).contains(words));
+    chown(sandbox.path("exeunt.toml"), Some(WORKER), None).unwrap();
+    assert!(check(&sandbox).contains(&format!("others may write to it: {words}")));
+    chown(sandbox.path("exeunt.toml"), Some(0), None).unwrap();
+    chown(sandbox.directory(), Some(WORKER), None).unwrap();
+    let text = check(&sandbox);
+    assert!(text.contains("others may write in \"") && text.contains(words), "{text}");
+    // Without other users it is the operator's own affair.
+    sandbox.config("[worker.w]\ncommand = [\"true\"]\n");
+    assert!(!check(&sandbox).contains(words));
+}

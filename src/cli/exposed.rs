@@ -1,0 +1,98 @@
+//! Warns of files that others may exchange for a link, where exeunt follows it with its own rights. Where the workers of a file have one
+//! user, that user's rights are used instead: see [`open`].
+
+use super::file::Loaded;
+use crate::config::{Place, Problem, Severity, Span, quote};
+use crate::model::plan::Results;
+use crate::model::printable::printable;
+use crate::model::{InstanceId, QueueId};
+use crate::shell::file_users;
+use crate::sys::file_user::FileUser;
+use crate::sys::open;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// A file that is opened with exeunt's own rights.
+pub struct Opened {
+    what: What,
+    path: PathBuf,
+    place: Option<Span>,
+}
+
+enum What {
+    /// It says which programs are run, and as which user.
+    ThisFile,
+    /// In words.
+    Written(String),
+}
+
+/// All files that no worker's user opens. Looks at no file.
+pub fn files(loaded: &Loaded) -> Vec<Opened> {
+    let (compiled, plan) = (&loaded.compiled, &loaded.compiled.plan);
+    let written = |what: String, path: &Path, place| Opened { what: What::Written(what), path: path.to_owned(), place };
+    let mut files = Vec::new();
+    let mut programs = (0u32..).take(plan.instances.len()).map(|number| plan.program(InstanceId(number)));
+    if programs.any(|program| FileUser::of(&program.identity).is_some()) {
+        files.push(Opened { what: What::ThisFile, path: PathBuf::from(&loaded.name), place: None });
+    }
+    for ((id, queue), &place) in (0u32..).map(QueueId).zip(&plan.queues).zip(&compiled.leftovers) {
+        if let (Some(path), None) = (&queue.leftovers, file_users::of_queue(plan, id)) {
+            files.push(written(format!("the leftovers of queue {}", quote(&queue.name)), path, place));
+        }
+    }
+    for (worker, &place) in plan.workers.iter().zip(&compiled.results) {
+        if let Some(Results::File(path)) = worker.consumer.as_ref().map(|consumer| &consumer.results)
+            && file_users::of_results(plan, path).is_none()
+        {
+            files.push(written(format!("the results of worker {}", quote(&worker.name)), path, place));
+        }
+    }
+    files
+}
+
+/// For each file who could exchange it, in words on one line; empty where nobody could. Looks at the file system, which may hang.
+pub fn weaknesses(files: &[Opened]) -> Vec<String> {
+    files.iter().map(|file| file.weakness().unwrap_or_default()).collect()
+}
+
+/// What [`weaknesses`] has found.
+pub fn problems<'a>(files: &[Opened], found: impl IntoIterator<Item = &'a str>) -> Vec<Problem> {
+    let exposed = files.iter().zip(found).filter(|(_, weakness)| !weakness.is_empty());
+    exposed.map(|(file, weakness)| file.problem(weakness)).collect()
+}
+
+impl Opened {
+    fn weakness(&self) -> Option<String> {
+        let directory = open::weakness(&self.path).map(|weakness| {
+            let directory = quote(&weakness.directory.display().to_string());
+            format!("others may write in {directory}")
+        });
+        directory.or_else(|| match self.what {
+            What::ThisFile => written_by_others(&self.path).then(|| "others may write to it".to_owned()),
+            What::Written(_) => None,
+        })
+    }
+
+    fn problem(&self, weakness: &str) -> Problem {
+        let weakness = printable(weakness);
+        let (message, help) = match &self.what {
+            What::ThisFile => (
+                format!("{weakness}: whoever changes this file runs programs with the rights of exeunt"),
+                "keep it where only root can write",
+            ),
+            What::Written(what) => (
+                format!("{weakness}: a link in the place of {what} would be followed with the rights of exeunt"),
+                "keep the file where only exeunt can write, or give all workers of it one `user`: then its rights are used",
+            ),
+        };
+        let place = self.place.map_or(Place::File, Place::Span);
+        Problem::new(Severity::Warning, place, message).help(help)
+    }
+}
+
+fn written_by_others(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| {
+        let ours = [0, crate::sys::identity::own_user()].contains(&found.uid());
+        !ours || found.permissions().mode() & 0o022 != 0
+    })
+}
