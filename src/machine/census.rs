@@ -58,6 +58,7 @@ impl Machine {
         for (plan, crew) in self.plan.workers.iter().zip(&self.workers) {
             let burst = plan.start_limit.map_or(0, |limit| limit.burst as usize);
             sizes.push(size("failures remembered", crew.failures.len(), burst));
+            sizes.push(size("replicas to be replaced", crew.used_up.len(), 2 * crew.replicas.len()));
         }
         sizes
     }

@@ -99,6 +99,8 @@ struct Crew {
     /// Items in a row that were not read within their time, and starts in a row that met a limit which the file sets.
     unread: Streak,
     own_limit: Streak,
+    /// Wait to be replaced, the first to be used up before the others. One that waits no more may stand here still.
+    used_up: VecDeque<InstanceId>,
     gave_up: bool,
     /// It ended badly and nobody starts it again.
     failed: bool,
@@ -123,6 +125,7 @@ impl Crew {
             failures: Failures::default(),
             unread: Streak::default(),
             own_limit: Streak::default(),
+            used_up: VecDeque::new(),
             gave_up: false,
             failed: false,
             ever_ran: false,

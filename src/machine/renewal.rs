@@ -31,18 +31,21 @@ impl Machine {
         let wait = self.plan.consumer(id).map_or(Duration::ZERO, |consumer| consumer.renewal_wait);
         if self.others_are_ready(id) || wait.is_zero() {
             self.renew(id, out);
-        } else if self.timers.get(Key::Renewal(id)).is_none() {
+        } else if let (None, Some(worker)) = (self.timers.get(Key::Renewal(id)), self.worker_of(id)) {
             self.timers.set(Key::Renewal(id), self.now + wait);
+            self.workers[worker.index()].used_up.push_back(id);
         }
     }
 
     /// Of the used-up replicas of its worker one may leave, now that this one is ready, or at rest for good.
     pub(super) fn renew_who_waits(&mut self, id: InstanceId, out: &mut Actions) {
         let Some(worker) = self.worker_of(id) else { return };
-        let replicas = self.workers[worker.index()].replicas.clone();
-        let waits = |id: &&InstanceId| self.timers.get(Key::Renewal(**id)).is_some();
-        if let Some(&id) = replicas.iter().find(waits) {
-            self.renew_if_used_up(id, out);
+        while let Some(&first) = self.workers[worker.index()].used_up.front() {
+            if self.timers.get(Key::Renewal(first)).is_some() {
+                return self.renew_if_used_up(first, out);
+            }
+            // It waits no more.
+            self.workers[worker.index()].used_up.pop_front();
         }
     }
 

@@ -1,6 +1,7 @@
 //! Decisions of the machine, one by one: events in, orders out.
 
 mod failures;
+mod renewal;
 
 use super::*;
 use crate::model::plan::*;

@@ -348,6 +348,82 @@ pub(super) mod tests {
         Rest { left, letters_on_stderr: vec![1], letters: VecDeque::from([json!({"item": "a"})]) }
     }
 
+    /// Two services, `db` and `web`.
+    fn services() -> Plan {
+        use crate::model::WorkerId;
+        use crate::model::plan::{Program, Role, WorkerPlan};
+        let worker = |name| WorkerPlan::plain(name, Program::plain(vec!["x".into()]));
+        let roles = [0, 1].map(|worker| Role::Worker { worker: WorkerId(worker), index: 0 });
+        let workers = vec![worker("db"), worker("web")];
+        Plan { workers, instances: roles.into(), exit_code_from: Some(WorkerId(0)), ..Plan::empty("test") }
+    }
+
+    #[test]
+    fn every_fate_is_told_with_its_reason() {
+        let (took, status) = (Duration::from_millis(12), ExitStatus::Exited(0));
+        let term = LadderStep::Signal(Signal::TERM);
+        let left = |why| Fate::Left { status, rung: term, took, why };
+        let db = crate::model::WorkerId(0);
+        let unstarted = |why| Fate::NeverStarted { why };
+        let requires = |failed| unstarted(Unstarted::Requires { worker: db, failed });
+        let cases = [
+            (unstarted(Unstarted::Stop), "never started", Value::Null),
+            (
+                requires(true),
+                "never started: worker db, which it requires, failed",
+                json!({"kind": "requires", "worker": "db", "failed": true}),
+            ),
+            (
+                requires(false),
+                "never started: worker db, which it requires, had ended",
+                json!({"kind": "requires", "worker": "db", "failed": false}),
+            ),
+            (
+                unstarted(Unstarted::StartTimeout),
+                "never started: its start took longer than its start-timeout",
+                json!({"kind": "start-timeout"}),
+            ),
+            (Fate::Ended { status, ready: true }, "ended by itself (exit 0)", Value::Null),
+            (
+                Fate::Ended { status, ready: false },
+                "ended by itself before it was ready (exit 0)",
+                json!({"kind": "not-ready"}),
+            ),
+            (left(Why::Stop), "left on the TERM rung after 12ms (exit 0)", Value::Null),
+            (
+                left(Why::Requires(db)),
+                "left on the TERM rung after 12ms (exit 0), because worker db, which it requires, was not ready any more",
+                json!({"kind": "requires", "worker": "db"}),
+            ),
+            (
+                left(Why::Renewed),
+                "left on the TERM rung after 12ms (exit 0), because it had worked on max-items",
+                json!({"kind": "max-items"}),
+            ),
+            (Fate::KilledWhileStarting { why: Why::Stop }, "killed while it was starting", Value::Null),
+            (Fate::GivenUp, "given up", Value::Null),
+            (Fate::Unkillable, "unkillable: KILL did not remove it in time", Value::Null),
+        ];
+        for (fate, line, reason) in cases {
+            let counts =
+                Leaver { instance: InstanceId(1), fate, restarts: 0, failed_starts: 0, oom_kills: 0, items: 0 };
+            assert_eq!(leaver_line(&services(), &counts), format!("web.0 {line}"));
+            assert_eq!(leaver_json(&services(), &counts)["reason"], reason, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_exit_code_from_hides_is_told() {
+        let hidden = |exit_code, code_of_all| hidden_code(&services(), &Report { exit_code, code_of_all, ..report() });
+        let line = |code, what: &str| {
+            Some(format!("exit code 0 is that of worker db; without exit-code-from it would be {code}: {what}"))
+        };
+        assert_eq!(hidden(0, None), None);
+        assert_eq!(hidden(0, Some(65)), line(65, "there are dead letters"));
+        assert_eq!(hidden(0, Some(75)), line(75, "there are unfinished items"));
+        assert_eq!(hidden(0, Some(1)), line(1, "something failed"));
+    }
+
     #[test]
     fn the_report_for_people() {
         let text = String::from_utf8(text(&nameless(), &report(), &rest())).unwrap();
