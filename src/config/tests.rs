@@ -262,6 +262,22 @@ fn env_files_are_under_env_and_serve_expansion() {
     assert!(problems.contains("NUL"), "{problems}");
 }
 
+/// What is shown for a bad file can be pasted into it.
+#[test]
+fn what_is_suggested_for_a_string_command_compiles() {
+    for command in
+        ["cat x | grep y > z", "it's \"so\" \\ ", "a\nb\tc", "x\u{1b}[31m\u{202e}\u{7f}", "$HOME $$ ${x%%y}", "'"]
+    {
+        let written = toml_text::string(command);
+        let shown = compile_text(&format!("[worker.w]\ncommand = {written}\n")).unwrap_err();
+        let (_, array) = shown.split_once("write ").unwrap_or_else(|| panic!("{shown}"));
+        let file = format!("[worker.w]\ncommand = {}\n", array.trim());
+        compile_text(&file).unwrap_or_else(|problems| panic!("{command:?}: {file}\n{problems}"));
+    }
+    let shown = compile_text("[worker.w]\ncommand = ['w']\nafter = \"a\\\"\\u202e\"\n").unwrap_err();
+    assert!(shown.contains(r#"write ["a\"\u202e"]"#), "{shown}");
+}
+
 #[test]
 fn an_env_file_that_is_too_large_is_refused() {
     let problems = compile_text("[worker.w]\ncommand = ['x']\nenv-file = 'huge.env'\n").unwrap_err();
