@@ -305,6 +305,9 @@ fn what_many_workers_share_does_not_grow_without_a_limit() {
         assert!(problems.contains("the strings of all programs grow to over 67108864 bytes (64 MiB)"), "{problems}");
         assert_eq!(problems.matches("error:").count(), 1, "{problems}");
     }
+    let wrong = format!("[defaults]\nenv = {{ A = '${{NONE}}{}' }}\n{workers}", "x".repeat(100_000));
+    let problems = compile_text(&wrong).unwrap_err();
+    assert!(problems.contains("NONE is not set") && problems.contains("67108864 bytes"), "{problems}");
 }
 
 #[test]

@@ -65,13 +65,17 @@ impl Linker<'_> {
 
     /// Expands the variables of a string; the string itself where that fails.
     pub(super) fn expand(&mut self, text: &str, span: Span) -> String {
-        let expanded = self.try_expand(text, span);
-        expanded.unwrap_or_else(|| if self.strings.full { String::new() } else { text.to_owned() })
+        if let Some(expanded) = self.try_expand(text, span) {
+            return expanded;
+        }
+        self.count_string(text.len(), span);
+        if self.strings.full || self.problems.is_full() { String::new() } else { text.to_owned() }
     }
 
     /// The same for those that need to know whether it failed, which is told.
     pub(super) fn try_expand(&mut self, text: &str, span: Span) -> Option<String> {
-        if self.strings.full {
+        // Once so much is wrong that nothing more is told, nothing more is looked at: each string may cost 128 KiB.
+        if self.strings.full || self.problems.is_full() {
             return None;
         }
         match expand(text, LONGEST_STRING, &|name| self.scope.lookup(name, self.context.environment)) {
