@@ -13,8 +13,8 @@ use std::time::Duration;
 
 /// Sends a note to the log.
 ///
-/// `detail`: what only the shell knows: the process id of what started, or why a program could not be executed, where
-/// more is known than the errno in the note.
+/// `detail`: what only the shell knows: the process id of what started, why a program could not be executed, where
+/// more is known than the errno in the note, or that stray processes had a signal before.
 pub fn put(plan: &Plan, note: &Note, detail: Option<&str>) {
     let level = level(plan, note);
     if log::log_enabled!(level) {
@@ -179,7 +179,11 @@ fn words(plan: &Plan, note: &Note, detail: Option<&str>) -> String {
         Note::Hurried { next } => hurried(*next),
         Note::Strangers { count, signal } => {
             let are = are(*count);
-            format!("{} that {are} left at the end {are} sent {signal}", processes(*count))
+            match detail {
+                None => format!("{} that {are} left at the end {are} sent {signal}", processes(*count)),
+                // It had the signal as a member of its worker, and is not sent it again.
+                Some(when) => format!("{} that {are} left at the end had {signal} {when}", processes(*count)),
+            }
         }
         Note::StrangersLeft { count } => format!("{} could not be killed", processes(*count)),
         Note::SourceEnded { source, items } => {

@@ -101,8 +101,8 @@ impl Shell {
         }
     }
 
-    /// What only the shell knows: the process id of what started, and what stood in the way of executing a file, where more of
-    /// it is known than an errno.
+    /// What only the shell knows: the process id of what started, what stood in the way of executing a file, where more of
+    /// it is known than an errno, and that stray processes had a signal before.
     fn detail(&self, note: &Note) -> Option<String> {
         let (error, seen) = match note {
             Note::SpawnFailed { instance, error, .. } => (*error, self.seen.get(instance)?),
@@ -114,6 +114,7 @@ impl Shell {
                 (*error, seen.next()?)
             }
             Note::Started { proc, .. } => return self.table.get(*proc).map(|proc| proc.pid.to_string()),
+            Note::Strangers { .. } => return self.strays_had_it.then(|| "before".to_owned()),
             _other => return None,
         };
         start_error::detail(seen, error)
@@ -258,6 +259,7 @@ impl Shell {
             let mut chosen = strangers.clone();
             chosen.retain(|&pid| repeat || !self.sent.has(pid, signal));
             strangers::signal(&chosen, signal);
+            self.strays_had_it = chosen.is_empty();
             self.sent.add(chosen, signal);
         }
         self.facts.push(Event::Strangers { count: u32::try_from(strangers.len()).unwrap_or(u32::MAX) });

@@ -57,6 +57,8 @@ pub struct Shell {
     pub(super) seen: HashMap<InstanceId, Seen>,
     /// Stop signals that were sent, so that none is sent to the same process twice.
     pub(super) sent: SentSignals,
+    /// The stray processes of the last sweep had all been sent its signal before.
+    pub(super) strays_had_it: bool,
     pub(super) sources: Sources,
     pub(super) sinks: Sinks,
     pub(super) disk: Disk,
@@ -123,6 +125,7 @@ impl Shell {
             table: Table::default(),
             seen: HashMap::new(),
             sent: SentSignals::default(),
+            strays_had_it: false,
             sinks: Sinks::new(&plan, &waker),
             disk: Disk::new(&plan),
             letters: DeadLetters::new(&plan),

@@ -39,7 +39,7 @@ fn a_survivor_that_had_term_with_its_group_is_not_sent_it_again() {
     if !has(Need::Python) {
         return;
     }
-    let (heard, outcome) = heard_after_term(&sandbox("", "kill-mode = \"group\"\nstop = [\"TERM 500ms\"]"));
+    let (heard, outcome) = heard_after_term(&sandbox("", "kill-mode = \"group\"\nstop = [\"TERM 2s\"]"));
     assert_eq!(heard, ["SIGTERM"], "{outcome}");
     assert!(!outcome.stderr.contains("asked to go with TERM"), "{outcome}");
     outcome.expect_code(0);
@@ -50,11 +50,19 @@ fn rungs_of_the_file_are_always_sent() {
     if !has(Need::Python) {
         return;
     }
-    // Its shell goes on after the first TERM, so that the second rung is reached.
-    let keys = "kill-mode = \"group\"\nstop = [\"TERM 300ms\", \"TERM 300ms\"]";
-    let sandbox = sandbox("", keys);
-    let config = sandbox.read("exeunt.toml").replace("& wait", "& trap : TERM; while :; do wait; done");
+    let sandbox = sandbox("", "kill-mode = \"group\"\nstop = [\"TERM 2s\", \"TERM 60s\"]");
+    // Both go on after the first TERM and end with the second.
+    let config = sandbox
+        .read("exeunt.toml")
+        .replace("\"-c\", \"", "\"-c\", \"trap : TERM; ")
+        .replace("& wait", "& while ! [ -e done ]; do sleep 0.01; done");
     sandbox.file("exeunt.toml", &config);
+    let ends = "record(\"heard\", signal.Signals(number).name)\n    \
+                if open(\"heard\").read().count(\"\\n\") == 2: open(\"done\", \"w\"); os._exit(0)\n";
+    let handler = format!("def heard(number, _):\n    {ends}for number in");
+    let counter = COUNTER.replacen("for number in", &handler, 1);
+    let counter = counter.replace("lambda number, _: record(\"heard\", signal.Signals(number).name)", "heard");
+    sandbox.file("counter.py", &counter);
     let (heard, outcome) = heard_after_term(&sandbox);
     assert_eq!(heard, ["SIGTERM", "SIGTERM"], "{outcome}");
 }
@@ -64,8 +72,8 @@ fn a_survivor_that_had_another_signal_or_none_is_sent_term_once() {
     if !has(Need::Python) {
         return;
     }
-    let group = "kill-mode = \"group\"\nstop = [\"QUIT 500ms\"]";
-    for (keys, expected) in [(group, &["SIGQUIT", "SIGTERM"][..]), ("stop = [\"TERM 500ms\"]", &["SIGTERM"])] {
+    let group = "kill-mode = \"group\"\nstop = [\"QUIT 2s\"]";
+    for (keys, expected) in [(group, &["SIGQUIT", "SIGTERM"][..]), ("stop = [\"TERM 2s\"]", &["SIGTERM"])] {
         let (heard, outcome) = heard_after_term(&sandbox("", keys));
         assert_eq!(heard, expected, "{keys}\n{outcome}");
     }
@@ -78,7 +86,7 @@ fn a_survivor_that_had_term_in_its_leaders_place_is_not_sent_it_again() {
         return;
     }
     let sandbox = Sandbox::new(
-        "[supervisor]\ncgroup = \"off\"\n[worker.w]\nready = { notify = true }\nstop = [\"TERM 500ms\"]\n\
+        "[supervisor]\ncgroup = \"off\"\n[worker.w]\nready = { notify = true }\nstop = [\"TERM 2s\"]\n\
          command = [\"sh\", \"-c\", \"'@PYTHON@' -S main.py & while ! [ -e heard ]; do sleep 0.01; done\"]\n",
     );
     let tells = "import notify, os\nnotify.say(f'MAINPID={os.getpid()}\\nREADY=1')\n";
@@ -102,12 +110,15 @@ fn a_stray_that_had_term_as_a_member_is_not_sent_it_again() {
     let counter = COUNTER.replace("lambda number, _: record(\"heard\", signal.Signals(number).name)", leaves);
     // The shell ends when the session has been made.
     sandbox.file("counter.py", &counter);
-    let config =
-        sandbox.read("exeunt.toml").replace("& wait", "& trap : TERM; while ! [ -e heard ]; do sleep 0.01; done");
+    let config = sandbox
+        .read("exeunt.toml")
+        .replace("\"-c\", \"", "\"-c\", \"trap : TERM; ")
+        .replace("& wait", "& while ! [ -e heard ]; do sleep 0.01; done");
     sandbox.file("exeunt.toml", &config);
     let run = sandbox.launch().start();
     run.wait_for_line("up");
     run.signal(Signal::SIGTERM);
+    run.wait_for_line("exeunt: warning: a process that is left at the end had TERM before");
     run.wait_for_line("exeunt: warning: a process that is left at the end is sent KILL");
     let outcome = run.finish();
     assert_eq!(sandbox.lines("heard"), ["SIGTERM"], "{outcome}");
@@ -120,11 +131,9 @@ fn an_init_that_signals_all_sends_term_once() {
         return;
     }
     let script = format!("'{}' -S counter.py & wait", python().unwrap());
-    for (name, options) in [
-        ("exeunt", &["init", "-g", "--stop-timeout", "500ms", "--"][..]),
-        ("tini", &["-g", "--"]),
-        ("dumb-init", &["--"]),
-    ] {
+    for (name, options) in
+        [("exeunt", &["init", "-g", "--stop-timeout", "2s", "--"][..]), ("tini", &["-g", "--"]), ("dumb-init", &["--"])]
+    {
         let sandbox = Sandbox::new("");
         sandbox.file("counter.py", COUNTER);
         let words: Vec<&str> = options.iter().chain(&["sh", "-c", &script]).copied().collect();
