@@ -358,6 +358,7 @@ impl<J> Drop for BrokenUnlessForgotten<'_, J> {
 
 /// Writes all, blocking, whatever the open file's flags say: `O_NONBLOCK` may have been set on 1 or 2 by somebody else,
 /// and is waited out. `progress` hears the length of each part as it is written.
+#[cfg_attr(feature = "faults", track_caller)]
 pub fn write_all(fd: BorrowedFd, mut bytes: &[u8], mut progress: impl FnMut(usize)) -> io::Result<()> {
     while !bytes.is_empty() {
         match crate::sys::fds::write(fd, bytes) {
