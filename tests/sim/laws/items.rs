@@ -20,7 +20,7 @@ pub struct Reference {
     ended: Vec<[u64; 3]>,
     /// Which item a number of a queue names.
     names: BTreeMap<(QueueId, u64), Payload>,
-    /// What the present event handed back.
+    /// Of what waited, what the present event handed back.
     back: Vec<(QueueId, u64)>,
     homes: BTreeMap<ProcId, Role>,
     hands: BTreeMap<ProcId, Hands>,
@@ -291,7 +291,6 @@ impl Reference {
         // The order of acceptance in the leftovers depends on it.
         let named = self.names.entry((queue, seq)).or_insert_with(|| payload.clone());
         hold("L4", named == payload, || format!("number {seq} names two items"))?;
-        self.back.push((queue, seq));
         let item = self.item(payload)?;
         let (state, of_queue) = (item.state, item.queue);
         let free = match state {
@@ -302,6 +301,9 @@ impl Reference {
             State::Leased(..) | State::Doomed(_) => false,
         };
         hold("L4", free && of_queue == queue, || format!("handed back while {state:?}"))?;
+        if state == State::Waiting {
+            self.back.push((queue, seq));
+        }
         self.ends(payload, End::HandedBack);
         self.places.gone(queue, payload, None)
     }
