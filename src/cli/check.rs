@@ -1,6 +1,6 @@
 //! `exeunt check`.
 
-use super::{WRONG_FILE, describe, executable, exposed, file, needs, one_file, print, rights};
+use super::{WRONG_FILE, describe, executable, exposed, file, needs, one_file, print, rights, waiting};
 use crate::config::{Place, Problem, Severity, Span, quote};
 use crate::model::plan::{Feed, Health, Probe, Program, Ready, WorkerPlan};
 use crate::model::printable::printable;
@@ -32,6 +32,7 @@ fn warnings(loaded: &file::Loaded) -> Vec<Problem> {
     let opened = exposed::files(loaded);
     let mut found = exposed::problems(&opened, exposed::weaknesses(&opened).iter().map(String::as_str));
     found.extend(suspects.iter().flat_map(told));
+    found.extend(waiting::problems(loaded, &waiting::look(&loaded.compiled.plan, false)));
     all_warnings(loaded, found)
 }
 
@@ -48,9 +49,10 @@ pub struct Found {
 /// it, and is not waited for longer than this. To be called where [`aside`] may.
 pub fn found_within(loaded: &file::Loaded, patience: Duration) -> Found {
     let (uses, opened, suspects) = (one_file::uses(loaded, true), exposed::files(loaded), suspects(loaded));
-    // Identities and weaknesses are lines without a NUL.
+    // All but obstacles are lines without a NUL.
     let look = || {
-        let lines = [one_file::identities(&uses).join("\n"), exposed::weaknesses(&opened).join("\n")];
+        let waiting = waiting::look(&loaded.compiled.plan, true).join("\n");
+        let lines = [one_file::identities(&uses).join("\n"), exposed::weaknesses(&opened).join("\n"), waiting];
         format!("{}\0{}", lines.join("\0"), obstacles(&suspects))
     };
     let Aside { answer, left } = aside(patience, || look().into_bytes());
@@ -58,10 +60,13 @@ pub fn found_within(loaded: &file::Loaded, patience: Duration) -> Found {
         Ok(answer) => {
             let text = String::from_utf8_lossy(&answer).into_owned();
             let (identities, rest) = text.split_once('\0').unwrap_or_default();
-            let (weaknesses, obstacles) = rest.split_once('\0').unwrap_or_default();
-            let identities: Vec<String> = identities.split('\n').map(str::to_owned).collect();
+            let (weaknesses, rest) = rest.split_once('\0').unwrap_or_default();
+            let (waiting, obstacles) = rest.split_once('\0').unwrap_or_default();
+            let lines = |text: &str| text.split('\n').map(str::to_owned).collect::<Vec<_>>();
+            let identities = lines(identities);
             let told = suspects.iter().zip(obstacles.split('\0'));
             let mut found = exposed::problems(&opened, weaknesses.split('\n'));
+            found.extend(waiting::problems(loaded, &lines(waiting)));
             found.extend(told.flat_map(|(suspect, obstacles)| obstacles.lines().map(|it| suspect.problem(it))));
             (one_file::conflicts(&loaded.compiled.plan, &uses, &identities), found)
         }

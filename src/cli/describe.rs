@@ -53,6 +53,9 @@ fn queue_text(queue: &QueuePlan) -> String {
     let place = queue.leftovers.as_ref().map_or("stderr".to_owned(), |path| path.display().to_string());
     let drain = if queue.drain_on_stop { "the queue is worked off first, " } else { "" };
     line(&mut text, "at a stop", &format!("{drain}unfinished items go to {place}"));
+    if queue.leftovers_first {
+        line(&mut text, "at the start", "items in the leftovers are taken in before the source is read");
+    }
     text
 }
 

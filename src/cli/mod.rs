@@ -12,6 +12,7 @@ mod one_file;
 mod print;
 mod rights;
 mod run;
+mod waiting;
 
 use crate::config::quote;
 use crate::model::printable::{printable, printable_lines};

@@ -78,9 +78,8 @@ pub fn uses(loaded: &Loaded, with_descriptors: bool) -> Vec<Use> {
             let (what, file) = (format!("{what} of exeunt"), Named::Descriptor(which));
             Use { what, purpose, file, place: None }
         };
-        if plan.sources.iter().any(|source| source.feed == Feed::Stdin) {
-            uses.push(standard("the standard input", Purpose::Stdin, Standard::Input));
-        }
+        // Even if no source reads it: items that are fed in must not be passed over without a word.
+        uses.push(standard("the standard input", Purpose::Stdin, Standard::Input));
         uses.push(standard("the standard output", Purpose::Other, Standard::Output));
         uses.push(standard("the standard error", Purpose::Other, Standard::Error));
     }
@@ -111,13 +110,21 @@ fn clash(plan: &Plan, one: Purpose, other: Purpose) -> bool {
     match (one, other) {
         // That is how leftovers are worked off.
         (Purpose::Leftovers(queue), Purpose::Stdin) | (Purpose::Stdin, Purpose::Leftovers(queue)) => {
-            !plan.sources.iter().any(|source| source.feed == Feed::Stdin && source.queue == queue)
+            // Taken in without our standard input.
+            let first = plan.queue(queue).leftovers_first && !reads_stdin(plan);
+            !first && !plan.sources.iter().any(|source| source.feed == Feed::Stdin && source.queue == queue)
         }
+        // Nobody reads it.
+        (Purpose::Beside, Purpose::Stdin) | (Purpose::Stdin, Purpose::Beside) if !reads_stdin(plan) => false,
         (Purpose::Stdin | Purpose::Other, Purpose::Stdin | Purpose::Other) => false,
         // Each dead letter names its queue.
         (Purpose::Beside, Purpose::Beside) => false,
         (Purpose::Leftovers(_) | Purpose::Beside, _) | (_, Purpose::Leftovers(_) | Purpose::Beside) => true,
     }
+}
+
+fn reads_stdin(plan: &Plan) -> bool {
+    plan.sources.iter().any(|source| source.feed == Feed::Stdin)
 }
 
 fn problem(earlier: &Use, later: &Use) -> Problem {
@@ -131,6 +138,13 @@ fn problem(earlier: &Use, later: &Use) -> Problem {
     };
     let beside = [earlier.purpose, later.purpose].contains(&Purpose::Beside);
     let where_it_is = if beside { ": FILE.dead and .FILE.lock stand beside the leftovers FILE" } else { "" };
+    let purposes = [earlier.purpose, later.purpose];
+    if purposes.contains(&Purpose::Stdin) && purposes.iter().any(|purpose| matches!(purpose, Purpose::Leftovers(_))) {
+        return problem.help(
+            "no source of that queue reads the standard input: set leftovers-first = true, and items in the leftovers \
+             are taken in before its source is read",
+        );
+    }
     problem.help(format!("name a file of its own for each{where_it_is}"))
 }
 

@@ -69,6 +69,8 @@ section! {
         drain_on_stop: Flag,
         /// The file for items that a stop leaves unfinished, relative to this file. Default: they go to stderr.
         leftovers: PathText,
+        /// true: items in `leftovers` are taken in before the queue's source is read. Default false.
+        leftovers_first: Flag,
     }
 }
 

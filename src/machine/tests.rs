@@ -58,6 +58,7 @@ fn queue() -> QueuePlan {
         max_crashes: 2,
         backoff: Backoff { delay: secs(1), factor: 2.0, max: secs(600), jitter: 0.0 },
         drain_on_stop: false,
+        leftovers_first: false,
         leftovers: None,
         framing: Framing::Line,
     }

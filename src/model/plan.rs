@@ -92,6 +92,8 @@ pub struct QueuePlan {
     pub drain_on_stop: bool,
     /// Absolute, or relative to exeunt's own working directory; the compiler joined it to the file's directory.
     pub leftovers: Option<PathBuf>,
+    /// What is in the leftovers is taken in before the first source of the queue is read. Needs `leftovers`.
+    pub leftovers_first: bool,
     /// Of the leftovers: the framing of the queue's source.
     pub framing: Framing,
 }

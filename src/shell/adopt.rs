@@ -280,7 +280,7 @@ mod tests {
         for &(number, text) in items {
             frames.push_str(text);
             frames.push('\n');
-            Numbers::push(&mut numbers, number, text.len() as u64 + 1);
+            Numbers::push(&mut numbers, number, text.len() as u64 + 1, 0);
         }
         assert_eq!(keeper.keep(frames.as_bytes(), &numbers), frames.len());
     }

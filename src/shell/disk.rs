@@ -2,6 +2,7 @@
 
 use super::file_lock::Deadline;
 use super::file_users;
+use super::first_input::FirstInput;
 use super::lane::{Lane, Mode, Piece};
 use super::leftovers::{Input, Keeper, Kept, Place};
 use super::letters;
@@ -34,6 +35,8 @@ pub struct Disk {
     answers: Option<mpsc::Receiver<Finished>>,
     /// After it the thread waits for no lock.
     deadline: Arc<Deadline>,
+    /// Until the sources take them.
+    first_inputs: Vec<(QueueId, FirstInput)>,
 }
 
 /// At the end of the run the locks of all files are waited for this long, which is less than the loop waits for the disk.
@@ -49,6 +52,8 @@ struct Shelf {
     items: u64,
     /// The leftovers file is our own input.
     is_input: bool,
+    /// Items with these first numbers came from it, if it is not our stdin.
+    taken: Option<Arc<AtomicU64>>,
 }
 
 /// Items as they stand in the file, each with its delimiter.
@@ -118,14 +123,21 @@ impl Shelf {
 impl Disk {
     pub fn new(plan: &Rc<Plan>) -> Disk {
         let deadline = Arc::new(Deadline::default());
-        let (mut queues, mut keepers) = (Vec::new(), Vec::new());
+        let (mut queues, mut keepers, mut first_inputs) = (Vec::new(), Vec::new(), Vec::new());
         for (id, queue) in (0u32..).map(QueueId).zip(&plan.queues) {
-            let input = input(plan, id);
-            let shelf = Shelf { is_input: input.is_some(), ..Shelf::default() };
+            let (mut input, user) = (input(plan, id), file_users::of_queue(plan, id));
+            if let (true, Some(path), None) = (queue.leftovers_first, &queue.leftovers, &input)
+                && let Some((first, as_input)) = FirstInput::open(&queue.name, path, is_sole(plan, id), user.clone())
+            {
+                first_inputs.push((id, first));
+                input = Some(as_input);
+            }
+            let taken = input.as_ref().and_then(|input| input.taken.clone());
+            let shelf = Shelf { is_input: input.is_some(), taken, ..Shelf::default() };
             let keeper = queue.leftovers.as_deref();
             let keeper = keeper.map(|path| {
                 let keeper = Keeper::new(&queue.name, queue.framing, path, input, deadline.clone());
-                keeper.for_user(file_users::of_queue(plan, id))
+                keeper.for_user(user)
             });
             let (name, ledger) = (queue.name.clone(), shelf.ledger.clone());
             keepers.push(Keeping { name, framing: queue.framing, keeper, ledger });
@@ -135,7 +147,12 @@ impl Disk {
             work(&mut keepers, job);
             Piece::Last
         });
-        Disk { plan: plan.clone(), lane, queues, answers: None, deadline }
+        Disk { plan: plan.clone(), lane, queues, answers: None, deadline, first_inputs }
+    }
+
+    /// Leftovers that are to be read before the source of their queue is.
+    pub fn first_inputs(&mut self) -> Vec<(QueueId, FirstInput)> {
+        std::mem::take(&mut self.first_inputs)
     }
 
     pub fn hand_back(&mut self, queue: QueueId, number: u64, payload: &Payload) {
@@ -150,7 +167,8 @@ impl Disk {
         shelf.batch.frames.extend_from_slice(payload);
         shelf.batch.frames.push(plan.framing.delimiter());
         shelf.batch.items += 1;
-        Numbers::push(&mut shelf.batch.numbers, number, payload.len() as u64 + 1);
+        let border = shelf.taken.as_ref().map_or(0, |taken| taken.load(Ordering::Relaxed));
+        Numbers::push(&mut shelf.batch.numbers, number, payload.len() as u64 + 1, border);
         if shelf.batch.frames.len() >= BATCH {
             self.hand_over();
         }
@@ -313,6 +331,10 @@ fn input(plan: &Plan, queue: QueueId) -> Option<Input> {
     if !feeds.any(|feed| *feed == Feed::Stdin) {
         return None;
     }
-    let sole = plan.sources.iter().filter(|source| source.queue == queue).count() == 1;
-    Input::of(fds::stdin_file().ok()?, leftovers, sole)
+    Input::of(fds::stdin_file().ok()?, leftovers, is_sole(plan, queue))
+}
+
+/// Whether one source alone feeds the queue.
+fn is_sole(plan: &Plan, queue: QueueId) -> bool {
+    plan.sources.iter().filter(|source| source.queue == queue).count() == 1
 }

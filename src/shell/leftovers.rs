@@ -23,6 +23,7 @@ use std::io::{self, Seek};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Keeps the unfinished items of one queue.
 #[derive(Debug)]
@@ -38,6 +39,7 @@ pub struct Keeper {
     file: LineFile,
     order: Order,
     temp: Option<OwnedFile>,
+    order_in_temp: Order,
     /// `left.txt.N`, or the file itself without its lock: where items go since the lock could not be had.
     instead: Option<LineFile>,
     places: Vec<Place>,
@@ -53,8 +55,11 @@ pub struct Input {
     pub file: File,
     /// The position when the run began.
     pub start: u64,
-    /// No other source feeds the queue, so every item of it stands in this file.
+    /// No other source feeds the queue.
     pub sole: bool,
+    /// How many items were read from it before anything else, if it is not standard input. Those have the first numbers, if
+    /// no other source feeds the queue.
+    pub taken: Option<Arc<AtomicU64>>,
 }
 
 /// A file with unfinished items of this run.
@@ -87,6 +92,7 @@ impl Keeper {
             file,
             order: Order::default(),
             temp: None,
+            order_in_temp: Order::default(),
             instead: None,
             places: Vec::new(),
             trouble: None,
@@ -112,13 +118,32 @@ impl Keeper {
     }
 
     fn keep_here(&mut self, frames: &[u8], numbers: &[Numbers]) -> usize {
-        let result = if self.input.is_some() { self.keep_aside(frames, numbers) } else { self.append(frames, numbers) };
-        match result {
-            Ok(()) => frames.len(),
-            Err((kept, error)) => {
+        let mut done = 0;
+        // Items that came from the leftovers and others, in turns. Mostly there is one kind.
+        let from_input: Vec<bool> = numbers.iter().map(|numbers| self.is_from_input(numbers)).collect();
+        let kinds: Vec<(bool, Numbers)> = from_input.into_iter().zip(numbers.iter().copied()).collect();
+        for part in kinds.chunk_by(|(one, _), (next, _)| one == next) {
+            let aside = part.first().is_some_and(|(aside, _)| *aside);
+            let part: Vec<Numbers> = part.iter().map(|(_, numbers)| *numbers).collect();
+            let length = usize::try_from(part.iter().map(|numbers| numbers.bytes).sum::<u64>()).unwrap_or(usize::MAX);
+            let rest = frames.get(done..).unwrap_or_default();
+            let frames = rest.get(..length).unwrap_or(rest);
+            let result = if aside { self.keep_aside(frames, &part) } else { self.append(frames, &part) };
+            if let Err((kept, error)) = result {
                 self.trouble.get_or_insert(error);
-                kept
+                return done + kept;
             }
+            done += length;
+        }
+        frames.len()
+    }
+
+    /// Whether items stand in the leftovers already, or may be read from them if they are appended.
+    fn is_from_input(&self, numbers: &Numbers) -> bool {
+        match &self.input {
+            None => false,
+            Some(Input { sole: true, taken: Some(taken), .. }) => numbers.first <= taken.load(Ordering::Relaxed),
+            Some(_) => true,
         }
     }
 
@@ -142,9 +167,10 @@ impl Keeper {
     }
 
     fn put_in_place(&mut self) {
+        let ordered = self.put_in_order();
         let result = match self.input.take() {
-            Some(input) => self.replace(&input),
-            None => self.put_in_order().and_then(|()| self.sync()),
+            Some(input) => ordered.and_then(|()| self.replace(&input)),
+            None => ordered.and_then(|()| self.sync()),
         };
         if let Err(error) = result {
             self.trouble.get_or_insert(error);
@@ -231,7 +257,7 @@ impl Keeper {
         let start = temp.length;
         temp.append(frames).map_err(|error| (0, error))?;
         let path = temp.path.clone();
-        self.order.add(start, numbers);
+        self.order_in_temp.add(start, numbers);
         self.count(path, numbers.iter().map(|numbers| numbers.count).sum());
         Ok(())
     }
@@ -290,7 +316,7 @@ impl Keeper {
         }
         let position = (&input.file).stream_position()?;
         if position == input.start && self.temp.is_none() {
-            return Ok(());
+            return self.sync();
         }
         let rest = self.rest(&input.file, position, found.len())?;
         if self.temp.is_none() && input.start == 0 && rest >= found.len() {
@@ -327,7 +353,7 @@ impl Keeper {
         // Another process has read the first part.
         new.append_part(&input.file, 0, input.start)?;
         if let Some(temp) = &self.temp {
-            for run in self.order.sorted() {
+            for run in self.order_in_temp.sorted() {
                 new.append_part(&temp.data, run.start, run.length)?;
             }
         }
@@ -348,7 +374,7 @@ impl Keeper {
     /// Another file has the name of our input now: the items are appended to it.
     fn join(&mut self, locked: &SideLock) -> io::Result<()> {
         let Some(temp) = self.temp.take() else { return Ok(()) };
-        for run in self.order.sorted() {
+        for run in self.order_in_temp.sorted() {
             copy_part(&temp.data, run.start, run.length, |piece| {
                 self.file.append_locked(piece, locked).map(drop).map_err(Failure::into_error)
             })?;
@@ -390,7 +416,7 @@ impl Input {
             return None;
         }
         let start = (&file).stream_position().ok()?;
-        Some(Input { file, start, sole })
+        Some(Input { file, start, sole, taken: None })
     }
 }
 

@@ -14,6 +14,7 @@ mod fates;
 mod file_lock;
 mod file_mode;
 pub mod file_users;
+mod first_input;
 mod json;
 mod lane;
 mod launch;

@@ -10,10 +10,10 @@ pub struct Numbers {
 }
 
 impl Numbers {
-    /// Adds one item to the numbers of a batch.
-    pub fn push(numbers: &mut Vec<Numbers>, number: u64, bytes: u64) {
+    /// Adds one item to the numbers of a batch. `border`: this number and the next are kept apart.
+    pub fn push(numbers: &mut Vec<Numbers>, number: u64, bytes: u64, border: u64) {
         match numbers.last_mut() {
-            Some(last) if last.first.saturating_add(last.count) == number => {
+            Some(last) if last.first.saturating_add(last.count) == number && number.checked_sub(1) != Some(border) => {
                 last.count += 1;
                 last.bytes += bytes;
             }
@@ -97,7 +97,7 @@ mod tests {
 
     fn numbers(list: &[u64]) -> Vec<Numbers> {
         let mut numbers = Vec::new();
-        list.iter().for_each(|&number| Numbers::push(&mut numbers, number, 10));
+        list.iter().for_each(|&number| Numbers::push(&mut numbers, number, 10, 9));
         numbers
     }
 
@@ -105,7 +105,11 @@ mod tests {
     fn numbers_that_follow_each_other_are_one_run() {
         assert_eq!(
             numbers(&[5, 6, 7, 2, 9, 10]),
-            [(5, 3, 30), (2, 1, 10), (9, 2, 20)].map(|(first, count, bytes)| Numbers { first, count, bytes })
+            [(5, 3, 30), (2, 1, 10), (9, 1, 10), (10, 1, 10)].map(|(first, count, bytes)| Numbers {
+                first,
+                count,
+                bytes
+            })
         );
         let mut order = Order::default();
         order.add(100, &numbers(&[5, 6]));

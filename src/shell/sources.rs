@@ -1,10 +1,11 @@
 //! Where items come from: our stdin, and the stdout of command sources.
 
+use super::first_input::FirstInput;
 use super::stream::{Inlet, Stream};
 use super::table::Topic;
 use crate::machine::{Event, SourceEnd};
 use crate::model::plan::{Feed, Plan};
-use crate::model::{ProcId, SourceId};
+use crate::model::{ProcId, QueueId, SourceId};
 use crate::sys::fds::{self, StdinKind};
 use crate::sys::permit;
 use crate::wire::frames::Splitter;
@@ -23,7 +24,8 @@ pub struct Glut {
 }
 
 impl Sources {
-    pub fn new(plan: &Plan) -> Sources {
+    /// `first`: leftovers that the first source of their queue begins with.
+    pub fn new(plan: &Plan, mut first: Vec<(QueueId, FirstInput)>) -> Sources {
         let stream = |(id, source): (u32, &crate::model::plan::SourcePlan)| {
             let inlet = match source.feed {
                 Feed::Stdin => Inlet::Stdin { kind: StdinKind::Pollable, ready: false },
@@ -31,7 +33,10 @@ impl Sources {
             };
             let queue = plan.queue(source.queue);
             let splitter = Splitter::new(source.framing, queue.max_item);
-            Stream::new(SourceId(id), inlet, splitter, queue.leftovers.is_some())
+            let mut stream = Stream::new(SourceId(id), inlet, splitter, queue.leftovers.is_some());
+            let at = first.iter().position(|(queue, _)| *queue == source.queue);
+            stream.first = at.map(|at| first.swap_remove(at).1);
+            stream
         };
         Sources((0u32..).zip(&plan.sources).map(stream).collect())
     }
@@ -133,6 +138,7 @@ impl Sources {
 
     pub fn distrust(&mut self, id: SourceId, registry: &Registry, events: &mut Vec<Event>) {
         let Some(stream) = self.0.get_mut(id.index()) else { return };
+        stream.leave_first_input();
         match stream.inlet {
             Inlet::Stdin { kind: StdinKind::Regular, .. } => stream.to_its_end = fds::stdin_is_file(),
             // Nobody goes on typing into a program that they told to stop, and no end of file would come.
@@ -158,6 +164,7 @@ impl Sources {
         let Some(stream) = self.0.get_mut(id.index()).filter(|stream| !stream.ended && !stream.to_its_end) else {
             return;
         };
+        stream.leave_first_input();
         if let Inlet::Stdout { .. } = stream.inlet {
             stream.hurried = true;
             stream.bound_what_others_write();

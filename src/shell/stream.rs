@@ -4,6 +4,7 @@
 //! is left to write. How many bytes one turn may read says nothing about the end. In the second case some process in
 //! a session of its own still has the pipe open, and the end says which.
 
+use super::first_input::FirstInput;
 use super::pipes::Standing;
 use super::sources::Glut;
 use crate::machine::{Event, SourceEnd};
@@ -41,6 +42,8 @@ pub(super) struct Stream {
     /// A file in a stop: it ends by itself, and what is not read of it is in no leftovers.
     pub to_its_end: bool,
     pub ended: bool,
+    /// Leftovers that are read before the source itself.
+    pub first: Option<FirstInput>,
 }
 
 pub(super) enum Inlet {
@@ -74,6 +77,7 @@ impl Stream {
             bound: None,
             to_its_end: false,
             ended: false,
+            first: None,
         }
     }
 
@@ -103,9 +107,10 @@ impl Stream {
     }
 
     pub fn may_read(&self, glut: impl Fn() -> Glut) -> bool {
+        let first = self.first.is_some();
         let ready = match &self.inlet {
-            Inlet::Stdin { ready, .. } => *ready,
-            Inlet::Stdout { ready, born, .. } => *ready && (*born || self.writers_gone),
+            Inlet::Stdin { ready, .. } => *ready || first,
+            Inlet::Stdout { ready, born, .. } => (*ready || first) && (*born || self.writers_gone),
             Inlet::Idle => false,
         };
         // What the disk does not take goes to stderr.
@@ -117,6 +122,10 @@ impl Stream {
     pub fn read(&mut self, scratch: &mut [u8], events: &mut Vec<Event>) -> Standing {
         let chunk = if self.short_items { SHORT_CHUNK.min(scratch.len()) } else { scratch.len() };
         let scratch = scratch.get_mut(..chunk).unwrap_or_default();
+        if let Some(first) = self.first.take() {
+            self.read_first(first, scratch, events);
+            return Standing::More;
+        }
         let bound_is_used_up = self.bound == Some(0);
         let result = match &self.inlet {
             Inlet::Stdin { .. } => fds::read_stdin(scratch),
@@ -160,9 +169,39 @@ impl Stream {
         }
     }
 
-    fn submit(&mut self, bytes: &[u8], events: &mut Vec<Event>) {
+    /// One chunk of the leftovers. At their end the source itself follows.
+    fn read_first(&mut self, first: FirstInput, scratch: &mut [u8], events: &mut Vec<Event>) {
+        let read = first.read(scratch);
+        let length = read.as_ref().map_or(0, |length| *length);
+        if length > 0 {
+            first.took(self.submit(scratch.get(..length).unwrap_or_default(), events));
+            self.first = Some(first);
+            return;
+        }
+        match read {
+            Ok(_) if self.splitter.tail_length() > 0 && first.is_complete() => {
+                first.took(1);
+                self.submit_tail(events);
+            }
+            Ok(_) | Err(_) => {
+                self.first = Some(first);
+                self.leave_first_input();
+            }
+        }
+    }
+
+    /// What was not taken in of the leftovers stays there.
+    pub fn leave_first_input(&mut self) {
+        if let Some(first) = self.first.take() {
+            first.give_back(self.splitter.tail_length());
+            let _not_taken_in = self.splitter.take_tail();
+        }
+    }
+
+    /// Answers how many items ended in these bytes.
+    fn submit(&mut self, bytes: &[u8], events: &mut Vec<Event>) -> u64 {
         let source = self.id;
-        let (mut items, mut count) = (Vec::new(), 0);
+        let (mut items, mut count, mut oversized) = (Vec::new(), 0, 0);
         self.splitter.feed(bytes, |frame| match frame {
             Frame::Item(payload) => {
                 if items.is_empty() {
@@ -175,28 +214,35 @@ impl Stream {
                 }
             }
             Frame::Oversized { length, head } => {
+                oversized += 1;
                 submit(source, &mut items, events);
                 events.push(Event::Oversized { source, length, head });
             }
         });
         submit(source, &mut items, events);
         self.short_items = bytes.len() / (count + 1) < SHORT;
+        count as u64 + oversized
+    }
+
+    /// The bytes behind the last delimiter, as an item.
+    fn submit_tail(&mut self, events: &mut Vec<Event>) {
+        let source = self.id;
+        match self.splitter.take_tail() {
+            Some(Frame::Item(payload)) => events.push(Event::Submitted { source, items: vec![payload] }),
+            Some(Frame::Oversized { length, head }) => events.push(Event::Oversized { source, length, head }),
+            None => {}
+        }
     }
 
     /// End of file: an unterminated last item counts, unless its source was told to stop.
     fn end(&mut self, events: &mut Vec<Event>) {
-        let source = self.id;
         if self.distrusted
             && let Some((length, head)) = self.torn()
         {
             self.over(SourceEnd::Torn { length, head }, events);
             return;
         }
-        match self.splitter.take_tail() {
-            Some(Frame::Item(payload)) => events.push(Event::Submitted { source, items: vec![payload] }),
-            Some(Frame::Oversized { length, head }) => events.push(Event::Oversized { source, length, head }),
-            None => {}
-        }
+        self.submit_tail(events);
         self.over(SourceEnd::Whole, events);
     }
 

@@ -110,7 +110,8 @@ impl Shell {
             None => Signals::new(&inherited)?,
         };
         signals.register(poll.registry(), Topic::Signals.token())?;
-        let mut sources = Sources::new(&plan);
+        let mut disk = Disk::new(&plan);
+        let mut sources = Sources::new(&plan, disk.first_inputs());
         sources.register(poll.registry())?;
         let seed = clock::now().as_nanos() ^ (inherited.pid as u64) << 32;
         Ok(Shell {
@@ -127,7 +128,7 @@ impl Shell {
             sent: SentSignals::default(),
             strays_had_it: false,
             sinks: Sinks::new(&plan, &waker),
-            disk: Disk::new(&plan),
+            disk,
             letters: DeadLetters::new(&plan),
             // Where nobody has items to give or words to say, nothing is read.
             scratch: vec![0; if plan.queues.is_empty() { 0 } else { BUDGET }],

@@ -140,6 +140,12 @@ pub fn stdin_file() -> io::Result<std::fs::File> {
     duplicate(stdin()).map(std::fs::File::from)
 }
 
+/// A second descriptor of an open file, which shares its position and its lock.
+#[cfg_attr(feature = "faults", track_caller)]
+pub fn duplicate_file(file: &std::fs::File) -> io::Result<std::fs::File> {
+    duplicate(file.as_fd()).map(std::fs::File::from)
+}
+
 /// Whether standard input is a file in the narrow sense, which has an end.
 pub fn stdin_is_file() -> bool {
     file_type(stdin()).is_ok_and(|kind| kind == libc::S_IFREG)

@@ -259,3 +259,144 @@ fn f84_what_a_full_disk_takes_of_an_item_is_taken_back() {
     let left = &outcome.report()["leftovers"][0];
     assert_eq!((left["files"][0]["items"].as_u64(), left["on_stderr"].as_u64()), (Some(2), Some(2)), "{outcome}");
 }
+
+/// A queue that a command feeds.
+fn fed_by_a_command(queue: &str) -> String {
+    format!(
+        "[queue.q]\nleftovers = \"left.txt\"\n{queue}\n[source.in]\nqueue = \"q\"\ncommand = [\"sh\", \"source.sh\"]\n\
+         [worker.w]\nqueue = \"q\"\ncommand = [\"sh\", \"w.sh\"]\nresults = \"file:done.txt\"\n"
+    )
+}
+
+/// Everything would be done anew, and left.txt would still have items that are all done.
+#[test]
+fn leftovers_as_a_stdin_that_no_source_reads_are_refused() {
+    let sandbox = Sandbox::new(&fed_by_a_command(""));
+    sandbox.file("source.sh", "echo new\n");
+    sandbox.file("w.sh", ECHOES);
+    sandbox.file("left.txt", "old\n");
+    let outcome = sandbox.launch().stdin_file("left.txt").finish();
+    outcome.expect_code(78);
+    assert!(outcome.stderr.contains("leftovers-first = true"), "{outcome}");
+    assert_eq!((sandbox.read("left.txt").as_str(), sandbox.exists("done.txt")), ("old\n", false));
+}
+
+const ECHOES: &str = "while IFS= read -r line <&3; do echo \"ok ${line%% *} ${line#* }\" >&4; done\n";
+
+#[test]
+fn unfinished_items_that_no_source_takes_in_are_told_by_run_and_check() {
+    let sandbox = Sandbox::new(&fed_by_a_command(""));
+    sandbox.file("source.sh", "echo new\n");
+    sandbox.file("w.sh", ECHOES);
+    for (text, wait) in [("old\n", true), ("", false)] {
+        sandbox.file("left.txt", text);
+        sandbox.file("left.txt.10", text);
+        sandbox.file("left.txt.dead", "{}\n");
+        for arguments in [&["run"][..], &["check"]] {
+            let outcome = sandbox.launch().arguments(arguments).finish();
+            outcome.expect_code(0);
+            let told = "left.txt (4 bytes) and left.txt.10 (4 bytes), and no source takes them in";
+            assert_eq!(outcome.stderr.contains(told), wait, "{outcome}");
+            assert_eq!(outcome.stderr.contains("wait in"), wait, "{outcome}");
+        }
+    }
+    // What a source takes in does not wait.
+    let sandbox = Sandbox::new(&pool("", "command = [\"sh\", \"w.sh\"]"));
+    sandbox.file("w.sh", ECHOES);
+    sandbox.file("left.txt", "old\n");
+    assert!(!sandbox.launch().stdin_file("left.txt").finish().stderr.contains("wait in"));
+}
+
+const FIRST: &str = "leftovers-first = true";
+
+#[test]
+fn leftovers_that_come_first_are_done_before_the_source_and_removed() {
+    for (before, text) in [("old-1\nold-2\n", "with an end"), ("old-1\nold-2", "without")] {
+        let sandbox = Sandbox::new(&fed_by_a_command(FIRST));
+        sandbox.file("source.sh", "echo new-1; echo new-2\n");
+        sandbox.file("w.sh", ECHOES);
+        sandbox.file("left.txt", before);
+        let outcome = sandbox.launch().report_json().finish();
+        outcome.expect_code(0);
+        assert_eq!(sandbox.lines("done.txt"), ["old-1", "old-2", "new-1", "new-2"], "{text}");
+        assert_eq!(names(&sandbox), [""; 0], "{text}");
+        assert!(!outcome.stderr.contains("wait in"), "{outcome}");
+        assert_eq!(outcome.report()["sources"][0]["items"], 4, "{outcome}");
+    }
+    // Without any, nothing is different.
+    let sandbox = Sandbox::new(&fed_by_a_command(FIRST));
+    sandbox.file("source.sh", "echo new-1\n");
+    sandbox.file("w.sh", ECHOES);
+    sandbox.launch().finish().expect_code(0);
+    assert_eq!((sandbox.lines("done.txt"), names(&sandbox)), (vec!["new-1".to_owned()], vec![]));
+}
+
+/// With a queue of three, neither the leftovers nor the source are read to their end when the stop comes.
+#[test]
+fn a_stop_keeps_what_was_not_taken_in_and_what_came_from_the_source() {
+    for size in [3, 30] {
+        let config = fed_by_a_command(&format!("{FIRST}\nsize = {size}"));
+        let sandbox = Sandbox::new(&format!("{config}stop = [\"event 20s\"]\n"));
+        sandbox.file("source.sh", "for n in 1 2 3 4 5; do echo new-$n; done; echo written >&2\n");
+        sandbox.file("w.sh", HOLDS);
+        let old: Vec<String> = numbered(9).iter().map(|item| format!("old-{item}")).collect();
+        sandbox.file("left.txt", &text(&old));
+        let run = sandbox.launch().arguments(&["run", "--log-level", "info"]).start();
+        run.wait_for_line("holding");
+        run.wait_for_line("written");
+        if size == 30 {
+            run.wait_for_words("source in is at its end: 14 items", 1);
+        }
+        run.signal(Signal::SIGTERM);
+        let outcome = run.finish();
+        outcome.expect_code(75);
+        let new = (1..=5).map(|n| format!("new-{n}"));
+        let all: Vec<String> = old.into_iter().chain(new).collect();
+        assert_eq!(sandbox.lines("left.txt"), all, "size {size}: {outcome}");
+        assert_eq!(names(&sandbox), [".left.txt.lock", "left.txt"]);
+    }
+}
+
+/// The items of the source are in the leftovers as soon as they are handed back, and those that were there stay.
+#[test]
+fn a_kill_in_a_stop_with_leftovers_first_loses_and_doubles_nothing() {
+    let config = fed_by_a_command(&format!("{FIRST}\nsize = 30"));
+    let sandbox = Sandbox::new(&format!("{config}stop = [\"event 60s\"]\nparent-death-signal = \"KILL\"\n"));
+    sandbox.file("source.sh", "for n in 1 2 3 4 5; do echo new-$n; done\n");
+    sandbox.file("w.sh", "read -r line <&3; echo holding >&2; read -r _ <&5; echo staying >&2; exec sleep 1000\n");
+    let old: Vec<String> = numbered(3).iter().map(|item| format!("old-{item}")).collect();
+    sandbox.file("left.txt", &text(&old));
+    let run = sandbox.launch().arguments(&["run", "--log-level", "info"]).start();
+    run.wait_for_line("holding");
+    run.wait_for_words("source in is at its end: 8 items", 1);
+    run.signal(Signal::SIGTERM);
+    run.wait_for_line("staying");
+    let all: Vec<String> = old.into_iter().chain((1..=5).map(|n| format!("new-{n}"))).collect();
+    until("the items of the source", || (sandbox.lines("left.txt").len() == 8).then_some(()));
+    run.signal(Signal::SIGKILL);
+    run.finish();
+    assert_eq!(sandbox.lines("left.txt"), all);
+    // The next run takes them in, and what the killed one kept aside is not taken in a second time.
+    sandbox.file("source.sh", "true\n");
+    sandbox.file("w.sh", ECHOES);
+    sandbox.launch().finish().expect_code(0);
+    assert_eq!(sandbox.lines("done.txt"), all);
+    assert_eq!(names(&sandbox), [""; 0]);
+}
+
+#[test]
+fn two_runs_do_not_take_in_the_same_leftovers() {
+    let sandbox = Sandbox::new(&format!("{}stop = [\"event 20s\"]\n", fed_by_a_command(FIRST)));
+    sandbox.file("source.sh", "true\n");
+    sandbox.file("w.sh", HOLDS);
+    sandbox.file("left.txt", "old\n");
+    let one = sandbox.launch().start();
+    one.wait_for_line("holding");
+    let other = sandbox.launch().arguments(&["run", "--log-level", "info"]).start().finish_alone();
+    other.expect_code(0);
+    assert!(other.stderr.contains("another run takes in the unfinished items of queue q"), "{other}");
+    assert_eq!(sandbox.read("left.txt"), "old\n");
+    one.signal(Signal::SIGTERM);
+    one.finish().expect_code(75);
+    assert_eq!(sandbox.read("left.txt"), "old\n");
+}

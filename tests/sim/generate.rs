@@ -84,6 +84,7 @@ fn queue(dice: &mut Dice, mood: Mood, i: u64) -> QueuePlan {
         max_crashes: u32::try_from(dice.between(1, 3)).unwrap(),
         backoff: backoff(dice),
         drain_on_stop: dice.percent(30),
+        leftovers_first: false,
         leftovers: dice.percent(50).then(|| PathBuf::from("left.txt")),
         framing: Framing::Line,
     }

@@ -53,8 +53,20 @@ impl Linker<'_> {
             backoff: self.queue_backoff(&keys.backoff),
             drain_on_stop: keys.drain_on_stop.value().is_some_and(|flag| flag.0),
             leftovers: self.path_of(keys.leftovers.given()),
+            leftovers_first: self.leftovers_first(keys),
             framing: self.framing_of(name, keys),
         }
+    }
+
+    fn leftovers_first(&mut self, keys: &Queue) -> bool {
+        let first = keys.leftovers_first.value().is_some_and(|flag| flag.0);
+        if first && keys.leftovers.span().is_none() {
+            let span = keys.leftovers_first.span().unwrap_or(Span { start: 0, end: 0 });
+            let problem =
+                Problem::error(span, "leftovers-first without leftovers: there is no file to take items from");
+            self.problems.push(problem.help("add leftovers = \"FILE\", or take leftovers-first out"));
+        }
+        first
     }
 
     fn tell_too_small(&mut self, keys: &Queue, max_bytes: u64, max_item: u64, name_span: Span) {

@@ -73,6 +73,7 @@ fn queue(at: usize, choices: &mut Choices) -> QueuePlan {
         max_crashes: 1 + u32::from(choices.byte() % 4),
         backoff: backoff(choices),
         drain_on_stop: choices.flag(),
+        leftovers_first: false,
         leftovers: choices.flag().then(|| PathBuf::from("left")),
         framing: Framing::Line,
     }
