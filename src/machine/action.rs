@@ -215,9 +215,15 @@ pub enum Note {
         usage: Usage,
         /// `false`: it was to be ready first and was not, so that it has failed whatever its status.
         ready: bool,
+        /// Its oldest unanswered item, if it had begun to read it.
+        held: Option<HeldItem>,
     },
     /// Killed by the kernel, it seems, for want of memory. How it left is told when the rest of it has gone too.
     OutOfMemory {
+        instance: InstanceId,
+    },
+    /// It was not wanted any more before its exec was reported.
+    KilledWhileStarting {
         instance: InstanceId,
     },
     /// It was asked to go and went.
@@ -225,6 +231,7 @@ pub enum Note {
         instance: InstanceId,
         status: ExitStatus,
         took: Duration,
+        held: Option<HeldItem>,
     },
     Restarting {
         instance: InstanceId,
@@ -236,6 +243,9 @@ pub enum Note {
         worker: WorkerId,
         burst: u32,
         interval: Duration,
+        /// How the start that was one too many came to its end: of this instance.
+        instance: InstanceId,
+        last: LastFailure,
     },
     /// A command that cannot be found or executed at its first start, or any start that failed and is not to be tried again.
     CannotStart {
@@ -349,6 +359,25 @@ pub enum Note {
     },
     /// An event came in a state where it cannot; a fault of our own.
     Bug(String),
+}
+
+/// An item in the hands of a worker that has gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldItem {
+    pub token: Token,
+    pub payload: Payload,
+}
+
+/// How a start that counts as failed came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastFailure {
+    NotStarted(SpawnError),
+    /// It ended by itself.
+    Exited(ExitStatus),
+    /// It was not ready in time, not well, or broke the protocol, and was stopped.
+    Stopped(ExitStatus),
+    /// Its program was not executed within `start-timeout`.
+    NotInTime,
 }
 
 /// A rung as a message names it.

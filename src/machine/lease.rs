@@ -89,6 +89,11 @@ impl Leases {
         self.held.oldest().map(|(token, _)| token)
     }
 
+    /// The item whose clock runs, with its token.
+    pub fn oldest_item(&self) -> Option<(Token, &Item)> {
+        self.held.oldest().map(|(token, lease)| (token, &lease.item))
+    }
+
     pub fn oldest_is_written(&self) -> bool {
         self.held.oldest().is_some_and(|(_, lease)| lease.ordinal < self.written)
     }

@@ -12,7 +12,7 @@
 //! Starting alone: whoever leaves that state makes room for another.
 
 use super::Machine;
-use super::action::{Action, Actions, LadderStep, Note};
+use super::action::{Action, Actions, HeldItem, LadderStep, Note};
 use super::instance::{Climb, Life, Past, Purpose, Remains, State, Survivors, Work};
 use super::ladder::UNKILLABLE_AFTER;
 use super::report::{Fate, Why};
@@ -158,11 +158,14 @@ impl Machine {
 
     fn note_departure(&mut self, id: InstanceId, life: &Life, remains: &Remains, out: &mut Actions) {
         let (status, usage) = (remains.status, remains.usage);
+        let oldest = life.work.as_ref().and_then(|work| work.leases.oldest_item()).filter(|_| remains.in_hand);
+        let held = oldest.map(|(token, item)| HeldItem { token, payload: item.payload.clone() });
         out.push(Action::Note(match &remains.climb {
-            Some(climb) => Note::Left { instance: id, status, took: self.now.since(climb.began) },
+            Some(climb) if climb.next == Climb::ABORTED => Note::KilledWhileStarting { instance: id },
+            Some(climb) => Note::Left { instance: id, status, took: self.now.since(climb.began), held },
             None => {
                 let (ran, ready) = (remains.died.since(life.since), self.was_ready(id, life));
-                Note::Died { instance: id, status, ran, usage, ready }
+                Note::Died { instance: id, status, ran, usage, ready, held }
             }
         }));
     }

@@ -36,7 +36,7 @@ mod sweep;
 mod tests;
 mod timers;
 
-pub use action::{Action, Actions, DeadLetter, DeathReason, LadderStep, Note, StopCause};
+pub use action::{Action, Actions, DeadLetter, DeathReason, HeldItem, LadderStep, LastFailure, Note, StopCause};
 pub use event::{Event, Meaning, Question, SourceEnd};
 pub use report::{Fate, Leaver, QueueReport, Report, SourceReport, Unstarted, Why};
 

@@ -12,7 +12,7 @@
 //! when the last of its workers rests, the run stops. Only Delayed has a timer, `Key::Slot`.
 
 use super::Machine;
-use super::action::{Action, Actions, Note, StopCause};
+use super::action::{Action, Actions, LastFailure, Note, StopCause};
 use super::instance::{Charge, Past, Purpose, Remains, State};
 use super::queue::backoff_delay;
 use super::report::{Fate, Unstarted};
@@ -156,7 +156,7 @@ impl Machine {
             out.push(Action::Note(Note::CannotStart { worker, error }));
             self.give_up(worker, id, out);
         } else if !waits && crew.failures.count(limit, self.now) {
-            self.note_give_up(worker, out);
+            self.note_give_up(id, worker, LastFailure::NotStarted(error), out);
             self.give_up(worker, id, out);
         } else if let Prospect::OwnLimit(resource) = prospect
             && crew.own_limit.count_own_limit(limit, self.now)
@@ -196,7 +196,7 @@ impl Machine {
             self.workers[worker.index()].failed = true;
             self.rest(id, fate, out);
         } else if self.workers[worker.index()].failures.count(limit, self.now) {
-            self.note_give_up(worker, out);
+            self.note_give_up(id, worker, last_failure(&fate), out);
             self.give_up(worker, id, out);
         } else {
             self.start_later(id, false, out);
@@ -220,9 +220,9 @@ impl Machine {
         }
     }
 
-    fn note_give_up(&mut self, worker: WorkerId, out: &mut Actions) {
-        if let Some(limit) = self.plan.worker(worker).start_limit {
-            out.push(Action::Note(Note::GaveUp { worker, burst: limit.burst, interval: limit.interval }));
+    fn note_give_up(&mut self, id: InstanceId, worker: WorkerId, last: LastFailure, out: &mut Actions) {
+        if let Some(StartLimit { burst, interval }) = self.plan.worker(worker).start_limit {
+            out.push(Action::Note(Note::GaveUp { worker, burst, interval, instance: id, last }));
         }
     }
 
@@ -370,6 +370,16 @@ impl Machine {
             Phase::Running => self.begin_stop(StopCause::Deserted(queue), out),
             Phase::Stopping(_) => self.close_queue(queue, out),
             Phase::Sweeping(_) | Phase::Over => {}
+        }
+    }
+}
+
+fn last_failure(fate: &Fate) -> LastFailure {
+    match fate {
+        Fate::Ended { status, .. } => LastFailure::Exited(*status),
+        Fate::Left { status, .. } => LastFailure::Stopped(*status),
+        Fate::NeverStarted { .. } | Fate::KilledWhileStarting { .. } | Fate::GivenUp | Fate::Unkillable => {
+            LastFailure::NotInTime
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use super::letters;
 use super::phrases::{cause, counted, errno, instance_name, queue_name, rung, source_name, span, worker_name};
-use super::reasons::{own_limit, refusal, waited_for};
+use super::reasons::{last_failure, own_limit, refusal, waited_for};
 use super::start_error::spawn_error;
-use crate::machine::{DeadLetter, LadderStep, Note};
+use crate::machine::{DeadLetter, HeldItem, LadderStep, Note};
 use crate::model::plan::{Plan, Role};
 use crate::model::process::Usage;
 use crate::model::{ExitStatus, InstanceId, PipeWriter, SpawnError, WorkerId};
@@ -43,6 +43,7 @@ fn level(plan: &Plan, note: &Note) -> Level {
         | Note::Said { .. }
         | Note::Falls { .. }
         | Note::Left { .. }
+        | Note::KilledWhileStarting { .. }
         | Note::Restarting { .. }
         | Note::Stopping { .. }
         | Note::Draining { .. }
@@ -115,20 +116,26 @@ fn words(plan: &Plan, note: &Note, detail: Option<&str>) -> String {
             let required = worker_name(plan, *required);
             format!("{} is stopped, for it requires {required}, which is not ready any more", name(instance))
         }
-        Note::Died { instance, status, ran, usage, ready } => {
+        Note::Died { instance, status, ran, usage, ready, held } => {
             let early = if *ready { "" } else { ", before it was ready" };
-            format!("{} ended by itself after {}{early} ({status}){}", name(instance), span(*ran), used(usage))
+            let (used, held) = (used(usage), in_hand(held.as_ref()));
+            format!("{} ended by itself after {}{early} ({status}){used}{held}", name(instance), span(*ran))
         }
         Note::OutOfMemory { instance } => format!(
             "{} was killed while our control group was out of memory: the kernel says that it killed somebody",
             name(instance)
         ),
-        Note::Left { instance, status, took } => format!("{} left after {} ({status})", name(instance), span(*took)),
+        Note::Left { instance, status, took, held } => {
+            format!("{} left after {} ({status}){}", name(instance), span(*took), in_hand(held.as_ref()))
+        }
+        Note::KilledWhileStarting { instance } => format!("{} was killed while it was starting", name(instance)),
         Note::Restarting { instance, after, .. } if after.is_zero() => format!("{} is restarted", name(instance)),
         Note::Restarting { instance, after, .. } => format!("{} is restarted in {}", name(instance), span(*after)),
-        Note::GaveUp { worker, burst, interval } => {
-            let worker = worker_name(plan, *worker);
-            format!("worker {worker} is given up: {burst} failed starts within {}", span(*interval))
+        Note::GaveUp { worker, burst, interval, instance, last } => {
+            let (worker, within) = (worker_name(plan, *worker), span(*interval));
+            let last = last_failure(plan, *instance, *last);
+            let starts = counted(u64::from(*burst), "failed start");
+            format!("worker {worker} is given up: {starts} within {within}, the last: {last}")
         }
         Note::NeverReads { worker, times } => {
             let (worker, times) = (worker_name(plan, *worker), counted(u64::from(*times), "item"));
@@ -257,7 +264,13 @@ fn buried(plan: &Plan, letter: &DeadLetter) -> String {
     format!("item {} of queue {queue} is a dead letter: {kind}{text}: \"{}\"", letter.seq, shown(&letter.payload))
 }
 
-/// The beginning of an item, printable.
+/// The item that a worker had in its hands: to be looked for in the dead letters, or to be tried by hand.
+fn in_hand(held: Option<&HeldItem>) -> String {
+    let words = |held: &HeldItem| format!(", with item {} in hand: \"{}\"", held.token, shown(&held.payload));
+    held.map(words).unwrap_or_default()
+}
+
+/// The beginning of an item. Whatever it holds is made printable with the whole message.
 fn shown(payload: &[u8]) -> String {
     const SHOWN: usize = 60;
     let text = String::from_utf8_lossy(payload.get(..SHOWN).unwrap_or(payload)).into_owned();
@@ -280,7 +293,7 @@ fn are(count: u32) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::StopCause;
+    use crate::machine::{LastFailure, StopCause};
     use crate::model::Stage;
     use crate::model::identity::Limit;
     use crate::model::identity::{Bound, Resource};
@@ -304,6 +317,14 @@ mod tests {
         let enoent = SpawnError { stage: Stage::Directory, errno: 2 };
         let killed = ExitStatus::Signalled { signal: crate::model::Signal::KILL, core: false };
         let ran = Duration::from_secs(90);
+        let held = || {
+            let token = crate::model::Token { seq: 17, delivery: 2 };
+            Some(HeldItem { token, payload: crate::model::Payload::from(&b"a.jpg"[..]) })
+        };
+        let gave_up = |last| {
+            let (worker, burst, interval) = (WorkerId(0), 5, Duration::from_secs(60));
+            Note::GaveUp { worker, burst, interval, instance: web, last }
+        };
         let notes = [
             (
                 Note::SpawnFailed { instance: web, error: enoent, again: false, own_limit: None },
@@ -323,12 +344,19 @@ mod tests {
                 "worker web is given up, it cannot be started: executing ./web: Permission denied",
             ),
             (
-                Note::Died { instance: web, status: killed, ran, usage: Usage::default(), ready: true },
+                Note::Died { instance: web, status: killed, ran, usage: Usage::default(), ready: true, held: None },
                 "web.0 ended by itself after 1m 30s (signal KILL)",
             ),
             (
-                Note::Died { instance: web, status: ExitStatus::Exited(0), ran, usage: Usage::default(), ready: false },
-                "web.0 ended by itself after 1m 30s, before it was ready (exit 0)",
+                Note::Died {
+                    instance: web,
+                    status: ExitStatus::Exited(0),
+                    ran,
+                    usage: Usage::default(),
+                    ready: false,
+                    held: held(),
+                },
+                "web.0 ended by itself after 1m 30s, before it was ready (exit 0), with item 17.2 in hand: \"a.jpg\"",
             ),
             (
                 Note::SpawnFailed {
@@ -349,11 +377,21 @@ mod tests {
                 "worker web is given up: it did not read 5 items in a row within their item-timeout",
             ),
             (
+                gave_up(LastFailure::Exited(ExitStatus::Exited(3))),
+                "worker web is given up: 5 failed starts within 1m, the last: exit 3",
+            ),
+            (
+                gave_up(LastFailure::NotStarted(enoent)),
+                "worker web is given up: 5 failed starts within 1m, the last: changing directory to /srv: No such file or \
+                 directory",
+            ),
+            (Note::KilledWhileStarting { instance: web }, "web.0 was killed while it was starting"),
+            (
                 Note::OutOfMemory { instance: web },
                 "web.0 was killed while our control group was out of memory: the kernel says that it killed somebody",
             ),
             (
-                Note::Left { instance: web, status: ExitStatus::Exited(0), took: ran },
+                Note::Left { instance: web, status: ExitStatus::Exited(0), took: ran, held: None },
                 "web.0 left after 1m 30s (exit 0)",
             ),
             (

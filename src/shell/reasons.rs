@@ -1,6 +1,8 @@
 //! What messages add to say why: the parts of their sentences that name a cause.
 
 use super::phrases::{errno, span};
+use super::start_error::spawn_error;
+use crate::machine::LastFailure;
 use crate::model::identity::{Bound, Resource};
 use crate::model::plan::{Plan, Ready, Role};
 use crate::model::{InstanceId, Refusal};
@@ -45,5 +47,15 @@ pub fn refusal(refusal: Refusal) -> String {
             format!("the probe could not be started: {}", errno(error.errno))
         }
         Refusal::NotAsked => "it was not asked, since earlier probes cannot be killed".into(),
+    }
+}
+
+/// How the start that was one too many came to its end.
+pub fn last_failure(plan: &Plan, instance: InstanceId, last: LastFailure) -> String {
+    match last {
+        LastFailure::Exited(status) => status.to_string(),
+        LastFailure::Stopped(status) => format!("{status}, when it was stopped"),
+        LastFailure::NotInTime => "not executed within its start-timeout".into(),
+        LastFailure::NotStarted(error) => spawn_error(plan, Some(instance), error, None),
     }
 }

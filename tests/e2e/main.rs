@@ -36,6 +36,7 @@ mod last_writes;
 mod lease;
 mod leftovers;
 mod members;
+mod messages;
 mod misbehaviour;
 mod notify_limits;
 mod one_file;

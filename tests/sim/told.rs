@@ -42,7 +42,7 @@ pub fn order(action: &Action, plan: &Plan, names: &BTreeMap<ProcId, String>) -> 
             let early = if *ready { "" } else { " before it was ready" };
             format!("note {} died{early}, {status}", plan.instance_name(*instance))
         }
-        Action::Note(Note::Left { instance, status, took }) => {
+        Action::Note(Note::Left { instance, status, took, .. }) => {
             format!("note {} left, {status}, took {took:?}", plan.instance_name(*instance))
         }
         Action::Note(Note::Restarting { instance, after, .. }) => {
