@@ -18,6 +18,7 @@ pub struct Loaded {
     pub compiled: Compiled,
     /// As it was named, for messages.
     pub name: String,
+    pub path: PathBuf,
     pub bytes: Vec<u8>,
 }
 
@@ -58,7 +59,7 @@ pub fn load(file: Option<&Path>) -> Option<Loaded> {
     let files = Files { text: &text, env_file: &env_file };
     let context = Context { directory, stem: &stem, environment: &environment, files };
     match config::compile(&bytes, &context) {
-        Ok(compiled) => Some(Loaded { compiled, name, bytes }),
+        Ok(compiled) => Some(Loaded { compiled, name, path, bytes }),
         Err(problems) => {
             print::err(&render(&problems, &name, config::decode(&bytes).ok(), true));
             None

@@ -1,13 +1,14 @@
 //! A start: pipes, descriptors, environment, then fork.
 
-use super::InitOptions;
 use super::environment::{self, Environment, WATCHDOG_PID};
 use super::notify::Mailbox;
 use super::pipes::{ItemPipe, ReplyPipe};
 use super::ready::ReadyPipe;
+use super::reasons::left_processes;
 use super::relay::{Instead, Stream};
 use super::table::{Life, Proc, What};
 use super::turn::Shell;
+use super::{InitOptions, RunOptions};
 use crate::model::plan::{Consumer, ControlGroups, Log, Place, Plan, Ready, Results, Role, Secret, Words};
 use crate::model::{InstanceId, SpawnError, Stage};
 use crate::sys::cgroup::{Group, Groups};
@@ -19,6 +20,7 @@ use crate::sys::notify_directory::NotifyDirectory;
 use crate::sys::secret::FileVariable;
 use crate::sys::spawn::{self, Launch, MAX_DESCRIPTORS, Passage};
 use crate::sys::{executable, permit};
+use log::warn;
 use std::cell::Cell;
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::OpenOptions;
@@ -63,7 +65,8 @@ pub struct Started {
 }
 
 impl Launcher {
-    pub fn new(plan: &Plan, init: Option<InitOptions>, kept: Vec<RawFd>) -> io::Result<Launcher> {
+    pub fn new(plan: &Plan, options: &RunOptions, kept: Vec<RawFd>) -> io::Result<Launcher> {
+        let init = options.init.clone();
         let null = permit().and_then(|()| OpenOptions::new().read(true).write(true).open("/dev/null"));
         let (null_in, null_out) = match null {
             Ok(null) => (OwnedFd::from(null.try_clone()?), Some(OwnedFd::from(null))),
@@ -72,10 +75,16 @@ impl Launcher {
         let to_stdout = |consumer: &Consumer| consumer.results == Results::Stdout;
         let stdout_taken = plan.workers.iter().any(|worker| worker.consumer.as_ref().is_some_and(to_stdout));
         let environment = if init.is_some() { Environment::ours() } else { Environment::inherited() };
-        let groups = if plan.cgroup == ControlGroups::Auto { Groups::probe() } else { None };
+        let groups = (plan.cgroup == ControlGroups::Auto).then(|| Groups::probe(options.file.as_deref())).flatten();
         let (inboxes, home) = (notify_directory(plan), Cell::new(None));
         let own = file_head::own_id();
         Ok(Launcher { null_in, null_out, stdout_taken, environment, groups, inboxes, init, kept, own, home })
+    }
+
+    /// Says what killed runs of the same file left in control groups, for it may hold a port or a lock.
+    pub fn tell_what_was_left(&mut self) {
+        let left = self.groups.as_mut().map(Groups::take_left).unwrap_or_default();
+        left.iter().for_each(|left| warn!("{}", left_processes(left)));
     }
 
     pub fn start(&self, plan: &Plan, instance: InstanceId) -> Result<Started, SpawnError> {

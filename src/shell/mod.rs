@@ -62,6 +62,7 @@ use log::{LevelFilter, error, warn};
 use messages::messages;
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 use turn::Shell;
@@ -81,6 +82,8 @@ pub struct RunOptions {
     pub log_level: LevelFilter,
     /// Warnings about the file, which are logged before anything else. A stderr that nobody reads does not hold up the start.
     pub warnings: Vec<String>,
+    /// The file that the plan comes from.
+    pub file: Option<PathBuf>,
     /// For a plan with an `init`.
     pub init: Option<InitOptions>,
 }
@@ -143,7 +146,7 @@ pub fn run(plan: Rc<Plan>, options: RunOptions, inherited: Inherited) -> u8 {
             adopt_for_user(heir, file_users::of_queue(&plan, id).as_ref());
         }
     }
-    let mut shell = match Shell::new(plan.clone(), inherited, options.init.clone()) {
+    let mut shell = match Shell::new(plan.clone(), inherited, &options) {
         Ok(shell) => shell,
         Err(fault) => {
             error!("cannot begin: {fault}");

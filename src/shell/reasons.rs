@@ -6,6 +6,7 @@ use crate::machine::LastFailure;
 use crate::model::identity::{Bound, Resource};
 use crate::model::plan::{Plan, Ready, Role};
 use crate::model::{InstanceId, Refusal};
+use crate::sys::cgroup::Left;
 
 /// What follows the kernel's reason where a limit that the file sets explains it.
 pub fn own_limit(plan: &Plan, id: InstanceId, resource: Resource) -> String {
@@ -48,6 +49,21 @@ pub fn refusal(refusal: Refusal) -> String {
         }
         Refusal::NotAsked => "it was not asked, since earlier probes cannot be killed".into(),
     }
+}
+
+/// What a killed run left, and how it can be ended. No more than a few processes are named.
+pub fn left_processes(left: &Left) -> String {
+    const NAMED: usize = 10;
+    let named: Vec<String> =
+        left.processes.iter().take(NAMED).map(|(group, pid, name)| format!("{group}: {pid} ({name})")).collect();
+    let more = left.processes.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let path = left.directory.display();
+    format!(
+        "an exeunt that ran this file was killed, and processes of it live on in the control group {path}: {}{more}; they may \
+         hold its ports and locks; to end them: echo 1 >'{path}/cgroup.kill'",
+        named.join(", ")
+    )
 }
 
 /// How the start that was one too many came to its end.

@@ -13,7 +13,7 @@ use super::results::Sinks;
 use super::sources::{Glut, Sources};
 use super::status::Statuses;
 use super::table::{Due, Life, Table, Topic, What};
-use super::{InitOptions, Suspend};
+use super::{RunOptions, Suspend};
 use crate::machine::{Action, Event, Machine, Report};
 use crate::model::plan::Plan;
 use crate::model::{InstanceId, ProcId, Seen, Signal, Time};
@@ -99,7 +99,8 @@ pub struct Shell {
 }
 
 impl Shell {
-    pub fn new(plan: Rc<Plan>, inherited: Inherited, init: Option<InitOptions>) -> io::Result<Shell> {
+    pub fn new(plan: Rc<Plan>, inherited: Inherited, options: &RunOptions) -> io::Result<Shell> {
+        let init = options.init.clone();
         permit()?;
         let poll = Poll::new()?;
         permit()?;
@@ -119,7 +120,7 @@ impl Shell {
             readiness: Events::with_capacity(1024),
             meanings: Meanings::new(&plan, init.as_ref(), &inherited),
             warn_reaping: init.as_ref().is_some_and(|init| init.warn_reaping),
-            launcher: Launcher::new(&plan, init, inherited.open.clone())?,
+            launcher: Launcher::new(&plan, options, inherited.open.clone())?,
             oom_kills: OomKills::default(),
             on_terminal: None,
             suspend: Suspend::Never,
@@ -162,6 +163,7 @@ impl Shell {
     /// Turns until the machine says `Quit`.
     pub fn turns(&mut self) -> Report {
         messages().gather();
+        self.launcher.tell_what_was_left();
         self.facts.push(Event::Began);
         self.converse();
         loop {

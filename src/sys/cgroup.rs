@@ -24,6 +24,16 @@ pub struct Groups {
     directory: PathBuf,
     /// The directory once more: its lock says that we live, whoever else knows himself by our number.
     _lock: Option<File>,
+    left: Vec<Left>,
+}
+
+/// The groups of a run that was killed, where some of its processes live on.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Left {
+    /// The directory of all of them: `cgroup.kill` in it ends them.
+    pub directory: PathBuf,
+    /// Each process: the name of its group, which is that of its instance, its pid and the name of its program.
+    pub processes: Vec<(String, Pid, String)>,
 }
 
 /// The group of one incarnation. When dropped it is removed, if it is empty.
@@ -34,13 +44,27 @@ pub struct Group {
 
 impl Groups {
     /// Makes a directory for our groups in our own one. `None` where that is not possible, or `cgroup.kill` (Linux 5.14) is missing.
-    pub fn probe() -> Option<Groups> {
+    ///
+    /// `file`: the configuration file of the run. The directory's name carries a mark of its path, so that a later run of
+    /// the same file can tell what this one leaves if it is killed.
+    pub fn probe(file: Option<&Path>) -> Option<Groups> {
         let home = Own::read()?.home(None)?;
-        remove_what_was_left(&home);
+        let mark = file.and_then(mark);
+        let inhabited = remove_what_was_left(&home);
+        let is_marked = |path: &PathBuf| mark.as_deref().is_some_and(|mark| path.extension() == Some(OsStr::new(mark)));
+        let left = inhabited.into_iter().filter(is_marked).filter_map(Left::in_directory).collect();
         let name = format!("{PREFIX}{}", raw::own_pid());
         let numbered = (2..=NAMESAKES).map(|number| format!("{name}-{number}"));
-        let groups = std::iter::once(name.clone()).chain(numbered).find_map(|name| claim(home.join(name)))?;
+        let mut names = std::iter::once(name.clone()).chain(numbered);
+        let marked = |name: String| mark.as_ref().map_or(name.clone(), |mark| format!("{name}.{mark}"));
+        let mut groups = names.find_map(|name| claim(home.join(marked(name))))?;
+        groups.left = left;
         groups.directory.join("cgroup.kill").exists().then_some(groups)
+    }
+
+    /// What killed runs of the same file left, with the processes that still live there. To be asked once.
+    pub fn take_left(&mut self) -> Vec<Left> {
+        std::mem::take(&mut self.left)
     }
 
     /// A fresh, empty group.
@@ -189,20 +213,54 @@ fn unescape(field: &[u8]) -> OsString {
     OsString::from_vec(plain)
 }
 
+impl Left {
+    /// `None` where no process that we can see lives there.
+    fn in_directory(directory: PathBuf) -> Option<Left> {
+        let mut processes = Vec::new();
+        for group in inner_groups(&directory) {
+            let mut pids = Vec::new();
+            let _all_that_can_be_read = collect(&group, &mut pids);
+            let name = group.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            // 0 stands for a process of another pid namespace.
+            processes.extend(pids.into_iter().filter(|&pid| pid > 0).map(|pid| (name.clone(), pid, program(pid))));
+        }
+        processes.sort();
+        (!processes.is_empty()).then_some(Left { directory, processes })
+    }
+}
+
+/// The name of the program that a process executes, at most 15 bytes (proc_pid_comm(5)).
+fn program(pid: Pid) -> String {
+    let name = small_file(Path::new(&format!("/proc/{pid}/comm"))).unwrap_or_default();
+    String::from_utf8_lossy(name.strip_suffix(b"\n").unwrap_or(&name)).into_owned()
+}
+
+/// Sixteen digits that stand for the path of a file, links resolved (FNV-1a). `None` for what has no path, as a pipe.
+fn mark(file: &Path) -> Option<String> {
+    permit().ok()?;
+    let path = fs::canonicalize(file).ok()?;
+    let step = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    let hash = path.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, step);
+    Some(format!("{hash:016x}"))
+}
+
 fn claim(directory: PathBuf) -> Option<Groups> {
     permit().ok()?;
     fs::create_dir(&directory).ok()?;
     let lock = open(&directory).filter(|lock| lock.try_lock().is_ok());
-    Some(Groups { directory, _lock: lock })
+    Some(Groups { directory, _lock: lock, left: Vec::new() })
 }
 
 /// Who was killed could not tidy up. What is still inhabited cannot be removed, so it stays; what belongs to a living process is
 /// not touched, for it may be about to fork into it: numbers tell who lives in our own pid namespace, locks in the others.
-fn remove_what_was_left(home: &Path) {
-    let Ok(entries) = fs::read_dir(home) else { return };
+/// Answers the directories that are still inhabited.
+fn remove_what_was_left(home: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(home) else { return Vec::new() };
     let is_left = |name: &OsStr| owner(name).is_some_and(|pid| pid == raw::own_pid() || !exists(pid));
     let left = entries.flatten().filter(|entry| is_left(&entry.file_name()) && !is_locked(&entry.path()));
-    left.for_each(|entry| remove_tree(&entry.path()));
+    let left: Vec<PathBuf> = left.map(|entry| entry.path()).collect();
+    left.iter().for_each(|path| remove_tree(path));
+    left.into_iter().filter(|path| path.exists()).collect()
 }
 
 fn is_locked(directory: &Path) -> bool {
@@ -216,7 +274,12 @@ fn open(directory: &Path) -> Option<File> {
 
 /// The exeunt that made a directory of this name, as it knew itself.
 fn owner(name: &OsStr) -> Option<Pid> {
-    let numbers = name.to_str()?.strip_prefix(PREFIX)?;
+    let name = name.to_str()?.strip_prefix(PREFIX)?;
+    let is_mark = |mark: &str| mark.len() == 16 && mark.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let numbers = match name.split_once('.') {
+        Some((numbers, mark)) => Some(numbers).filter(|_| is_mark(mark))?,
+        None => name,
+    };
     let (pid, namesake) = numbers.split_once('-').unwrap_or((numbers, "0"));
     stat::number::<u32>(namesake.as_bytes())?;
     stat::number(pid.as_bytes()).filter(|&pid| pid > 0)
@@ -300,7 +363,11 @@ mod tests {
     fn only_what_we_named_is_ours() {
         assert_eq!(owner(OsStr::new("exeunt-12")), Some(12));
         assert_eq!(owner(OsStr::new("exeunt-12-3")), Some(12));
-        for foreign in ["exeunt-", "exeunt-web", "exeunt-0", "exeunt--1", "exeunt-1-2-3", "12", "exeunt-1.slice"] {
+        assert_eq!(owner(OsStr::new("exeunt-12.0123456789abcdef")), Some(12));
+        assert_eq!(owner(OsStr::new("exeunt-12-3.0123456789abcdef")), Some(12));
+        for foreign in
+            ["exeunt-", "exeunt-web", "exeunt-0", "exeunt--1", "exeunt-1-2-3", "12", "exeunt-1.slice", "exeunt-1.0123"]
+        {
             assert_eq!(owner(OsStr::new(foreign)), None, "{foreign}");
         }
     }
@@ -319,6 +386,19 @@ mod tests {
         std::mem::forget(groups);
         remove_what_was_left(home.path());
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_is_marked_by_where_it_is_and_not_by_how_it_is_named() {
+        let home = tempfile::tempdir().unwrap();
+        let path = |name: &str| home.path().join(name);
+        fs::write(path("a.toml"), "").unwrap();
+        fs::write(path("b.toml"), "").unwrap();
+        std::os::unix::fs::symlink(path("a.toml"), path("link.toml")).unwrap();
+        assert_eq!(mark(&path("a.toml")), mark(&path("link.toml")));
+        assert_eq!(mark(&path("a.toml")), mark(&home.path().join("./a.toml")));
+        assert_ne!(mark(&path("a.toml")), mark(&path("b.toml")));
+        assert_eq!(mark(&path("none.toml")), None);
     }
 
     #[test]

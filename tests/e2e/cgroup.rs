@@ -203,7 +203,7 @@ exec sleep 1000
     send(exeunt, Signal::SIGTERM);
     run.finish().expect_code(0);
     let left = sandbox.read("left");
-    assert!(!left.contains(&format!("/exeunt-{exeunt}\n")), "{left}");
+    assert!(!left.contains(&format!("/exeunt-{exeunt}.")), "{left}");
 }
 
 /// Who is killed cannot tidy up; the next one does, and leaves alone what lives.
@@ -220,19 +220,61 @@ fn f60_f64_groups_that_a_killed_exeunt_left_are_removed_by_the_next() {
     run.wait();
     let groups = std::fs::read_to_string(format!("/proc/{worker}/cgroup")).unwrap();
     let group = groups.lines().find(|line| line.starts_with("0::")).unwrap();
-    assert!(group.ends_with(&format!("/exeunt-{first}/w.0")), "{groups}");
+    let directory = group.strip_suffix("/w.0").and_then(|path| path.rsplit('/').next()).unwrap_or_default().to_owned();
+    assert!(directory.starts_with(&format!("exeunt-{first}.")), "{groups}");
     send(worker, Signal::SIGKILL);
     drop(run);
     let run = start(&sandbox);
     run.wait_for_line("up");
     let tree = format!("/proc/{}/root{}", run.pid(), sandbox.path("tree").display());
     let own = format!("{tree}/{}", group.trim_start_matches("0::").split("/exeunt-").next().unwrap());
-    let there = |pid: i32| std::path::Path::new(&format!("{own}/exeunt-{pid}")).exists();
-    let (left, made) = (there(first), there(run.pid()));
+    let there = |name: &str| std::path::Path::new(&format!("{own}/{name}")).exists();
+    // The mark at the end stands for the file, which is the same.
+    let (left, made) = (there(&directory), there(&directory.replace(&first.to_string(), &run.pid().to_string())));
     run.signal(Signal::SIGTERM);
-    run.finish().expect_code(0);
+    let outcome = run.finish();
+    outcome.expect_code(0);
+    assert!(!outcome.stderr.contains("was killed"), "nothing lives in it: {outcome}");
     assert!(!left, "the killed one's group is still there");
     assert!(made, "there is no group of its own in {own}");
+}
+
+/// A plain service does not hear that exeunt is killed: it lives on, and the next run of the same file says so and where. A
+/// run of another file does not.
+#[test]
+fn f60_f64_what_a_killed_exeunt_left_alive_is_told_by_the_next_run_of_its_file() {
+    if !has(Need::ControlGroups) {
+        return;
+    }
+    let sandbox = sandbox("", "echo up >&2; exec sleep 1000");
+    let other = self::sandbox("", "echo up >&2; exec sleep 1000");
+    let mut killed = start(&sandbox);
+    killed.wait_for_line("up");
+    let worker = children(killed.pid())[0];
+    let group = std::fs::read_to_string(format!("/proc/{worker}/cgroup")).unwrap();
+    let group =
+        group.lines().find_map(|line| line.strip_prefix("0::")).unwrap().strip_suffix("/w.0").unwrap().to_owned();
+    killed.signal(Signal::SIGKILL);
+    killed.wait();
+    let foreign = start(&other);
+    foreign.wait_for_line("up");
+    foreign.signal(Signal::SIGTERM);
+    let foreign = foreign.finish();
+    let run = start(&sandbox);
+    run.wait_for_line("up");
+    let name = group.rsplit('/').next().unwrap();
+    let said = run.wait_for_line("exeunt: warning: an exeunt that ran this file was killed");
+    run.signal(Signal::SIGTERM);
+    run.finish_alone().expect_code(0);
+    let path = sandbox.path("tree");
+    assert!(said.contains(&format!("in the control group {}", path.display())), "{said}");
+    assert!(said.contains(&format!("/{name}: w.0: {worker} (sleep); ")), "{said}");
+    assert!(said.ends_with("/cgroup.kill'"), "{said}");
+    assert!(!foreign.stderr.contains("was killed"), "{foreign}");
+    assert!(!matches!(state(worker), None | Some('Z')), "it was only told of");
+    send(worker, Signal::SIGKILL);
+    drop(killed);
+    sandbox.wait_until_empty();
 }
 
 /// A worker that eats all there is, and is the one that the kernel shall take.

@@ -122,6 +122,7 @@ fn run(request: Request) -> u8 {
         report,
         log_level: level(request.verbosity),
         warnings: Vec::new(),
+        file: None,
         init: Some(InitOptions {
             argv: request.argv,
             rewrites: request.rewrites,
