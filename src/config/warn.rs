@@ -17,6 +17,7 @@ const LONG_ITEM: Duration = Duration::from_secs(10);
 pub fn warn(plan: &Plan, file: &File, problems: &mut Problems) {
     long_stop(plan, problems);
     no_work(plan, file, problems);
+    outlives_exeunt(plan, problems);
     for (queue, section) in plan.queues.iter().zip(sections(&file.queue)) {
         unused_queue(plan, queue, section, problems);
         endless_drain(plan, queue, section, problems);
@@ -48,6 +49,31 @@ fn long_stop(plan: &Plan, problems: &mut Problems) {
         let problem = Problem::new(Severity::Warning, Place::File, message);
         problems.push(problem.help("set stop-budget in [supervisor], here and in the platform (docker stop --time)"));
     }
+}
+
+/// Plain services that neither the kernel nor an exit pipe tells that exeunt was killed. One note for all: it is a question of where
+/// exeunt runs.
+fn outlives_exeunt(plan: &Plan, problems: &mut Problems) {
+    const NAMED: usize = 5;
+    let is_told = |worker: &WorkerPlan| {
+        let program = &worker.program;
+        worker.consumer.is_some() || program.identity.parent_death.is_some() || program.has_event_rung()
+    };
+    let left = plan.workers.iter().filter(|worker| worker.kind == Kind::Service && !is_told(worker));
+    let mut names: Vec<String> = left.map(|worker| quote(&worker.name)).collect();
+    let more = names.len().saturating_sub(NAMED);
+    names.truncate(NAMED);
+    if more > 0 {
+        names.push(format!("{more} more"));
+    }
+    let (subject, them) = match names.as_slice() {
+        [] => return,
+        [one] => (format!("{one} goes on running"), "it"),
+        [first @ .., last] => (format!("{} and {last} go on running", first.join(", ")), "them"),
+    };
+    let message = format!("if exeunt itself is killed, {subject}, and the next run meets {them}");
+    let help = "parent-death-signal = \"KILL\" has the kernel end a worker then; PID 1 of a container does not need it";
+    problems.push(Problem::new(Severity::Note, Place::File, message).help(help));
 }
 
 fn no_work(plan: &Plan, file: &File, problems: &mut Problems) {
