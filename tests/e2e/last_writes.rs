@@ -2,7 +2,7 @@
 //! not read. None of them holds up the end of a run for longer than its budget says, and no item is lost.
 
 use crate::results::unread;
-use crate::support::{Hanging, Need, Outcome, Run, Sandbox, has, numbered, pool, runs, sorted, until};
+use crate::support::{Hanging, Need, Outcome, Run, Sandbox, has, numbered, pool, runs, sorted, state, until};
 use nix::sys::signal::Signal;
 use std::io::Read;
 
@@ -115,6 +115,37 @@ fn a_disk_that_hangs_is_waited_for_no_longer_than_the_stop_may_take() {
         assert_eq!(left, (&3.into(), &3.into()), "{outcome}");
         assert_eq!((outcome.count("dead"), outcome.count("dead_on_stderr")), (2, 2), "{outcome}");
         assert!(outcome.stderr.contains("did not take 3 unfinished items of queue q in time"), "{outcome}");
+    }
+}
+
+/// The same for results: their items are not done, and one INT ends the wait for them.
+#[test]
+fn f50_results_on_a_disk_that_hangs_hold_up_no_stop() {
+    for (budget, int) in [("", false), ("stop-budget = \"2s\"", false), ("stop-budget = \"1h\"", true)] {
+        let worker =
+            "while IFS= read -r line <&3; do echo \"ok ${line%% *} ${line#* }\" >&4; echo answered >&2; done\n";
+        let keys = "command = [\"sh\", \"w.sh\"]\nresults = \"file:out.txt\"\nstop = [\"event 20s\"]";
+        let sandbox = Sandbox::new(&format!("[supervisor]\ncgroup = \"off\"\n{budget}\n{}", pool("", keys)));
+        sandbox.file("w.sh", worker);
+        sandbox.file("left.txt", "");
+        let mut run = sandbox.launch().hanging(&GONE).report_json().stdin_pipe().start();
+        run.feed(&["a", "b"]);
+        run.wait_for_lines("answered", 2);
+        run.signal(Signal::SIGTERM);
+        if int {
+            // Each ends one wait: for the results, then for the leftovers.
+            run.wait_for_words("left after", 1);
+            until("exeunt to leave", || {
+                run.signal(Signal::SIGINT);
+                matches!(state(run.pid()), None | Some('Z')).then_some(())
+            });
+        }
+        let outcome = run.finish();
+        outcome.expect_code(75);
+        assert_eq!(outcome.count("done"), 0, "{outcome}");
+        assert_eq!(outcome.count("handed_back"), 2, "{outcome}");
+        let found = sorted(on_stderr(&outcome).iter().chain(&outcome.leftovers));
+        assert_eq!(found, ["a", "b"], "{outcome}");
     }
 }
 
