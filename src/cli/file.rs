@@ -99,7 +99,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, String> {
 /// Opens once and reads from that descriptor, so that what was looked at is what is read. O_NONBLOCK keeps a FIFO from
 /// holding us up; it means nothing to a regular file.
 fn read_at_most(path: &Path, most: usize, in_words: &str, user: Option<&FileUser>) -> Result<Vec<u8>, String> {
-    let opened = open::open(path, How::new(libc::O_RDONLY, 0).nonblocking(), user);
+    let opened = open::open_before_run(path, How::new(libc::O_RDONLY, 0).nonblocking(), user);
     let file = opened.map_err(|error| match error.kind() {
         ErrorKind::NotFound => "there is no such file".to_owned(),
         // A socket, or a device without a driver.

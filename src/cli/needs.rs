@@ -1,7 +1,7 @@
 //! What a plan needs of exeunt itself: descriptors and processes, and whether there are so many.
 
 use crate::model::identity::Resource;
-use crate::model::plan::{Plan, Probe, Ready, Results, Role, WorkerPlan};
+use crate::model::plan::{Log, Place, Plan, Probe, Ready, Results, Role, WorkerPlan};
 use crate::model::{InstanceId, WorkerId};
 use crate::sys::identity::{Own, limits_of};
 
@@ -12,6 +12,8 @@ const OWN: u64 = 40;
 const PROCESS: u64 = 2;
 /// Both ends of the item pipe, the replies, the exit event.
 const CONSUMER: u64 = 4;
+/// What a program of another user gets in the place of our terminal, for its stdout and its stderr.
+const INSTEAD_OF_TERMINAL: u64 = 2;
 /// A file of lines, and the side file that is its lock.
 const LINE_FILE: u64 = 2;
 
@@ -27,6 +29,13 @@ pub fn descriptors(plan: &Plan) -> u64 {
 }
 
 fn of_instance(plan: &Plan, id: InstanceId) -> u64 {
+    let program = plan.program(id);
+    let may_have_it = program.log == Log::Inherit && program.place != Place::Terminal;
+    let instead = if may_have_it && program.identity.uid().is_some() { INSTEAD_OF_TERMINAL } else { 0 };
+    instead + own_pipes(plan, id)
+}
+
+fn own_pipes(plan: &Plan, id: InstanceId) -> u64 {
     match plan.role(id) {
         Role::Source(_) => 1 + u64::from(plan.program(id).has_event_rung()),
         Role::Worker { worker, .. } => {

@@ -342,10 +342,10 @@ fn open_or_create(path: &Path, new_file: &NewFile, user: Option<&FileUser>) -> i
             Ok(file) => {
                 if !is_link {
                     // With the same rights: the file that it takes after may be of the worker's making too.
-                    by_path::act(path, user, || {
+                    let _best_effort = by_path::act(path, user, || {
                         new_file.complete(&file);
                         Ok(())
-                    })?;
+                    });
                 }
                 return Ok(file);
             }

@@ -2,7 +2,7 @@
 //! has more rights than they have, it must not lend them: it opens such a path with the rights of the worker's user.
 
 use super::file_user::FileUser;
-use super::raw::{self, check};
+use super::raw::check;
 use super::trust::{self, Way};
 use super::{capabilities, fds, permit};
 use std::ffi::{CStr, CString};
@@ -70,6 +70,15 @@ impl How {
 #[cfg_attr(feature = "faults", track_caller)]
 pub fn open(path: &Path, how: How, user: Option<&FileUser>) -> io::Result<File> {
     permit()?;
+    open_before_run(path, how, user)
+}
+
+/// As [`open`], for what is read before a run begins: there a test build has no call fail.
+///
+/// # Errors
+///
+/// As [`open`].
+pub fn open_before_run(path: &Path, how: How, user: Option<&FileUser>) -> io::Result<File> {
     let own = own_descriptor(path);
     let name = CString::new(path.as_os_str().as_bytes())?;
     let user = user.filter(|_| own.is_none());
@@ -81,7 +90,7 @@ pub fn open(path: &Path, how: How, user: Option<&FileUser>) -> io::Result<File> 
         // Sockets cannot be opened by a name, and a pipe may belong to somebody else: what stands behind them is ours all the same.
         (Err(error), Some(number)) if matches!(error.raw_os_error(), Some(libc::ENXIO | libc::EACCES)) => {
             // SAFETY: it is only copied, and a number that is closed is told as EBADF.
-            let fd = raw::call(|| unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, fds::LOWEST) })?;
+            let fd = check(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, fds::LOWEST) })?;
             // SAFETY: the kernel just made this descriptor for us.
             Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
         }
