@@ -1,6 +1,7 @@
 //! One datagram of sd_notify(3): assignments, one a line.
 
 use crate::model::Notice;
+use crate::model::printable::is_printable;
 use std::time::Duration;
 
 /// The longest datagram that is looked at, as systemd has it. What is longer says nothing.
@@ -86,7 +87,7 @@ fn number<T: std::str::FromStr>(value: &[u8]) -> Option<T> {
 /// As one harmless line for people: whoever reads our messages on a terminal must not be played tricks on.
 fn status(value: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(value);
-    let harmless = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    let harmless = |c: char| if is_printable(c) { c } else { char::REPLACEMENT_CHARACTER };
     let mut status: String = text.trim().chars().take(MAX_STATUS).map(harmless).collect();
     if text.trim().chars().nth(MAX_STATUS).is_some() {
         status.push('…');
