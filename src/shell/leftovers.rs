@@ -8,7 +8,7 @@
 //! the leftovers at the end, together with what this run has not read of them. Until then the leftovers are as they were.
 
 use super::file_lock::{Deadline, SideLock};
-use super::file_mode::{NewFile, take_after_metadata};
+use super::file_mode::{NewFile, take_after, take_after_metadata};
 use super::line_file::{Failure, Kinds, LineFile, Locking, Options};
 use super::order::{Numbers, Order};
 use super::owned_file::{FileId, OwnedFile, Purpose, copy_part};
@@ -396,6 +396,7 @@ impl Keeper {
         let instead = numbered(&self.path)?;
         let items = self.places.iter().map(|place| place.items).sum();
         self.places = vec![Place { path: temp.path.clone(), items }];
+        take_after(&temp.data, &self.path);
         temp.sync()?;
         let (shown, aside) = (instead.display(), temp.path.clone());
         warn!(

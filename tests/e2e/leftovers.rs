@@ -400,3 +400,40 @@ fn two_runs_do_not_take_in_the_same_leftovers() {
     one.finish().expect_code(75);
     assert_eq!(sandbox.read("left.txt"), "old\n");
 }
+
+/// Dead letters and a numbered file show the same items, so they are for the same readers. What replaces our input too.
+#[test]
+fn what_is_made_beside_the_leftovers_takes_after_them() {
+    if !has(Need::Root) {
+        return;
+    }
+    let sandbox = Sandbox::new(&pool("", "command = [\"sh\", \"w.sh\"]\nstop = [\"event 20s\"]"));
+    let worker = "read -r line <&3; echo \"fail ${line%% *} broken\" >&4\n";
+    sandbox.file("w.sh", &format!("{worker}{HOLDS}"));
+    sandbox.file("left.txt", &text(&numbered(4)));
+    let path = |name: &str| sandbox.path(name);
+    std::os::unix::fs::chown(path("left.txt"), Some(12_345), Some(54_321)).expect("this is root");
+    fs::set_permissions(path("left.txt"), fs::Permissions::from_mode(0o6640)).expect("this is root");
+    let looks = |name: &str| {
+        let found = fs::metadata(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        (found.uid(), found.gid(), found.mode() & 0o7777)
+    };
+    let locked = fs::File::create(path(".left.txt.lock")).expect("it is ours");
+    for round in 0..2 {
+        let run = sandbox.launch().arguments(&["run", "--log-level", "info"]).stdin_file("left.txt").start();
+        run.wait_for_line("holding");
+        run.wait_for_words("source in is at its end", 1);
+        if round == 0 {
+            locked.lock().expect("nobody has it");
+        }
+        run.signal(Signal::SIGTERM);
+        run.finish().expect_code(75);
+        assert_eq!(looks("left.txt.dead"), (12_345, 54_321, 0o640), "set-id bits are not copied");
+        match round {
+            // Without the lock it is not replaced.
+            0 => assert_eq!((looks("left.txt").2, looks("left.txt.1")), (0o6640, (12_345, 54_321, 0o640))),
+            _ => assert_eq!(looks("left.txt"), (12_345, 54_321, 0o640)),
+        }
+        locked.unlock().expect("it is ours");
+    }
+}
