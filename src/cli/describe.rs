@@ -52,7 +52,11 @@ fn queue_text(queue: &QueuePlan) -> String {
     line(&mut text, "again", &format!("after {}", backoff_words(&queue.backoff)));
     let place = queue.leftovers.as_ref().map_or("stderr".to_owned(), |path| path.display().to_string());
     let drain = if queue.drain_on_stop { "the queue is worked off first, " } else { "" };
-    line(&mut text, "at a stop", &format!("{drain}unfinished items go to {place}"));
+    let limit = match queue.leftovers {
+        Some(_) => format!("; stdin is read into it up to {}", show_size(queue.leftovers_max)),
+        None => String::new(),
+    };
+    line(&mut text, "at a stop", &format!("{drain}unfinished items go to {place}{limit}"));
     if queue.leftovers_first {
         line(&mut text, "at the start", "items in the leftovers are taken in before the source is read");
     }
@@ -239,7 +243,8 @@ fn stop_text(plan: &Plan) -> String {
     for ((level, &time), number) in plan.stop_levels().iter().zip(&longest.ladders).zip(1u32..) {
         let _ = writeln!(text, "  {number}. {} (KILL after {})", level_words(plan, level), show(time));
     }
-    let extra = [(longest.survivors, "survivors"), (longest.strangers, "strangers")];
+    let extra =
+        [(longest.survivors, "survivors"), (longest.last, "stdin and last results"), (longest.strangers, "strangers")];
     let extra = extra.into_iter().filter(|(time, _)| !time.is_zero());
     let extra = extra.map(|(time, whose)| format!("{} for {whose}", show(time)));
     let terms = longest.ladders.iter().map(|&time| show(time)).chain(extra).collect::<Vec<_>>();

@@ -71,6 +71,8 @@ section! {
         leftovers: PathText,
         /// true: items in `leftovers` are taken in before the queue's source is read. Default false.
         leftovers_first: Flag,
+        /// At a stop the standard input is read into the leftovers until the stop has put so many bytes into them. Default 1GiB.
+        leftovers_max: Size<1, { 1 << 40 }>,
     }
 }
 
@@ -81,6 +83,9 @@ section! {
         queue: Text,
         /// true: the items come from the standard input.
         stdin: Flag,
+        /// At a stop the standard input is read into the leftovers for so long once the last worker has left, and no longer
+        /// than 200ms after its last byte. Default 1s.
+        stop_read_timeout: Timespan<0>,
         /// The items come from this program's standard output.
         command: Command,
         /// How the items are told apart. line: by line feeds; nul: by NUL bytes, as `find -print0` writes them. Default

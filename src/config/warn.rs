@@ -44,7 +44,7 @@ fn sections<T>(field: &Field<super::read::Named<T>>) -> &[NamedSection<T>] {
 
 fn long_stop(plan: &Plan, problems: &mut Problems) {
     let worst = plan.worst_stop();
-    if plan.stop_budget.is_none() && worst > DOCKER_STOP {
+    if plan.stop_budget.is_none() && worst >= DOCKER_STOP {
         let message = format!("a stop may take {}, and docker stop kills after {}", show(worst), show(DOCKER_STOP));
         let problem = Problem::new(Severity::Warning, Place::File, message);
         problems.push(problem.help("set stop-budget in [supervisor], here and in the platform (docker stop --time)"));

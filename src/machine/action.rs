@@ -1,7 +1,7 @@
 //! Orders, in the imperative: all that the machine ever asks for. The shell performs them in order.
 
 use super::event::Question;
-use super::report::Report;
+use super::report::{ReadEnd, Report};
 use crate::model::identity::Resource;
 use crate::model::process::Usage;
 use crate::model::{
@@ -345,9 +345,10 @@ pub enum Note {
         items: u64,
         writer: Option<PipeWriter>,
     },
-    /// stdin was read to its end into the leftovers, or not.
+    /// Standard input is not read to its end.
     StdinAbandoned {
         source: SourceId,
+        why: ReadEnd,
     },
     ResultsClosed {
         worker: WorkerId,

@@ -42,6 +42,9 @@ pub enum Event {
     OrphanReaped,
     /// Whole items that a source gave, in order.
     Submitted { source: SourceId, items: Vec<Payload> },
+    /// In a stop, after the items in them: so many bytes of standard input were read; 0: some are there, and what was read before is not
+    /// written yet.
+    StdinRead { source: SourceId, bytes: u64 },
     /// An item over `max-item` went by: its length, and its first bytes (4096 at most).
     Oversized { source: SourceId, length: u64, head: Payload },
     /// The source gives nothing more.
@@ -89,6 +92,9 @@ pub enum SourceEnd {
     /// there is no end of file. `writer`: which process, if that could be found out. An unterminated last line does not
     /// count.
     StillOpen { writer: Option<PipeWriter>, torn: Option<(u64, Payload)> },
-    /// Reading was given up at the deadline of the stop, on the machine's order.
+    /// Standard input is a regular file that was read to the size it had when the stop began. It is longer now.
+    FileGrew,
+    /// Reading was given up, on the machine's order. A regular file's offset stands behind the last whole item then, and
+    /// nothing of it is torn.
     Abandoned { torn: Option<Payload> },
 }

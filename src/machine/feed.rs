@@ -9,11 +9,11 @@ use super::action::{Action, Actions, DeathReason, Note};
 use super::event::SourceEnd;
 use super::instance::{Remains, State, Survivors};
 use super::queue::Gate;
+use super::report::ReadEnd;
 use super::shutdown::Phase;
-use super::timers::Key;
 use crate::model::plan::Role;
 use crate::model::plan::{Feed, OnFull, SourcePlan};
-use crate::model::{ExitStatus, InstanceId, Payload, PipeWriter, QueueId, SourceId};
+use crate::model::{ExitStatus, InstanceId, Payload, PipeWriter, QueueId, SourceId, Time};
 use std::collections::VecDeque;
 
 #[derive(Debug)]
@@ -32,6 +32,12 @@ pub(super) struct Feeding {
     pub still_open_in: Option<PipeWriter>,
     /// It was ordered to be read in a hurry, once.
     hurried: bool,
+    /// In a stop: when bytes of it were read last.
+    pub last_read: Time,
+    /// Why it was ordered to be read no more.
+    pub given_up: Option<ReadEnd>,
+    /// Why reading has ended.
+    pub end: ReadEnd,
     pub items: u64,
     /// The process of a command source has left with all its members (true for standard input, which has none).
     pub process_gone: bool,
@@ -48,6 +54,9 @@ impl Feeding {
             read_to_eof: false,
             still_open_in: None,
             hurried: false,
+            last_read: Time::ZERO,
+            given_up: None,
+            end: ReadEnd::NotStarted,
             items: 0,
             process_gone: plan.feed == Feed::Stdin,
         }
@@ -157,15 +166,24 @@ impl Machine {
         let items = feeding.items;
         match end {
             SourceEnd::Whole => {
-                feeding.read_to_eof = true;
+                (feeding.read_to_eof, feeding.end) = (true, ReadEnd::EndOfFile);
                 out.push(Action::Note(Note::SourceEnded { source, items }));
             }
-            SourceEnd::Torn { length, head } => out.push(Action::Note(Note::TornItem { source, length, head })),
+            SourceEnd::Torn { length, head } => {
+                feeding.end = ReadEnd::EndOfFile;
+                out.push(Action::Note(Note::TornItem { source, length, head }));
+            }
+            SourceEnd::FileGrew => {
+                feeding.end = ReadEnd::FileSize;
+                out.push(Action::Note(Note::StdinAbandoned { source, why: ReadEnd::FileSize }));
+            }
             SourceEnd::Failed { errno } => {
+                feeding.end = ReadEnd::Failed;
                 feeding.failed = true;
                 out.push(Action::Note(Note::SourceFailed { source, errno: Some(errno), status: None }));
             }
             SourceEnd::StillOpen { writer, torn } => {
+                feeding.end = ReadEnd::StillOpen;
                 feeding.still_open_in.clone_from(&writer);
                 out.push(Action::Note(Note::SourceStillOpen { source, items, writer }));
                 if let Some((length, head)) = torn {
@@ -173,7 +191,10 @@ impl Machine {
                 }
             }
             SourceEnd::Abandoned { torn } => {
-                out.push(Action::Note(Note::StdinAbandoned { source }));
+                // A terminal is given up by the shell itself.
+                let why = feeding.given_up.unwrap_or(ReadEnd::Stop);
+                feeding.end = why;
+                out.push(Action::Note(Note::StdinAbandoned { source, why }));
                 if let Some(head) = torn {
                     out.push(Action::Note(Note::TornItem { source, length: head.len() as u64, head }));
                 }
@@ -234,15 +255,6 @@ impl Machine {
             let due = is_command && feeding.process_gone && !feeding.ended;
             if due && !std::mem::replace(&mut feeding.hurried, true) {
                 out.push(Action::Abandon { source });
-            }
-        }
-    }
-
-    pub(super) fn stdin_deadline(&mut self, out: &mut Actions) {
-        self.timers.cancel(Key::Stdin);
-        for index in 0..self.feeds.len() {
-            if self.plan.sources[index].feed == Feed::Stdin && !self.feeds[index].ended {
-                out.push(Action::Abandon { source: SourceId(u32::try_from(index).unwrap_or(u32::MAX)) });
             }
         }
     }

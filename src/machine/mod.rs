@@ -7,7 +7,8 @@
 //! The rooms of the core: `instance` (one process slot and its states), `order` (whose turn it is to start), `life` (one
 //! incarnation), `ready` (whether it is ready and well), `ladder` (its stop), `sequel` (what follows it: another or rest), `restart`
 //! (delays and limits), `shutdown` (the stop of all), `sweep` (what escaped from every session), `queue`, `lease` and `pool` (where
-//! items are and who is given them), `renewal` (replacing an instance that had its items), `settle` (what workers say of them), `feed` (where they come from), `forward` (signals that
+//! items are and who is given them), `renewal` (replacing an instance that had its items), `settle` (what workers say of them), `feed` (where they come from), `stop_input`
+//! (standard input in a stop), `forward` (signals that
 //! are passed on), `timers`, `report` and `reckoning` (what the run comes to).
 
 pub mod action;
@@ -31,6 +32,7 @@ mod restart;
 mod sequel;
 mod settle;
 mod shutdown;
+mod stop_input;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -38,7 +40,7 @@ mod timers;
 
 pub use action::{Action, Actions, DeadLetter, DeathReason, HeldItem, LadderStep, LastFailure, Note, StopCause};
 pub use event::{Event, Meaning, Question, SourceEnd};
-pub use report::{Fate, Leaver, QueueReport, Report, SourceReport, Unstarted, Why};
+pub use report::{Fate, Leaver, QueueReport, ReadEnd, Report, SourceReport, Unstarted, Why};
 
 use crate::model::plan::{Plan, Role};
 use crate::model::{InstanceId, Payload, ProcId, QueueId, SignalSet, SourceId, Time, WorkerId};
@@ -194,6 +196,7 @@ impl Machine {
             Event::OrphanReaped => self.orphan_reaped(out),
             Event::Submitted { source, items } => self.submitted(source, items, out),
             Event::Oversized { source, length, head } => self.oversized(source, length, head, out),
+            Event::StdinRead { source, bytes: _ } => self.stdin_read(source, out),
             Event::SourceEnded { source, end } => self.source_ended(source, end, out),
             Event::ResultsWritten { worker, count } => self.results_written(worker, count, out),
             Event::ResultsClosed { worker, errno } => self.results_closed(worker, errno, out),
@@ -237,7 +240,7 @@ impl Machine {
         while let Some(key) = self.timers.pop(self.now) {
             match key {
                 Key::Deadline => self.stop_deadline(out),
-                Key::Stdin => self.stdin_deadline(out),
+                Key::Stdin => self.reading_is_over(out),
                 Key::Farewell => self.farewell_is_over(out),
                 Key::Strangers => self.sweep_goes_on(out),
                 Key::Slot(id) => self.slot_is_due(id, out),
@@ -330,6 +333,7 @@ impl Machine {
         let state = &mut self.queues[queue.index()];
         state.forget(&item);
         state.stats.handed_back += 1;
+        state.stats.handed_back_bytes += item.payload.len() as u64 + 1;
         out.push(Action::HandBack { queue, seq: item.seq, payload: item.payload });
     }
 

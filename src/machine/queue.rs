@@ -64,6 +64,8 @@ pub(super) struct Stats {
     pub done: u64,
     pub dead: u64,
     pub handed_back: u64,
+    /// With a delimiter for each.
+    pub handed_back_bytes: u64,
     pub retried: u64,
     pub crashed: u64,
     pub timed_out: u64,

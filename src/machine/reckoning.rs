@@ -64,6 +64,7 @@ impl Machine {
             items: feeding.items,
             failed: feeding.failed,
             read_to_eof: feeding.read_to_eof,
+            end: feeding.end,
             still_open_in: feeding.still_open_in.clone(),
         };
         (0u32..).zip(&self.feeds).map(report).collect()

@@ -108,6 +108,33 @@ pub struct QueueReport {
     pub timed_out: u64,
 }
 
+/// Why a source is not read any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadEnd {
+    /// It was never read.
+    NotStarted,
+    /// The end of file.
+    EndOfFile,
+    /// Reading failed.
+    Failed,
+    /// Its members have left and it was empty, but a process that is no member has it open.
+    StillOpen,
+    /// A stop began, and its queue has no leftovers to read into.
+    Stop,
+    /// In a stop, when the last worker had left: nothing came for a while.
+    Silence,
+    /// In a stop: the time for it after the last worker had left is over.
+    Timeout,
+    /// The deadline of the stop.
+    Deadline,
+    /// As much as `leftovers-max` allows was handed back.
+    LeftoversMax,
+    /// An INT during the stop.
+    Interrupt,
+    /// A regular file was read to the size that it had when the stop began.
+    FileSize,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceReport {
     pub source: SourceId,
@@ -115,6 +142,8 @@ pub struct SourceReport {
     pub failed: bool,
     /// It was read to its end of file.
     pub read_to_eof: bool,
+    /// Why reading has ended.
+    pub end: ReadEnd,
     /// The process that still had its output open when reading ended, if there was one and it is known.
     pub still_open_in: Option<PipeWriter>,
 }

@@ -14,17 +14,16 @@ use super::action::{Action, Actions, LadderStep, Note, StopCause};
 use super::event::Meaning;
 use super::instance::{Instance, Purpose, State};
 use super::queue::Gate;
+use super::report::ReadEnd;
 use super::report::Unstarted;
 use super::sweep::Sweep;
 use super::timers::Key;
-use crate::model::plan::{End, Feed, Step};
-use crate::model::{InstanceId, QueueId, Signal, SourceId, StopReason, Time, WorkerId};
+use crate::model::plan::{End, LAST_MOMENT, Step};
+use crate::model::{InstanceId, QueueId, Signal, StopReason, Time, WorkerId};
 use std::time::Duration;
 
 /// Results that are handed to the writer are waited for this long once everybody has left.
 const LAST_RESULTS: Duration = Duration::from_secs(2);
-/// The writer has this long for them in any case: the deadline is when KILL is sent, and last words are read after it.
-const LAST_RESULTS_LEAST: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
 pub(super) enum Phase {
@@ -48,6 +47,13 @@ pub(super) struct Stop {
     interrupts: u32,
     /// The last results are being waited for.
     farewell: bool,
+    /// How long each level may take at most: its slowest ladder, and what may outlive a leader.
+    level_times: Vec<Duration>,
+    /// When the last worker will have left at the latest, if none asks for more time. What comes after the workers has its
+    /// full time only as far as this allows, so that the longest stop is bounded.
+    pub latest: Time,
+    /// When the last worker left.
+    pub last_left: Option<Time>,
 }
 
 impl Stop {
@@ -91,6 +97,7 @@ impl Machine {
             (Meaning::Interrupt, Phase::Stopping(stop)) => {
                 stop.interrupts += 1;
                 let (again, farewell) = (stop.interrupts > 1, stop.farewell);
+                self.give_up_stdin(ReadEnd::Interrupt, out);
                 if again {
                     self.hurry(out);
                 }
@@ -133,30 +140,14 @@ impl Machine {
             left: (0, 0),
             interrupts,
             farewell: false,
+            level_times: plan.level_times(),
+            latest: self.now,
+            last_left: None,
         });
         self.stop_reading(out);
         self.shut_gates(&cause, out);
         self.rest_what_never_runs(out);
         self.progressed = true;
-    }
-
-    /// Standard input: straight into the leftovers where there are some, else no more of it. What the other sources say from
-    /// now on counts in whole items only.
-    fn stop_reading(&mut self, out: &mut Actions) {
-        let plan = self.plan.clone();
-        for (index, source) in (0u32..).zip(&plan.sources) {
-            let id = SourceId(index);
-            match &source.feed {
-                _ if self.feeds[id.index()].ended => {}
-                Feed::Stdin if plan.queue(source.queue).leftovers.is_some() => {
-                    self.timers.set(Key::Stdin, self.now + plan.worst_stop());
-                    out.push(Action::Distrust { source: id });
-                    self.read_straight(id, out);
-                }
-                Feed::Stdin => out.push(Action::Abandon { source: id }),
-                Feed::Command(_) => out.push(Action::Distrust { source: id }),
-            }
-        }
     }
 
     fn shut_gates(&mut self, cause: &StopCause, out: &mut Actions) {
@@ -280,6 +271,8 @@ impl Machine {
 
     fn enter_level(&mut self, level: &[InstanceId], out: &mut Actions) {
         let Phase::Stopping(stop) = &mut self.phase else { return };
+        let times = stop.level_times.iter().skip(stop.entered).sum::<Duration>();
+        stop.latest = self.now + times;
         stop.entered += 1;
         for &id in level {
             let reason = self.reason_for(id);
@@ -309,13 +302,18 @@ impl Machine {
     /// No process of ours is left. The last results and what standard input still has are waited for, each with a bound.
     fn all_have_left(&mut self, out: &mut Actions) {
         let Phase::Stopping(stop) = &mut self.phase else { return };
+        if stop.last_left.is_none() {
+            stop.last_left = Some(self.now);
+            self.set_reading_clock();
+        }
+        let Phase::Stopping(stop) = &mut self.phase else { return };
         let unwritten = self.workers.iter().any(|crew| !crew.settling.is_empty());
         if unwritten {
             if !std::mem::replace(&mut stop.farewell, true) {
                 // A deadline that is no longer among the timers is over.
                 let past = if self.plan.stop_budget.is_some() { self.now } else { Time::NEVER };
                 let deadline = self.timers.get(Key::Deadline).unwrap_or(past);
-                let until = deadline.min(self.now + LAST_RESULTS).max(self.now + LAST_RESULTS_LEAST);
+                let until = deadline.min(stop.latest).min(self.now + LAST_RESULTS).max(self.now + LAST_MOMENT);
                 self.timers.set(Key::Farewell, until);
             }
             return;
@@ -323,16 +321,15 @@ impl Machine {
         self.hurry_dead_sources(out);
         let Phase::Stopping(stop) = &mut self.phase else { return };
         if self.feeds.iter().all(|feeding| feeding.ended) {
-            let (cause, began) = (stop.cause.clone(), stop.began);
+            let (cause, began, latest) = (stop.cause.clone(), stop.began, stop.latest);
             self.timers.cancel(Key::Farewell);
             self.timers.cancel(Key::Stdin);
-            self.begin_sweep(cause, began, out);
+            self.begin_sweep(cause, began, latest, out);
         }
     }
 
     /// The second Ctrl+C and each further one: everybody climbs one rung.
     fn hurry(&mut self, out: &mut Actions) {
-        self.stdin_deadline(out);
         (0u32..).zip(0..self.queues.len()).for_each(|(index, _)| self.close_queue(QueueId(index), out));
         let asked_before: Vec<InstanceId> =
             self.instance_ids().filter(|&id| matches!(self.instances[id.index()].state, State::Leaving(..))).collect();
@@ -382,7 +379,7 @@ impl Machine {
         match &mut self.phase {
             Phase::Stopping(stop) => {
                 stop.entered = stop.levels.len();
-                self.stdin_deadline(out);
+                self.give_up_stdin(ReadEnd::Deadline, out);
                 (0u32..).zip(0..self.queues.len()).for_each(|(index, _)| self.close_queue(QueueId(index), out));
                 self.rest_what_never_runs(out);
                 self.instance_ids().for_each(|id| self.kill_now(id, StopReason::Shutdown, out));

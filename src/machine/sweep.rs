@@ -13,7 +13,7 @@ use super::Machine;
 use super::action::{Action, Actions, Note, StopCause};
 use super::shutdown::Phase;
 use super::timers::{Key, Timers};
-use crate::model::plan::STRANGERS_TERM;
+use crate::model::plan::{LAST_MOMENT, STRANGERS_LEAST, STRANGERS_TERM};
 use crate::model::{Signal, Time};
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ pub(super) struct Sweep {
     pub cause: StopCause,
     /// When the stop did.
     pub began: Time,
+    /// When the last worker was to have left at the latest. Strangers have their whole moment as far as this allows.
+    latest: Time,
     /// Strangers at the last count.
     pub count: u32,
     stage: Stage,
@@ -52,9 +54,9 @@ impl Sweep {
 
 impl Machine {
     /// No process of ours is left, and nothing else is waited for. `began`: when the stop did.
-    pub(super) fn begin_sweep(&mut self, cause: StopCause, began: Time, out: &mut Actions) {
+    pub(super) fn begin_sweep(&mut self, cause: StopCause, began: Time, latest: Time, out: &mut Actions) {
         let patient = cause == StopCause::Done && self.plan.init.as_ref().is_some_and(|init| init.wait_all);
-        self.phase = Phase::Sweeping(Sweep { cause, began, count: 0, stage: Stage::Patient });
+        self.phase = Phase::Sweeping(Sweep { cause, began, latest, count: 0, stage: Stage::Patient });
         if patient {
             if !self.pass_on_to_strays(out) {
                 out.push(Action::CountStrangers);
@@ -110,8 +112,11 @@ impl Machine {
 
     /// So many were found by a count.
     pub(super) fn strangers(&mut self, count: u32, out: &mut Actions) {
-        let asked_moment = self.plan.init.as_ref().and_then(|init| init.stop_timeout).unwrap_or(STRANGERS_TERM);
+        let init_moment = self.plan.init.as_ref().and_then(|init| init.stop_timeout);
+        let now = self.now;
         let Phase::Sweeping(sweep) = &mut self.phase else { return };
+        let granted = (sweep.latest + LAST_MOMENT + STRANGERS_LEAST).since(now);
+        let asked_moment = init_moment.unwrap_or(granted.clamp(STRANGERS_LEAST, STRANGERS_TERM));
         sweep.count = count;
         if count == 0 {
             return self.quit(out);

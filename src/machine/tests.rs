@@ -61,6 +61,7 @@ fn queue() -> QueuePlan {
         leftovers_first: false,
         leftovers: None,
         framing: Framing::Line,
+        leftovers_max: 1 << 30,
     }
 }
 
@@ -70,7 +71,9 @@ fn consumer(prefetch: u32) -> Consumer {
 }
 
 fn pool(prefetch: u32) -> Plan {
-    let source = SourcePlan { name: "in".into(), queue: QueueId(0), framing: Framing::Line, feed: Feed::Stdin };
+    let (queue_id, framing, feed) = (QueueId(0), Framing::Line, Feed::Stdin);
+    let stop_read_timeout = STOP_READ_TIMEOUT;
+    let source = SourcePlan { name: "in".into(), queue: queue_id, framing, feed, stop_read_timeout };
     plan(vec![queue()], vec![source], vec![worker("w", Some(consumer(prefetch)))])
 }
 

@@ -6,7 +6,9 @@ mod program;
 mod worker;
 
 pub use address::TcpAddress;
-pub use longest::{LongestStop, STRANGERS_TERM, SURVIVORS_EXTRA};
+pub use longest::{
+    LAST_MOMENT, LongestStop, STDIN_SILENCE, STOP_READ_TIMEOUT, STRANGERS_LEAST, STRANGERS_TERM, SURVIVORS_EXTRA,
+};
 pub use program::{INSTANCE_MARK, KillMode, Log, Place, Program, Rung, Secret, Step, Words};
 pub use worker::{Consumer, Health, Kind, OnGiveUp, Probe, Ready, Restart, Results, StartLimit, WorkerPlan};
 
@@ -94,6 +96,8 @@ pub struct QueuePlan {
     pub leftovers: Option<PathBuf>,
     /// What is in the leftovers is taken in before the first source of the queue is read. Needs `leftovers`.
     pub leftovers_first: bool,
+    /// Once a stop has handed back so many bytes of this queue, standard input is read no more.
+    pub leftovers_max: u64,
     /// Of the leftovers: the framing of the queue's source.
     pub framing: Framing,
 }
@@ -123,6 +127,8 @@ pub struct SourcePlan {
     pub queue: QueueId,
     pub framing: Framing,
     pub feed: Feed,
+    /// In a stop standard input is read for so long once the last worker has left.
+    pub stop_read_timeout: Duration,
 }
 
 /// Where a source's items come from.

@@ -160,7 +160,7 @@ pub fn run(plan: Rc<Plan>, options: RunOptions, inherited: Inherited) -> u8 {
     }
     // The shell is not used as if whole after a panic: only its list of children is, to let nobody be left behind.
     match catch_unwind(AssertUnwindSafe(|| shell.turns())) {
-        Ok(report) => close(&mut shell, &plan, &options, &report),
+        Ok(report) => close(&mut shell, &plan, &options, report),
         Err(_told_by_the_hook) => {
             shell.clear_the_house();
             shell.leave_the_terminal();
@@ -171,7 +171,8 @@ pub fn run(plan: Rc<Plan>, options: RunOptions, inherited: Inherited) -> u8 {
 }
 
 /// Everybody has left: what is still to be written is written, then the report.
-fn close(shell: &mut Shell, plan: &Plan, options: &RunOptions, report: &Report) -> u8 {
+fn close(shell: &mut Shell, plan: &Plan, options: &RunOptions, mut report: Report) -> u8 {
+    let left_the_loop = shell.now;
     let deadline = plan.stop_budget.map(|budget| clock::now() + budget.saturating_sub(report.stop_took));
     shell.disk.begin_finish();
     shell.pass_on_the_last_output(deadline);
@@ -179,10 +180,14 @@ fn close(shell: &mut Shell, plan: &Plan, options: &RunOptions, report: &Report) 
     let left = shell.disk.end();
     let (letters_on_stderr, letters) = shell.letters.end();
     let rest = Rest { left, letters_on_stderr, letters };
-    if needs_a_reader(plan, report, &rest) {
+    if needs_a_reader(plan, &report, &rest) {
         // These items are nowhere else. Only a budget, or a person, says that they may wait no longer for a reader.
         shell.wait_for_a_reader(deadline);
     }
+    // What was waited for here is a part of the stop, too.
+    let waited = clock::now().since(left_the_loop);
+    (report.stop_took, report.ran) = (report.stop_took + waited, report.ran + waited);
+    let report = &report;
     match options.report {
         Some(ReportFormat::Text) => messages().must(report::text(plan, report, &rest)),
         Some(ReportFormat::Json) => messages().must(report::json(plan, report, &rest)),

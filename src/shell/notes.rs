@@ -1,7 +1,9 @@
 //! The machine's notes in words, each with its level. This is what operators read.
 
 use super::letters;
-use super::phrases::{cause, counted, errno, instance_name, queue_name, rung, source_name, span, worker_name};
+use super::phrases::{
+    cause, counted, errno, instance_name, queue_name, read_end, rung, source_name, span, worker_name,
+};
 use super::reasons::{last_failure, own_limit, refusal, waited_for};
 use super::start_error::spawn_error;
 use crate::machine::{DeadLetter, HeldItem, LadderStep, Note};
@@ -201,8 +203,9 @@ fn words(plan: &Plan, note: &Note, detail: Option<&str>) -> String {
         }
         Note::SourceFailed { source, errno, status } => source_failed(source_name(plan, *source), *errno, *status),
         Note::TornItem { source, length, head } => torn(source_name(plan, *source), *length, head),
-        Note::StdinAbandoned { source } => {
-            format!("source {} was not read to its end; the rest was never accepted", source_name(plan, *source))
+        Note::StdinAbandoned { source, why } => {
+            let (name, why) = (source_name(plan, *source), read_end(plan, *source, *why));
+            format!("source {name} is not read to its end: {why}; what it still has was not accepted")
         }
         Note::ResultsClosed { worker, errno: number } => {
             format!("results of worker {} can no longer be written: {}", worker_name(plan, *worker), errno(*number))

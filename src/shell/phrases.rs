@@ -1,7 +1,7 @@
 //! What notes and reports have in common: the names of things, durations, counts, and why a run stops.
 
-use crate::machine::{LadderStep, StopCause};
-use crate::model::plan::Plan;
+use crate::machine::{LadderStep, ReadEnd, StopCause};
+use crate::model::plan::{Plan, STOP_READ_TIMEOUT};
 use crate::model::{InstanceId, QueueId, SourceId, WorkerId};
 use std::time::Duration;
 
@@ -47,6 +47,30 @@ pub fn cause(plan: &Plan, cause: &StopCause) -> String {
             format!("because the results of worker {} can no longer be written", worker_name(plan, *worker))
         }
         StopCause::Deserted(queue) => format!("because nobody is left to work off queue {}", queue_name(plan, *queue)),
+    }
+}
+
+/// Why a source is not read any more.
+pub fn read_end(plan: &Plan, source: SourceId, end: ReadEnd) -> String {
+    let source = plan.sources.get(source.index());
+    match end {
+        ReadEnd::NotStarted => "it was never started".into(),
+        ReadEnd::EndOfFile => "it is at its end".into(),
+        ReadEnd::Failed => "reading it failed".into(),
+        ReadEnd::StillOpen => "another process has its output open".into(),
+        ReadEnd::Stop => "the stop has begun".into(),
+        ReadEnd::Silence => "every worker has left and nothing comes any more".into(),
+        ReadEnd::Timeout => {
+            let timeout = source.map_or(STOP_READ_TIMEOUT, |source| source.stop_read_timeout);
+            format!("every worker has left, and its stop-read-timeout ({} at most) is over", span(timeout))
+        }
+        ReadEnd::Deadline => "the stop budget is used up".into(),
+        ReadEnd::LeftoversMax => {
+            let max = source.and_then(|source| plan.queues.get(source.queue.index())).map(|queue| queue.leftovers_max);
+            format!("the leftovers hold the {} bytes of leftovers-max", max.unwrap_or_default())
+        }
+        ReadEnd::Interrupt => "an INT ended that".into(),
+        ReadEnd::FileSize => "the file has grown since the stop began".into(),
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::disk::{Left, Rest};
 use super::messages::line;
-use super::phrases::{cause, counted, instance_name, queue_name, rung, source_name, span, worker_name};
+use super::phrases::{cause, counted, instance_name, queue_name, read_end, rung, source_name, span, worker_name};
 use crate::machine::report::{Fate, Leaver, QueueReport, SourceReport, Unstarted, Why};
-use crate::machine::{LadderStep, Report, StopCause};
+use crate::machine::{LadderStep, ReadEnd, Report, StopCause};
 use crate::model::PipeWriter;
 use crate::model::plan::Plan;
 use log::Level;
@@ -147,10 +147,14 @@ fn source_line(plan: &Plan, source: &SourceReport) -> String {
         (false, true) => "read to its end",
         (false, false) => "not read to its end",
     };
+    let why = match source.end {
+        ReadEnd::EndOfFile | ReadEnd::Failed | ReadEnd::StillOpen | ReadEnd::NotStarted => String::new(),
+        why => format!(" ({})", read_end(plan, source.source, why)),
+    };
     let open = source.still_open_in.as_ref();
     let open = open.map(|PipeWriter { pid, name }| format!(", process {pid} ({name}) still has its output open"));
     let (name, items) = (source_name(plan, source.source), counted(source.items, "item"));
-    format!("source {name}: {items}, {end}{}", open.unwrap_or_default())
+    format!("source {name}: {items}, {end}{why}{}", open.unwrap_or_default())
 }
 
 fn left_line(plan: &Plan, left: &Left) -> String {
@@ -269,8 +273,25 @@ fn source_json(plan: &Plan, source: &SourceReport) -> Value {
         "items": source.items,
         "failed": source.failed,
         "read_to_eof": source.read_to_eof,
+        "end": read_end_word(source.end),
         "still_open_in": source.still_open_in.as_ref().map(|writer| json!({"pid": writer.pid, "name": writer.name})),
     })
+}
+
+fn read_end_word(end: ReadEnd) -> &'static str {
+    match end {
+        ReadEnd::NotStarted => "not-started",
+        ReadEnd::EndOfFile => "eof",
+        ReadEnd::Failed => "failed",
+        ReadEnd::StillOpen => "still-open",
+        ReadEnd::Stop => "stop",
+        ReadEnd::Silence => "silence",
+        ReadEnd::Timeout => "stop-read-timeout",
+        ReadEnd::Deadline => "deadline",
+        ReadEnd::LeftoversMax => "leftovers-max",
+        ReadEnd::Interrupt => "interrupt",
+        ReadEnd::FileSize => "file-size",
+    }
 }
 
 fn left_json(plan: &Plan, left: &Left) -> Value {
@@ -324,6 +345,7 @@ pub(super) mod tests {
                 items: 100,
                 failed: false,
                 read_to_eof: true,
+                end: ReadEnd::EndOfFile,
                 still_open_in: None,
             }],
             orphans_reaped: 1,

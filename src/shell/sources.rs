@@ -105,8 +105,12 @@ impl Sources {
     /// Reads one chunk from each source that may be read and has something. `glut` is asked only where there is one that could
     /// be: mostly the queue is full and none is.
     pub fn gather(&mut self, glut: impl Fn() -> Glut, scratch: &mut [u8], events: &mut Vec<Event>) {
-        for stream in self.0.iter_mut().filter(|stream| stream.may_read(&glut)) {
-            stream.read(scratch, events);
+        for stream in &mut self.0 {
+            if stream.may_read(&glut) {
+                stream.read(scratch, events);
+            } else {
+                stream.tell_that_it_waits(&glut, events);
+            }
         }
     }
 
@@ -140,10 +144,10 @@ impl Sources {
         let Some(stream) = self.0.get_mut(id.index()) else { return };
         stream.leave_first_input();
         match stream.inlet {
-            Inlet::Stdin { kind: StdinKind::Regular, .. } => stream.to_its_end = fds::stdin_is_file(),
             // Nobody goes on typing into a program that they told to stop, and no end of file would come.
             Inlet::Stdin { kind: StdinKind::Terminal, .. } => self.abandon(id, registry, events),
-            Inlet::Stdin { kind: StdinKind::Pollable, .. } | Inlet::Idle | Inlet::Stdout { .. } => {
+            Inlet::Stdin { .. } => stream.goes_straight(),
+            Inlet::Idle | Inlet::Stdout { .. } => {
                 stream.distrusted = true;
                 stream.bound_what_others_write();
             }
@@ -157,11 +161,10 @@ impl Sources {
         }
     }
 
-    /// stdin: stops reading for good. A file whose rest goes into the leftovers is read to its end all the same: were the
-    /// leftovers that very file, half of it would be done again, and else the other half be forgotten. A command whose
-    /// members are gone: what is left in its pipe is read now, whatever holds that up.
+    /// stdin: stops reading for good. A regular file's offset, which others may share, then stands behind the last item that was
+    /// accepted. A command whose members are gone: what is left in its pipe is read now, whatever holds that up.
     pub fn abandon(&mut self, id: SourceId, registry: &Registry, events: &mut Vec<Event>) {
-        let Some(stream) = self.0.get_mut(id.index()).filter(|stream| !stream.ended && !stream.to_its_end) else {
+        let Some(stream) = self.0.get_mut(id.index()).filter(|stream| !stream.ended) else {
             return;
         };
         stream.leave_first_input();
@@ -172,6 +175,9 @@ impl Sources {
         }
         if let Inlet::Stdin { kind: StdinKind::Pollable | StdinKind::Terminal, .. } = stream.inlet {
             let _not_registered = registry.deregister(&mut SourceFd(&0));
+        }
+        if let Inlet::Stdin { kind: StdinKind::Regular, .. } = stream.inlet {
+            stream.unread_torn();
         }
         let torn = stream.torn();
         stream.over(SourceEnd::Abandoned { torn: torn.map(|(_, head)| head) }, events);

@@ -39,8 +39,10 @@ pub(super) struct Stream {
     pub hurried: bool,
     /// Bytes that are still read at most, where a process that is no member of ours could go on writing for ever.
     pub bound: Option<usize>,
-    /// A file in a stop: it ends by itself, and what is not read of it is in no leftovers.
-    pub to_its_end: bool,
+    /// Standard input in a stop: it is read straight into the leftovers, and the machine hears of each byte.
+    pub straight: bool,
+    /// A regular file in a stop: bytes of it that were there when the stop began and are not read yet.
+    pub file_left: Option<u64>,
     pub ended: bool,
     /// Leftovers that are read before the source itself.
     pub first: Option<FirstInput>,
@@ -75,7 +77,8 @@ impl Stream {
             writers_gone: false,
             hurried: false,
             bound: None,
-            to_its_end: false,
+            straight: false,
+            file_left: None,
             ended: false,
             first: None,
         }
@@ -120,7 +123,12 @@ impl Stream {
 
     /// Reads one chunk, and tells what was in it in one event where nothing odd was among it.
     pub fn read(&mut self, scratch: &mut [u8], events: &mut Vec<Event>) -> Standing {
+        if self.file_left == Some(0) {
+            self.file_is_read(events);
+            return Standing::Ended;
+        }
         let chunk = if self.short_items { SHORT_CHUNK.min(scratch.len()) } else { scratch.len() };
+        let chunk = self.file_left.map_or(chunk, |left| chunk.min(usize::try_from(left).unwrap_or(chunk)));
         let scratch = scratch.get_mut(..chunk).unwrap_or_default();
         if let Some(first) = self.first.take() {
             self.read_first(first, scratch, events);
@@ -146,6 +154,10 @@ impl Stream {
             Ok(length) => {
                 self.bound = self.bound.map(|bound| bound.saturating_sub(length));
                 self.submit(scratch.get(..length).unwrap_or_default(), events);
+                self.file_left = self.file_left.map(|left| left.saturating_sub(length as u64));
+                if self.straight {
+                    events.push(Event::StdinRead { source: self.id, bytes: length as u64 });
+                }
                 if bound_is_used_up {
                     self.stays_open(events);
                     return Standing::Ended;
@@ -244,6 +256,46 @@ impl Stream {
         }
         self.submit_tail(events);
         self.over(SourceEnd::Whole, events);
+    }
+
+    /// A stop has begun, and this is standard input, whose rest goes into the leftovers.
+    pub fn goes_straight(&mut self) {
+        self.straight = true;
+        match self.inlet {
+            // A file has an end of its own, so what it holds behind its last delimiter is an item.
+            Inlet::Stdin { kind: StdinKind::Regular, .. } if fds::stdin_is_file() => self.file_left = fds::stdin_rest(),
+            Inlet::Stdin { .. } | Inlet::Idle | Inlet::Stdout { .. } => self.distrusted = true,
+        }
+    }
+
+    /// Something could be read, and what was read before is not written yet.
+    pub fn tell_that_it_waits(&self, glut: impl Fn() -> Glut, events: &mut Vec<Event>) {
+        if let Inlet::Stdin { ready: true, .. } = self.inlet
+            && self.straight
+            && !self.ended
+            && !self.may_read(glut)
+        {
+            events.push(Event::StdinRead { source: self.id, bytes: 0 });
+        }
+    }
+
+    /// The file is read to the size that it had. Where it has grown since, what came is left in it, from an item's beginning on.
+    fn file_is_read(&mut self, events: &mut Vec<Event>) {
+        if fds::stdin_rest() == Some(0) {
+            self.end(events);
+        } else {
+            self.unread_torn();
+            self.over(SourceEnd::FileGrew, events);
+        }
+        self.inlet = Inlet::Idle;
+    }
+
+    /// Puts what was read of an unfinished item back, where that can be done: whoever reads the file next begins with that item.
+    pub fn unread_torn(&mut self) {
+        let length = self.splitter.tail_length();
+        if length > 0 && fds::stdin_is_file() && fds::seek_stdin_back(length).is_ok() {
+            self.splitter.forget_tail();
+        }
     }
 
     /// No member is left and there is no end of file: another process has the pipe open. Whether it would complete a torn

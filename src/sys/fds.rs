@@ -151,6 +151,28 @@ pub fn stdin_is_file() -> bool {
     file_type(stdin()).is_ok_and(|kind| kind == libc::S_IFREG)
 }
 
+/// Bytes of a regular file on standard input from its offset to its end; `None` for any other kind of file.
+pub fn stdin_rest() -> Option<u64> {
+    let stat = stat(stdin()).ok().filter(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFREG)?;
+    let offset = seek_stdin(0).ok()?;
+    Some(u64::try_from(stat.st_size).ok()?.saturating_sub(offset))
+}
+
+/// Moves the offset of standard input back by so many bytes. ESPIPE where it has none, EINVAL before its beginning
+/// (lseek(2)).
+pub fn seek_stdin_back(bytes: u64) -> io::Result<()> {
+    let back = i64::try_from(bytes).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    seek_stdin(-back).map(drop)
+}
+
+/// Answers the new offset.
+#[cfg_attr(feature = "faults", track_caller)]
+fn seek_stdin(by: i64) -> io::Result<u64> {
+    // SAFETY: lseek takes integers, and 0 is open (see `stdin`).
+    let offset = call(|| unsafe { libc::lseek64(0, by, libc::SEEK_CUR) })?;
+    u64::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::EIO))
+}
+
 /// One read of standard input that does not block even when another process took the bytes in between: `preadv2` with
 /// `RWF_NOWAIT` where it is to be had, else `poll` with no wait and `read`. `WouldBlock` where nothing is there.
 /// A regular file is simply read: `RWF_NOWAIT` would refuse what is not cached, and nothing would ever tell when it is.

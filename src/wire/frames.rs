@@ -53,6 +53,13 @@ impl Splitter {
         self.length
     }
 
+    /// The bytes since the last delimiter are told by nobody: they were not read after all.
+    pub fn forget_tail(&mut self) {
+        self.partial.clear();
+        self.length = 0;
+        self.oversized = false;
+    }
+
     /// The first bytes since the last delimiter, [`HEAD`] at most.
     pub fn tail_head(&self) -> Payload {
         self.partial.get(..HEAD).unwrap_or(&self.partial).into()

@@ -55,6 +55,7 @@ mod scratch;
 mod source_end;
 mod stdout;
 mod stop;
+mod stop_reading;
 mod storm;
 mod support;
 mod surroundings;

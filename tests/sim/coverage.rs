@@ -65,12 +65,14 @@ const OF_ONE: [&str; 25] = [
 ];
 /// Events that every instance hears.
 const OF_ALL: [&str; 5] = ["stop", "interrupt", "forward", "results closed", "tick"];
-const OTHERS: [&str; 13] = [
+const OTHERS: [&str; 15] = [
     "began",
     "harmless signal",
     "orphan reaped",
     "submitted",
     "oversized",
+    "stdin read",
+    "file grew",
     "source whole",
     "source torn",
     "source failed",
@@ -199,6 +201,7 @@ pub fn about(event: &Event) -> Option<ProcId> {
         | Event::OrphanReaped
         | Event::Submitted { .. }
         | Event::Oversized { .. }
+        | Event::StdinRead { .. }
         | Event::SourceEnded { .. }
         | Event::ResultsWritten { .. }
         | Event::ResultsClosed { .. }
@@ -248,11 +251,13 @@ fn name(event: &Event) -> &'static str {
         Event::OrphanReaped => "orphan reaped",
         Event::Submitted { .. } => "submitted",
         Event::Oversized { .. } => "oversized",
+        Event::StdinRead { .. } => "stdin read",
         Event::SourceEnded { end, .. } => match end {
             SourceEnd::Whole => "source whole",
             SourceEnd::Torn { .. } => "source torn",
             SourceEnd::Failed { .. } => "source failed",
             SourceEnd::StillOpen { .. } => "source still open",
+            SourceEnd::FileGrew => "file grew",
             SourceEnd::Abandoned { .. } => "source abandoned",
         },
         Event::ResultsWritten { .. } => "results written",

@@ -87,6 +87,7 @@ fn queue(dice: &mut Dice, mood: Mood, i: u64) -> QueuePlan {
         leftovers_first: false,
         leftovers: dice.percent(50).then(|| PathBuf::from("left.txt")),
         framing: Framing::Line,
+        leftovers_max: dice.pick(&[1 << 30, 1 << 30, 40, 400]),
     }
 }
 
@@ -112,7 +113,9 @@ fn sources(dice: &mut Dice, mood: Mood, queues: &[QueuePlan]) -> Vec<SourcePlan>
         let feed = if of_stdin { Feed::Stdin } else { Feed::Command(Box::new(program(dice, 30))) };
         let queue = QueueId(u32::try_from(queue).unwrap());
         let framing = if mood == Mood::Calm { Framing::Line } else { dice.pick(&[Framing::Line, Framing::Nul]) };
-        list.push(SourcePlan { name: format!("s{i}"), queue, framing, feed });
+        let stop_read_timeout = dice.pick(&[1000, 1000, 0, 150, 3000]);
+        let stop_read_timeout = Duration::from_millis(stop_read_timeout);
+        list.push(SourcePlan { name: format!("s{i}"), queue, framing, feed, stop_read_timeout });
     }
     list
 }

@@ -111,6 +111,9 @@ pub enum Sabotage {
     ForgetsWhyItNeverStarted,
     HidesTheCode,
     ConcludesTheEnd,
+    ReadsForEver,
+    ReadsTooBriefly,
+    FillsTheLeftovers,
 }
 
 use Sabotage::*;
@@ -218,6 +221,9 @@ pub const ALL: &[(Sabotage, &str)] = &[
     (ForgetsWhyItNeverStarted, "report"),
     (HidesTheCode, "code"),
     (ConcludesTheEnd, "end"),
+    (ReadsForEver, "stdin"),
+    (ReadsTooBriefly, "stdin"),
+    (FillsTheLeftovers, "stdin"),
 ];
 
 impl Sabotage {
@@ -273,6 +279,7 @@ impl Sabotage {
             }
             ForgetsTheLiving => forget_instead_of_looking(event, actions),
             HandsOutTwice => twice(actions, |action| matches!(action, Action::Deliver { .. })),
+            ReadsForEver => actions.retain(|action| !matches!(action, Action::Abandon { .. })),
             LosesAnItem => actions.retain(|action| !matches!(action, Action::HandBack { .. })),
             HandsBackTwice => twice(actions, |action| matches!(action, Action::HandBack { .. })),
             HandsBackBackwards => {
@@ -438,6 +445,10 @@ impl Sabotage {
             OverrunsTheBudget => *stop_budget = stop_budget.map(|budget| budget * 2),
             ConfusesTheEnd => plan.end = if plan.end == End::Work { End::Idle } else { End::Work },
             ForgetsWhoseCode => plan.exit_code_from = None,
+            ReadsTooBriefly => {
+                plan.sources.iter_mut().for_each(|source| source.stop_read_timeout = Duration::ZERO);
+            }
+            FillsTheLeftovers => queues.iter_mut().for_each(|queue| queue.leftovers_max = u64::MAX),
             TakesNothingForZero => init.iter_mut().for_each(|init| init.as_zero.clear()),
             PushesWhoIsLeft => init.iter_mut().for_each(|init| init.wait_all = false),
             _ => {

@@ -196,6 +196,12 @@ impl Theatre {
                 let items = items.iter().map(|text| Payload::from(text.as_bytes())).collect();
                 vec![Event::Submitted { source: self.source(name), items }]
             }
+            ["reads", name, ref items @ ..] => {
+                let source = self.source(name);
+                let payloads: Vec<Payload> = items.iter().map(|text| Payload::from(text.as_bytes())).collect();
+                let bytes = payloads.iter().map(|payload| payload.len() as u64 + 1).sum();
+                vec![Event::Submitted { source, items: payloads }, Event::StdinRead { source, bytes }]
+            }
             ["ends", name] => vec![Event::SourceEnded { source: self.source(name), end: SourceEnd::Whole }],
             ["abandoned", name] => {
                 vec![Event::SourceEnded { source: self.source(name), end: SourceEnd::Abandoned { torn: None } }]

@@ -116,9 +116,11 @@ impl Fake {
         let chunk = chunk.min(source.pipe.len());
         let items: Vec<Payload> = source.pipe.drain(..chunk).collect();
         let more = !source.pipe.is_empty();
+        let read = (source.stdin && source.distrusted).then_some(items.len() as u64).filter(|&bytes| bytes > 0);
         if !items.is_empty() {
             self.facts.items.push(Event::Submitted { source: id, items });
         }
+        self.facts.items.extend(read.map(|bytes| Event::StdinRead { source: id, bytes }));
         if oversized {
             let head: Payload = b"torn oversized".as_slice().into();
             self.facts.items.push(Event::Oversized { source: id, length: 5000, head });

@@ -12,6 +12,7 @@ use std::time::Duration;
 const SIZE: usize = 1024;
 const MAX_BYTES: u64 = 64 << 20;
 const MAX_ITEM: u64 = 1 << 20;
+const LEFTOVERS_MAX: u64 = 1 << 30;
 const ITEM_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_ATTEMPTS: u64 = 5;
 const MAX_CRASHES: u64 = 3;
@@ -54,6 +55,7 @@ impl Linker<'_> {
             drain_on_stop: keys.drain_on_stop.value().is_some_and(|flag| flag.0),
             leftovers: self.path_of(keys.leftovers.given()),
             leftovers_first: self.leftovers_first(keys),
+            leftovers_max: keys.leftovers_max.value().map_or(LEFTOVERS_MAX, |size| size.0),
             framing: self.framing_of(name, keys),
         }
     }

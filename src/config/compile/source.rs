@@ -7,7 +7,7 @@ use crate::config::raw::{Source, Worker};
 use crate::config::read::At;
 use crate::config::toml_text;
 use crate::config::value::Text;
-use crate::model::plan::{Feed, SourcePlan};
+use crate::model::plan::{Feed, STOP_READ_TIMEOUT, SourcePlan};
 use crate::model::{Framing, QueueId};
 
 impl Linker<'_> {
@@ -27,6 +27,7 @@ impl Linker<'_> {
                 queue: queue.unwrap_or(QueueId(0)),
                 framing: keys.framing.value().map_or(Framing::Line, |word| word.0),
                 feed: self.feed(keys, &section.name),
+                stop_read_timeout: keys.stop_read_timeout.value().map_or(STOP_READ_TIMEOUT, |span| span.0),
             });
         }
         sources
@@ -76,6 +77,9 @@ impl Linker<'_> {
         let stdin = keys.stdin.value().is_some_and(|flag| flag.0);
         match (stdin, keys.command.span()) {
             (false, Some(_)) => {
+                if let Some(span) = keys.stop_read_timeout.span() {
+                    self.error(span, "stop-read-timeout is for sources on stdin, this one reads a command".to_owned());
+                }
                 let defaults = Worker::default();
                 let program = self.program(&keys.into(), &(&defaults).into(), &SERVICE_LADDER, None);
                 self.leave_program();

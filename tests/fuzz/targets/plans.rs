@@ -76,6 +76,7 @@ fn queue(at: usize, choices: &mut Choices) -> QueuePlan {
         leftovers_first: false,
         leftovers: choices.flag().then(|| PathBuf::from("left")),
         framing: Framing::Line,
+        leftovers_max: 1 + u64::from(choices.byte()),
     }
 }
 
@@ -84,7 +85,7 @@ fn source(at: usize, queues: usize, choices: &mut Choices) -> SourcePlan {
     let queue = QueueId(u32::try_from(choices.below(queues)).unwrap_or(0));
     let command = choices.flag() || at > 0;
     let feed = if command { Feed::Command(Box::new(program(false, choices))) } else { Feed::Stdin };
-    SourcePlan { name: format!("s{at}"), queue, framing: Framing::Nul, feed }
+    SourcePlan { name: format!("s{at}"), queue, framing: Framing::Nul, feed, stop_read_timeout: STOP_READ_TIMEOUT }
 }
 
 fn program(event: bool, choices: &mut Choices) -> Program {

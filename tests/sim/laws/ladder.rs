@@ -4,7 +4,7 @@ use super::restart::Unfit;
 use super::{Laws, Phase, Record, Verdict, hold};
 use crate::generate::FORWARDED;
 use exeunt::machine::Action;
-use exeunt::model::plan::{KillMode, Program, Step};
+use exeunt::model::plan::{KillMode, Program, SURVIVORS_EXTRA, Step};
 use exeunt::model::{InstanceId, ProcId, Signal, StopReason, Target, Time};
 use std::time::Duration;
 
@@ -112,7 +112,7 @@ impl Laws {
         Ok(())
     }
 
-    /// L3: survivors of a leader get TERM, then KILL when the last signal rung's wait is over, or a second after the
+    /// L3: survivors of a leader get TERM, then KILL when the last signal rung's wait is over, or a moment after the
     /// ladder is, or when the stop's deadline is reached.
     fn cleans_up(&mut self, now: Time, proc: ProcId, signal: Signal) -> Verdict {
         let hurried = self.past_deadline(now) || self.interrupt.is_some();
@@ -262,6 +262,6 @@ const UNKILLABLE: Duration = Duration::from_secs(5);
 /// The earliest moment at which survivors may be killed.
 fn survivors_killed(program: &Program, since: Time, asked: Option<Time>) -> Time {
     let wait = since + program.last_signal_wait();
-    let bound = asked.map(|asked| asked + program.ladder_time() + Duration::from_secs(1));
+    let bound = asked.map(|asked| asked + program.ladder_time() + SURVIVORS_EXTRA);
     bound.map_or(wait, |bound| wait.min(bound))
 }

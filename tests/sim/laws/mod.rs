@@ -14,6 +14,7 @@ mod renewal;
 mod report;
 mod restart;
 mod service;
+mod stdin;
 
 use crate::coverage::about;
 use crate::fake::Fake;
@@ -31,6 +32,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
+use stdin::Stdin;
 
 /// Which law, and what it saw.
 #[derive(Debug)]
@@ -98,6 +100,7 @@ pub struct Laws {
     interrupt: Option<Time>,
     /// All the time that we were late.
     late: Duration,
+    stdin: Stdin,
     /// Command sources whose output was opened, and has not been told to be at its end.
     unread: BTreeSet<SourceId>,
     /// A signal rung waits for its CONT.
@@ -200,6 +203,7 @@ impl Laws {
             stop: None,
             interrupt: None,
             late: Duration::ZERO,
+            stdin: Stdin::default(),
             unread: BTreeSet::new(),
             cont: None,
             last_signal: None,
@@ -231,6 +235,7 @@ impl Laws {
         let over = |proc: ProcId| self.used.contains(&proc) && !self.records.contains_key(&proc);
         self.inert = self.quit || about(event).is_some_and(over);
         self.hear_of_items(now, event);
+        self.hears_stdin(now, event);
         if let Event::Exited { proc, .. } = event {
             self.was_ready(*proc);
         }
@@ -292,6 +297,7 @@ impl Laws {
         self.restarts.handled(now, actions, states, &open, &mut self.services)?;
         for action in actions {
             self.cont_follows(action)?;
+            self.hands_back_bytes(action);
             self.ordered(now, action)?;
             self.last_signal = match action {
                 Action::Kill { proc, signal, target } => Some((*proc, *target, *signal)),
@@ -306,6 +312,7 @@ impl Laws {
         self.nonsense_is_answered(actions)?;
         self.used_up_are_replaced(now, event)?;
         self.services.handled(now, event, self.stop.is_some())?;
+        self.leftovers_have_a_limit(event)?;
         self.stops_when_told(event)?;
         self.starts_are_abandoned(actions)?;
         self.all_is_passed_on()?;
@@ -326,11 +333,11 @@ impl Laws {
             Action::Forget { proc } => self.forgets(now, *proc),
             Action::Sweep { signal, .. } => self.sweeps(now, *signal),
             Action::Note(note) => self.notes(now, note),
+            Action::Abandon { source } => self.stdin_is_given_up(now, *source),
             Action::Ask { .. }
             | Action::Unask { .. }
             | Action::Pause { .. }
             | Action::Resume { .. }
-            | Action::Abandon { .. }
             | Action::Distrust { .. }
             | Action::WriteResult { .. }
             | Action::CancelResults { .. }
@@ -365,6 +372,7 @@ impl Laws {
                 self.lost = Some(self.those_lost());
                 let deadline = self.plan.stop_budget.map(|budget| now + budget);
                 self.stop = Some(Stop { began: now, deadline });
+                self.stop_begins_for_stdin(now);
                 Ok(())
             }
             Note::ItemTimedOut { instance, token, .. } => {
@@ -403,6 +411,7 @@ impl Laws {
         self.heals(now)?;
         self.drains_are_worked_off()?;
         self.does_not_go_on(fake)?;
+        self.stdin_ends(now, fake)?;
         self.ends_at_once(now, fake)?;
         self.ends_in_time(now)
     }
