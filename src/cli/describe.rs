@@ -58,7 +58,7 @@ fn queue_text(queue: &QueuePlan) -> String {
     };
     line(&mut text, "at a stop", &format!("{drain}unfinished items go to {place}{limit}"));
     if queue.leftovers_first {
-        line(&mut text, "at the start", "items in the leftovers are taken in before the source is read");
+        line(&mut text, "first", "items in the leftovers are taken in before the source is read");
     }
     text
 }
