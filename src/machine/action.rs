@@ -102,7 +102,7 @@ pub enum Action {
         /// Also those to which exeunt has sent this signal before.
         repeat: bool,
     },
-    /// Look again. Answered by `Strangers`.
+    /// Count them again. Answered by `Strangers`.
     CountStrangers,
     /// For people and logs. The shell formats.
     Note(Note),

@@ -53,7 +53,7 @@ pub enum Event {
     ResultsWritten { worker: WorkerId, count: u32 },
     /// Results can no longer be written there (EPIPE and worse). What was handed over and not reported written is not.
     ResultsClosed { worker: WorkerId, errno: i32 },
-    /// After `Action::Sweep`: so many strangers (descendants outside every session of ours) are alive.
+    /// After `Action::Sweep` or `CountStrangers`: so many strangers (descendants outside every session of ours) are alive.
     Strangers { count: u32 },
     /// Always the last of a turn.
     Tick,

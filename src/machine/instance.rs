@@ -180,6 +180,8 @@ pub(super) struct Past {
     /// It had been told to be ready, or needed not tell.
     pub ready: bool,
     pub charge: Charge,
+    /// Neither an unanswered item nor processes that had to be stopped.
+    pub left_nothing: bool,
 }
 
 /// Who is to blame for what an incarnation left unanswered.

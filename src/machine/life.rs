@@ -13,7 +13,7 @@
 
 use super::Machine;
 use super::action::{Action, Actions, HeldItem, LadderStep, Note};
-use super::instance::{Climb, Life, Past, Purpose, Remains, State, Survivors, Work};
+use super::instance::{Charge, Climb, Life, Past, Purpose, Remains, State, Survivors, Work};
 use super::ladder::UNKILLABLE_AFTER;
 use super::report::{Fate, Why};
 use super::timers::Key;
@@ -188,7 +188,8 @@ impl Machine {
                 if proven || ran >= self.plan.worker(worker).restart_reset_after {
                     self.instances[id.index()].delays.reset();
                 }
-                self.follow(id, worker, &remains, Past { ran, proven, ready, charge }, out);
+                let left_nothing = charge == Charge::Nothing && remains.survivors == Survivors::Unknown;
+                self.follow(id, worker, &remains, Past { ran, proven, ready, charge, left_nothing }, out);
             }
         }
     }

@@ -85,6 +85,9 @@ pub struct Machine {
     fallen: VecDeque<WorkerId>,
     /// Came to rest for good, and whether their queue has a worker left is to be looked at.
     rested: Vec<InstanceId>,
+    /// Ended well at once, and are asked after: a process outside of every session may be what they left. How many there were then.
+    suspects: Vec<InstanceId>,
+    strays: u32,
     /// Something happened that may end the run or let the stop go on.
     progressed: bool,
 }
@@ -161,6 +164,8 @@ impl Machine {
             roomier: Vec::new(),
             fallen: VecDeque::new(),
             rested: Vec::new(),
+            suspects: Vec::new(),
+            strays: 0,
             progressed: false,
             plan,
         }

@@ -64,7 +64,7 @@ impl Machine {
                 self.workers[worker.index()].failed |= !well;
                 self.rest(id, fate, out);
             }
-            None if well && past.charge == Charge::Nothing => self.start_after_a_good_end(id, worker, past, out),
+            None if well && past.left_nothing => self.start_after_a_good_end(id, worker, past, out),
             Some(Purpose::Garbled | Purpose::Unwell) | None if past.charge != Charge::ItemAgain => {
                 self.failed_again(id, worker, fate, out);
             }
@@ -98,6 +98,28 @@ impl Machine {
         let chance = self.random.f64();
         let first = backoff_delay(&self.plan.worker(worker).restart_delay, 1, chance);
         self.start_after(id, first.max(LEAST_PAUSE), false, out);
+        if self.is_running() && matches!(self.instances[id.index()].state, State::Delayed) {
+            if self.suspects.is_empty() {
+                out.push(Action::CountStrangers);
+            }
+            self.suspects.push(id);
+        }
+    }
+
+    /// There are so many processes outside of every session of ours. A program that ends well at once may have put itself into the
+    /// background: where there are more than before, that end counts as a failure, or there would soon be a thousand daemons.
+    pub(super) fn daemons_are_counted(&mut self, count: u32, out: &mut Actions) {
+        let before = std::mem::replace(&mut self.strays, count);
+        let suspects = std::mem::take(&mut self.suspects);
+        let waits = |id: &InstanceId| matches!(self.instances[id.index()].state, State::Delayed);
+        let Some(id) = suspects.into_iter().find(waits).filter(|_| count > before) else { return };
+        let Some(worker) = self.worker_of(id) else { return };
+        let limit = self.plan.worker(worker).start_limit;
+        if self.workers[worker.index()].failures.count(limit, self.now) {
+            self.timers.cancel(Key::Slot(id));
+            self.note_give_up(worker, out);
+            self.give_up(worker, id, out);
+        }
     }
 
     /// A start that we ended before it had run.

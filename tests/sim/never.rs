@@ -8,6 +8,7 @@ const NOBODY: &str = "no incarnation exists: an event about an old one finds the
 const ORDER: &str = "its members are looked for only after its leader's death was told";
 const ONCE: &str = "a birth and a death are told once";
 const DUMB: &str = "it runs no code that could say a word";
+const OF_THE_DEAD: &str = "that a dead leader's reply pipe is closed is told by its death";
 const BORN_FIRST: &str = "its birth is told before its death, and aborting is left by the way of both";
 const NO_STATE: &str = "it is no instance that could hear what all hear";
 const READ: &str = "strangers are swept when every source has ended";
@@ -19,7 +20,7 @@ const KILLED: &str = "rarely: somebody must read or speak on after KILL";
 const HASTY: &str = "rarely: it must speak in the moment in which it is killed before its exec was heard of";
 const SHORT: &str = "rarely: nearly always it takes no time";
 const UNTOLD: &str = "only a source that we stopped reading ends like this, and that is done in a stop";
-const SWEPT: &str = "strangers are counted after the sweep was ordered";
+const COUNTED: &str = "rarely: before the sweep strangers are counted only when a program ended well at once";
 const FIRST: &str = "it is the first event of all";
 const UNASKED: &str = "it is asked when it runs, whether it is ready until it is, and for its health from then on";
 const NOTHING_GIVEN: &str = "items are given to those that are ready";
@@ -39,18 +40,23 @@ pub const NEVER: &[(&str, &str, &str)] = &[
     ("remains", "ready: yes|ready: no|health: yes|health: no", READ_ON),
     ("remains|remains, told|remains, killed", "says ready|says alive|triggers|extends|says status|flooded", HEIRS),
     ("remains, told|remains, killed", "ready: yes|ready: no|health: yes|health: no", HEIRS),
-    ("waiting|due|delayed|resting", "spawned|spawn failed|wrote|ok|retry|fail|release|touch|prefetch|garbled", NOBODY),
+    (
+        "waiting|due|delayed|resting",
+        "spawned|spawn failed|wrote|ok|retry|fail|release|touch|prefetch|garbled|closes replies",
+        NOBODY,
+    ),
     ("waiting|due|delayed|resting", "exited|exited, item in hand|members left|members gone", NOBODY),
     ("starting|aborting", "wrote|exited, item in hand", NOTHING_GIVEN),
     ("aborting", "ok|retry|fail|release|touch|prefetch|flooded", HASTY),
-    ("starting", "ok|retry|fail|release|touch|prefetch|garbled", DUMB),
+    ("starting", "ok|retry|fail|release|touch|prefetch|garbled|closes replies", DUMB),
+    ("remains|remains, told|remains, killed", "closes replies", OF_THE_DEAD),
     ("starting", "exited", BORN_FIRST),
     ("starting|aborting|getting ready|up|leaving", "members left|members gone", ORDER),
     ("getting ready|up|leaving|remains|remains, told|remains, killed", "spawned|spawn failed", ONCE),
     ("remains|remains, told|remains, killed", "exited|exited, item in hand", ONCE),
     ("stale", "stop|interrupt|forward|results closed|tick", NO_STATE),
     ("running", "source torn|source abandoned", UNTOLD),
-    ("running|stopping", "strangers|no strangers", SWEPT),
+    ("running|stopping", "strangers|no strangers", COUNTED),
     ("stopping|sweeping|over", "began", FIRST),
     ("sweeping", "source abandoned", READ),
     ("sweeping", "submitted|oversized|source whole|source torn|source failed|source still open", READ_AFTER_ALL),

@@ -110,6 +110,7 @@ pub enum Sabotage {
     CallsAStopAnEnd,
     ForgetsWhyItNeverStarted,
     HidesTheCode,
+    OverlooksDaemons,
     ConcludesTheEnd,
     ReadsForEver,
     ReadsTooBriefly,
@@ -220,6 +221,7 @@ pub const ALL: &[(Sabotage, &str)] = &[
     (CallsAStopAnEnd, "report"),
     (ForgetsWhyItNeverStarted, "report"),
     (HidesTheCode, "code"),
+    (OverlooksDaemons, "L5"),
     (ConcludesTheEnd, "end"),
     (ReadsForEver, "stdin"),
     (ReadsTooBriefly, "stdin"),
@@ -384,6 +386,7 @@ impl Sabotage {
             (MishearsAnswers, Event::Answered { proc, question, answer }) => {
                 Some(Event::Answered { proc, question, answer: answer.map_err(|_| Refusal::Closed) })
             }
+            (OverlooksDaemons, Event::Strangers { .. }) => Some(Event::Strangers { count: 0 }),
             (IgnoresTouches, Event::Replied { reply: Reply::Touch(_), .. })
             | (IgnoresWrites, Event::Wrote { .. })
             | (IgnoresNonsense, Event::Garbled { .. })

@@ -182,3 +182,19 @@ fn a_shortage_that_no_limit_of_the_file_explains_is_waited_out() {
         starts_again(&mut stand);
     }
 }
+
+/// Each time it leaves a process in a session of its own.
+#[test]
+fn good_ends_that_leave_a_daemon_are_failed_starts() {
+    let mut stand = service(|web| web.restart = Restart::Always);
+    for daemons in 1..=5 {
+        runs_for(&mut stand, Duration::from_millis(5), exit(0));
+        assert!(stand.out.contains(&Action::CountStrangers));
+        assert!(!gave_up(&stand));
+        stand.tell(Event::Strangers { count: daemons });
+        if daemons < 5 {
+            starts_again(&mut stand);
+        }
+    }
+    assert!(gave_up(&stand));
+}

@@ -106,7 +106,8 @@ impl Laws {
         let oldest = self.reference.oldest(proc);
         let took_too_long = oldest.is_some() && oldest == record.timed_out;
         let unread = cause == Some(StopReason::Timeout) && took_too_long && !death.in_hand;
-        let (empty, proven, ready) = (oldest.is_none(), record.proven, record.ready);
+        let empty = oldest.is_none() && record.survivors.is_none();
+        let (proven, ready) = (record.proven, record.ready);
         let blame = match cause {
             Some(StopReason::Timeout) if took_too_long && death.in_hand => Blame::Attempt,
             None | Some(StopReason::Restart) if unfit.is_none() && oldest.is_some() && death.in_hand => Blame::Crash,

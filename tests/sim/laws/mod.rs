@@ -275,6 +275,7 @@ impl Laws {
             }
             Event::Notified { proc, notice: Notice::Extend(time) } => self.extends(now, *proc, *time),
             Event::RepliesClosed { proc } => self.falls_mute(now, *proc),
+            Event::Strangers { count } if self.stop.is_none() => self.restarts.strangers(now, *count),
             Event::Replied { proc, reply: Reply::Prefetch(window) } => {
                 self.records.entry(*proc).and_modify(|record| record.window = *window);
             }

@@ -15,6 +15,9 @@ pub struct Restarts {
     plan: Rc<Plan>,
     crews: Vec<Crew>,
     slots: Vec<Slot>,
+    /// Who ended well at once since strangers were counted, and how many there were then.
+    suspects: Vec<InstanceId>,
+    strangers: u32,
     /// What must follow from the event that is being handled.
     expected: Option<(InstanceId, Next)>,
 }
@@ -83,7 +86,7 @@ pub struct Departure {
     pub ran: Duration,
     /// It had no item in hand, or one that is blamed for the first time.
     pub counts: bool,
-    /// It left no item unanswered.
+    /// It left no item unanswered, and no process that had to be stopped.
     pub empty: bool,
     /// It did at least one item.
     pub proven: bool,
@@ -115,6 +118,8 @@ impl Restarts {
         Restarts {
             crews: plan.workers.iter().map(|_| Crew::default()).collect(),
             slots: plan.instances.iter().map(|_| Slot::default()).collect(),
+            suspects: Vec::new(),
+            strangers: 0,
             expected: None,
             plan,
         }
@@ -134,6 +139,18 @@ impl Restarts {
     pub fn answers(&mut self, id: InstanceId) {
         if let Some(worker) = self.worker(id) {
             self.crews[worker.index()].unread = 0;
+        }
+    }
+
+    /// In a run: where there are more strangers than before, a program that ended well at once has left one, which counts.
+    pub fn strangers(&mut self, now: Time, count: u32) {
+        let before = std::mem::replace(&mut self.strangers, count);
+        let suspects = std::mem::take(&mut self.suspects);
+        let waits = |id: &InstanceId| self.slots[id.index()].due.is_some() && !self.slots[id.index()].rests;
+        let Some(id) = suspects.into_iter().find(waits).filter(|_| count > before) else { return };
+        let Some(worker) = self.worker(id) else { return };
+        if self.reaches_the_limit(worker, now) {
+            self.expected = Some((id, Next::GivesUp));
         }
     }
 
@@ -399,6 +416,7 @@ impl Restarts {
                 }
                 self.rests(id);
             }
+            Next::Pause if put_off.is_some() => self.suspects.push(id),
             Next::AtOnce | Next::Later(_) | Next::Pause => {}
         }
         Ok(())
