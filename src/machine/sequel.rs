@@ -113,11 +113,12 @@ impl Machine {
         let suspects = std::mem::take(&mut self.suspects);
         let waits = |id: &InstanceId| matches!(self.instances[id.index()].state, State::Delayed);
         let Some(id) = suspects.into_iter().find(waits).filter(|_| count > before) else { return };
-        let Some(worker) = self.worker_of(id) else { return };
+        let last = self.instances[id.index()].last_fate.as_ref().map(last_failure);
+        let (Some(worker), Some(last)) = (self.worker_of(id), last) else { return };
         let limit = self.plan.worker(worker).start_limit;
         if self.workers[worker.index()].failures.count(limit, self.now) {
             self.timers.cancel(Key::Slot(id));
-            self.note_give_up(worker, out);
+            self.note_give_up(id, worker, last, out);
             self.give_up(worker, id, out);
         }
     }
