@@ -130,6 +130,8 @@ pub(super) struct Climb {
     /// Signals that rungs of this stop sent to every member, not to the leader alone. A member that was born later counts as one
     /// of them: it was started by a process that had the signal.
     pub sent_to_members: SignalSet,
+    /// By so much in all it has moved its own KILL (`EXTEND_TIMEOUT_USEC`).
+    pub extended: Duration,
 }
 
 impl Climb {

@@ -40,7 +40,15 @@ impl Machine {
             State::Up(life) => {
                 let (proc, consumes) = (life.proc, life.work.is_some());
                 let sent_to_members = SignalSet::EMPTY;
-                let climb = Climb { began: self.now, reason, purpose, rung: None, next, sent_to_members };
+                let climb = Climb {
+                    began: self.now,
+                    reason,
+                    purpose,
+                    rung: None,
+                    next,
+                    sent_to_members,
+                    extended: Duration::ZERO,
+                };
                 instance.state = State::Leaving(life, climb);
                 self.stop_watching(id);
                 self.unask(id, proc, out);
@@ -164,7 +172,7 @@ impl Machine {
     fn ladder_end(&self, id: InstanceId) -> Option<Time> {
         let State::Remains(_, remains) = &self.instances[id.index()].state else { return None };
         let climb = remains.climb.as_ref()?;
-        Some(climb.began + self.plan.program(id).ladder_time())
+        Some(climb.began + self.plan.program(id).ladder_time() + climb.extended)
     }
 
     pub(super) fn survivors_are_due(&mut self, id: InstanceId, out: &mut Actions) {

@@ -236,6 +236,7 @@ impl Climb {
             rung: Some(LadderStep::Kill),
             next: Climb::ABORTED,
             sent_to_members: SignalSet::EMPTY,
+            extended: std::time::Duration::ZERO,
         }
     }
 }

@@ -118,23 +118,36 @@ impl Machine {
         }
     }
 
-    /// Whatever is waited for has at least so long from now. The deadline of the whole stop is not moved.
+    /// Whatever is waited for has at least so long from now. The deadline of the whole stop is not moved, and all that one stop
+    /// of a worker asks for moves its KILL by the time of its whole ladder at most.
     fn extend(&mut self, id: InstanceId, time: Duration) {
-        let ladder = self.plan.program(id).ladder.len();
-        let key = match &self.instances[id.index()].state {
+        let plan = self.plan.clone();
+        let program = plan.program(id);
+        let slot = self.timers.get(Key::Slot(id));
+        let wanted = self.now + time;
+        match &mut self.instances[id.index()].state {
             // After KILL no rung is waited for, but for the kernel, and whom it left alive does not prolong that.
-            State::Leaving(_, climb) if climb.next > ladder => return,
-            State::Leaving(..) => Key::Slot(id),
-            State::Starting { .. } | State::Up(_) => Key::Start(id),
+            State::Leaving(_, climb) if climb.next > program.ladder.len() => {}
+            State::Leaving(_, climb) => {
+                let Some(at) = slot else { return };
+                let more = wanted.since(at).min(program.ladder_time().saturating_sub(climb.extended));
+                climb.extended += more;
+                self.timers.set(Key::Slot(id), at + more);
+                if let Phase::Stopping(stop) = &mut self.phase {
+                    stop.latest = stop.latest + more;
+                }
+            }
+            State::Starting { .. } | State::Up(_) => {
+                if let Some(at) = self.timers.get(Key::Start(id)) {
+                    self.timers.set(Key::Start(id), at.max(wanted));
+                }
+            }
             State::Waiting
             | State::Due
             | State::Delayed
             | State::Aborting { .. }
             | State::Remains(..)
-            | State::Resting(_) => return,
-        };
-        if let Some(at) = self.timers.get(key) {
-            self.timers.set(key, at.max(self.now + time));
+            | State::Resting(_) => {}
         }
     }
 

@@ -76,12 +76,17 @@ impl Laws {
         record.unfit.is_some()
     }
 
-    /// What it asked for: the next rung comes so much later at least. After KILL there is none.
+    /// What it asked for: the next rung comes so much later, but all that it asks for moves KILL by the time of its ladder at
+    /// most. After KILL there is none.
     pub(super) fn extends(&mut self, now: Time, proc: ProcId, time: Duration) {
         let stopping = self.stop.is_some();
         let Some(record) = self.records.get_mut(&proc) else { return };
-        if record.phase == Phase::Alive && record.asked.is_some() && !record.killed {
-            record.extended = record.extended.max(now + time);
+        let program = self.plan.program(record.instance);
+        if let (Phase::Alive, Some(before), false) = (record.phase, record.climbed.checked_sub(1), record.killed) {
+            let due = (record.last + program.ladder[before].wait).max(record.extended);
+            let more = (now + time).since(due).min(program.ladder_time().saturating_sub(record.granted));
+            record.granted += more;
+            record.extended = due + more;
             self.extended += if stopping { time } else { Duration::ZERO };
         }
     }

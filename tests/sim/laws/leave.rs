@@ -51,6 +51,7 @@ impl Laws {
             proven: false,
             ready: true,
             extended: Time::ZERO,
+            granted: Duration::ZERO,
             owed: 0,
         };
         self.records.insert(proc, record);

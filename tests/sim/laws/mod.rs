@@ -154,6 +154,8 @@ struct Record {
     ready: bool,
     /// The next rung does not come before.
     extended: Time,
+    /// All the time by which it has moved its KILL.
+    granted: Duration,
 }
 
 #[derive(Clone, Copy)]
