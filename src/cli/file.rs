@@ -23,9 +23,9 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Tells warnings and notes on stderr, with the lines that they are about.
+    /// Tells problems on stderr, with the lines that they are about, as the last words of this process.
     pub fn tell(&self, warnings: &[Problem]) {
-        print::err(&render(warnings, &self.name, config::decode(&self.bytes).ok(), true));
+        print::last_err(&render(warnings, &self.name, config::decode(&self.bytes).ok(), true));
     }
 
     /// Each on one line, for the log.
@@ -42,7 +42,7 @@ pub fn load(file: Option<&Path>) -> Option<Loaded> {
     let bytes = match read(&path) {
         Ok(bytes) => bytes,
         Err(why) => {
-            print::plain_err(&match (file, is_missing(&path)) {
+            print::last_plain_err(&match (file, is_missing(&path)) {
                 (None, true) => format!(
                     "error: there is neither {} in this directory nor {}\n  = help: name a file, as in exeunt run shop.toml, or make an exeunt.toml here\n",
                     quote(HERE),
@@ -61,7 +61,7 @@ pub fn load(file: Option<&Path>) -> Option<Loaded> {
     match config::compile(&bytes, &context) {
         Ok(compiled) => Some(Loaded { compiled, name, path, bytes }),
         Err(problems) => {
-            print::err(&render(&problems, &name, config::decode(&bytes).ok(), true));
+            print::last_err(&render(&problems, &name, config::decode(&bytes).ok(), true));
             None
         }
     }

@@ -1,6 +1,7 @@
 //! Printing that may fail. std's macros panic on a closed descriptor; here nobody is left who would want to know.
 
 use crate::model::printable::printable_lines;
+use crate::sys::threads;
 use std::io::Write;
 
 /// Lines to standard output. What is not printable is escaped.
@@ -13,6 +14,19 @@ pub fn out(text: &str) {
 pub fn plain_err(text: &str) {
     let mut stderr = std::io::stderr().lock();
     let _ = stderr.write_all(printable_lines(text).as_bytes()).and_then(|()| stderr.flush());
+}
+
+/// As [`plain_err`], for the last words of a process that is about to leave. A run has all signals blocked until its loop stands;
+/// they are let through here, so that a reader who does not read cannot hold it up for ever.
+pub fn last_plain_err(text: &str) {
+    threads::unblock_all_signals();
+    plain_err(text);
+}
+
+/// As [`err`], for the last words of a process that is about to leave.
+pub fn last_err(text: &str) {
+    threads::unblock_all_signals();
+    err(text);
 }
 
 /// Text with colours, which must be printable but for them, to standard error; they are taken out where nobody sees them.

@@ -222,6 +222,25 @@ fn f81_a_reader_that_goes_on_too_late_gets_no_result_of_an_item_that_is_left_ove
     assert_eq!(all, sorted(items), "{outcome}");
 }
 
+/// A file that is refused, and nobody reads why: TERM and INT end the wait, as of any program.
+#[test]
+fn f81_a_full_stderr_does_not_keep_a_refused_run_from_its_signals() {
+    if !has(Need::Python) {
+        return;
+    }
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let sandbox = Sandbox::new("[worker.w]\ncomand = [\"true\"]\n");
+        let launch = sandbox.launch().under(&[crate::support::python().unwrap(), "-c", crate::stdout::FULL_STDERR]);
+        let run = launch.start();
+        until("the message to wait for a reader", || {
+            let call = std::fs::read_to_string(format!("/proc/{}/syscall", run.pid())).unwrap_or_default();
+            call.starts_with(&format!("{} 0x2 ", libc::SYS_write)).then_some(())
+        });
+        run.signal(signal);
+        run.finish_alone().expect_code(128 + signal as i32);
+    }
+}
+
 /// The disk hangs and nobody reads stderr: the budget ends that too.
 #[test]
 fn f81_a_hanging_disk_and_a_full_stderr_hold_up_a_stop_no_longer_than_its_budget() {
