@@ -6,13 +6,14 @@ use nix::sys::signal::Signal;
 
 /// Counts its TERMs in the file `heard`, and stays until KILL, by when all that is ever sent to it has been sent.
 const COUNTER: &str = r#"
-import os, signal
+import os, signal, time
 from worker import record, say
 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
     signal.signal(number, lambda number, _: record("heard", signal.Signals(number).name))
 say("up")
+# A signal that comes just before signal.pause() would wait, in Python, until there is another one.
 while True:
-    signal.pause()
+    time.sleep(0.02)
 "#;
 
 /// A shell that dies of the first signal, with the counter as its child.
@@ -154,9 +155,9 @@ fn tstp_ttin_and_ttou_arrive_as_stop_signals_even_at_a_stopped_program() {
     if !has(Need::Python) {
         return;
     }
-    let program = "import os, signal\nfrom worker import say\n\
+    let program = "import os, signal, time\nfrom worker import say\n\
         signal.signal(getattr(signal, f'SIG{os.environ[\"STOP\"]}'), lambda *_: (say('heard'), os._exit(0)))\n\
-        say('up', os.getpid())\nwhile True: signal.pause()\n";
+        say('up', os.getpid())\nwhile True: time.sleep(0.02)\n";
     for name in ["TSTP", "TTIN", "TTOU"] {
         for stopped in [false, true] {
             let sandbox = Sandbox::new(&format!(
