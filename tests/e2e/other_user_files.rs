@@ -307,3 +307,27 @@ fn a_file_that_workers_may_change_is_warned_of() {
     sandbox.config("[worker.w]\ncommand = [\"true\"]\n");
     assert!(!check(&sandbox).contains(words));
 }
+
+/// What the leftovers hold is given to the worker.
+#[test]
+fn leftovers_that_are_taken_in_first_are_not_read_through_a_link_that_the_worker_made() {
+    if !has(Need::Root) {
+        return;
+    }
+    let worker = format!("command = [\"sh\", \"w.sh\"]\n{USER}");
+    let config = pool("leftovers-first = true", &worker).replace("stdin = true", "command = [\"echo\", \"item-1\"]");
+    let sandbox = Sandbox::new(&config.replace("left.txt", "mine/left.txt"));
+    std::fs::set_permissions(sandbox.directory(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    directory(&sandbox, "mine", WORKER, WORKER, 0o755);
+    sandbox.file(
+        "w.sh",
+        "while IFS= read -r line <&3; do echo \"${line#* }\" >>mine/seen; echo \"ok ${line%% *}\" >&4; done\n",
+    );
+    sandbox.file("secret", "root-only\n");
+    std::fs::set_permissions(sandbox.path("secret"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    symlink("../secret", sandbox.path("mine/left.txt")).unwrap();
+    let outcome = sandbox.launch().finish();
+    assert_eq!(sandbox.lines("mine/seen"), ["item-1"], "{outcome}");
+    assert_eq!(sandbox.read("secret"), "root-only\n", "{outcome}");
+    assert!(outcome.stderr.contains("it is a link, and others may write in its directory"), "{outcome}");
+}
