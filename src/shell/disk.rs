@@ -2,7 +2,7 @@
 
 use super::file_lock::Deadline;
 use super::file_users;
-use super::first_input::FirstInput;
+use super::first_input::{FirstInput, Writers};
 use super::lane::{Lane, Mode, Piece};
 use super::leftovers::{Input, Keeper, Kept, Place};
 use super::letters;
@@ -126,8 +126,10 @@ impl Disk {
         let (mut queues, mut keepers, mut first_inputs) = (Vec::new(), Vec::new(), Vec::new());
         for (id, queue) in (0u32..).map(QueueId).zip(&plan.queues) {
             let (mut input, user) = (input(plan, id), file_users::of_queue(plan, id));
+            // A queue that is worked off at a stop takes in items that are read later before those that wait for room.
+            let numbered = is_sole(plan, id) && !queue.drain_on_stop;
             if let (true, Some(path), None) = (queue.leftovers_first, &queue.leftovers, &input)
-                && let Some((first, as_input)) = FirstInput::open(&queue.name, path, is_sole(plan, id), user.clone())
+                && let Some((first, as_input)) = FirstInput::open(&queue.name, path, numbered, user.clone())
             {
                 first_inputs.push((id, first));
                 input = Some(as_input);
@@ -153,6 +155,16 @@ impl Disk {
     /// Leftovers that are to be read before the source of their queue is.
     pub fn first_inputs(&mut self) -> Vec<(QueueId, FirstInput)> {
         std::mem::take(&mut self.first_inputs)
+    }
+
+    /// For each queue whose leftovers are our stdin, those who may append to it meanwhile.
+    pub fn writers_to_stdin(&self) -> Vec<(QueueId, Writers)> {
+        let queues = (0u32..).map(QueueId).zip(self.queues.iter().zip(&self.plan.queues));
+        let own = queues.filter(|(_, (shelf, _))| shelf.is_input && shelf.taken.is_none());
+        let writers = |(id, (_, plan)): (QueueId, (&Shelf, &QueuePlan))| {
+            Some((id, Writers::of(plan.leftovers.as_deref()?, file_users::of_queue(&self.plan, id))))
+        };
+        own.filter_map(writers).collect()
     }
 
     pub fn hand_back(&mut self, queue: QueueId, number: u64, payload: &Payload) {

@@ -24,7 +24,28 @@ pub struct FirstInput {
     file: File,
     /// How many items were read. If no other source feeds the queue, their numbers are 1 up to this.
     taken: Arc<AtomicU64>,
+    writers: Writers,
+}
+
+/// Other runs that append to leftovers which are our input.
+#[derive(Clone, Debug)]
+pub struct Writers {
+    leftovers: PathBuf,
     user: Option<FileUser>,
+}
+
+impl Writers {
+    pub fn of(leftovers: &Path, user: Option<FileUser>) -> Writers {
+        Writers { leftovers: leftovers.to_owned(), user }
+    }
+
+    /// Whether one is at work just now, so that an item without its delimiter at the end of the file may be half an item.
+    pub fn are_at_work(&self) -> bool {
+        let deadline = Deadline::default();
+        deadline.set(clock::now());
+        let locked = by_path::act(&self.leftovers, self.user.as_ref(), || SideLock::take(&self.leftovers, &deadline));
+        locked.is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy)
+    }
 }
 
 impl FirstInput {
@@ -48,7 +69,7 @@ impl FirstInput {
         let taken = Arc::new(AtomicU64::new(0));
         let copy = fds::duplicate_file(&file).inspect_err(failed).ok()?;
         let input = Input { taken: Some(taken.clone()), ..Input::of(copy, path, sole)? };
-        Some((FirstInput { path: path.to_owned(), file, taken, user }, input))
+        Some((FirstInput { path: path.to_owned(), file, taken, writers: Writers::of(path, user) }, input))
     }
 
     /// The next bytes; 0 at the end.
@@ -56,18 +77,13 @@ impl FirstInput {
         fds::read(self.file.as_fd(), buffer)
     }
 
+    pub fn writers(&self) -> &Writers {
+        &self.writers
+    }
+
     /// So many more items were read.
     pub fn took(&self, items: u64) {
         self.taken.fetch_add(items, Ordering::Relaxed);
-    }
-
-    /// At the end of the file: whether an item without its delimiter is all that will come of it. If another run is at work on the
-    /// file, it may be half an item.
-    pub fn is_complete(&self) -> bool {
-        let deadline = Deadline::default();
-        deadline.set(clock::now());
-        let locked = by_path::act(&self.path, self.user.as_ref(), || SideLock::take(&self.path, &deadline));
-        !locked.is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy)
     }
 
     /// The last bytes were of no whole item: what is not taken in stays in the file.

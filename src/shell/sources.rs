@@ -1,6 +1,6 @@
 //! Where items come from: our stdin, and the stdout of command sources.
 
-use super::first_input::FirstInput;
+use super::first_input::{FirstInput, Writers};
 use super::stream::{Inlet, Stream};
 use super::table::Topic;
 use crate::machine::{Event, SourceEnd};
@@ -24,8 +24,8 @@ pub struct Glut {
 }
 
 impl Sources {
-    /// `first`: leftovers that the first source of their queue begins with.
-    pub fn new(plan: &Plan, mut first: Vec<(QueueId, FirstInput)>) -> Sources {
+    /// `first`: leftovers that the first source of their queue begins with. `writers`: of leftovers that are our stdin.
+    pub fn new(plan: &Plan, mut first: Vec<(QueueId, FirstInput)>, writers: &[(QueueId, Writers)]) -> Sources {
         let stream = |(id, source): (u32, &crate::model::plan::SourcePlan)| {
             let inlet = match source.feed {
                 Feed::Stdin => Inlet::Stdin { kind: StdinKind::Pollable, ready: false },
@@ -36,6 +36,8 @@ impl Sources {
             let mut stream = Stream::new(SourceId(id), inlet, splitter, queue.leftovers.is_some());
             let at = first.iter().position(|(queue, _)| *queue == source.queue);
             stream.first = at.map(|at| first.swap_remove(at).1);
+            let own = writers.iter().find(|(queue, _)| *queue == source.queue && source.feed == Feed::Stdin);
+            stream.writers = own.map(|(_, writers)| writers.clone());
             stream
         };
         Sources((0u32..).zip(&plan.sources).map(stream).collect())

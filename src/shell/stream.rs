@@ -4,7 +4,7 @@
 //! is left to write. How many bytes one turn may read says nothing about the end. In the second case some process in
 //! a session of its own still has the pipe open, and the end says which.
 
-use super::first_input::FirstInput;
+use super::first_input::{FirstInput, Writers};
 use super::pipes::Standing;
 use super::sources::Glut;
 use crate::machine::{Event, SourceEnd};
@@ -46,6 +46,8 @@ pub(super) struct Stream {
     pub ended: bool,
     /// Leftovers that are read before the source itself.
     pub first: Option<FirstInput>,
+    /// This is standard input, and the leftovers of its queue.
+    pub writers: Option<Writers>,
 }
 
 pub(super) enum Inlet {
@@ -81,6 +83,7 @@ impl Stream {
             file_left: None,
             ended: false,
             first: None,
+            writers: None,
         }
     }
 
@@ -191,7 +194,7 @@ impl Stream {
             return;
         }
         match read {
-            Ok(_) if self.splitter.tail_length() > 0 && first.is_complete() => {
+            Ok(_) if self.splitter.tail_length() > 0 && !first.writers().are_at_work() => {
                 first.took(1);
                 self.submit_tail(events);
             }
@@ -253,6 +256,10 @@ impl Stream {
         {
             self.over(SourceEnd::Torn { length, head }, events);
             return;
+        }
+        if self.torn().is_some() && self.writers.as_ref().is_some_and(Writers::are_at_work) {
+            // Another run is just appending it. It stays there, and so does what follows.
+            self.unread_torn();
         }
         self.submit_tail(events);
         self.over(SourceEnd::Whole, events);

@@ -112,7 +112,7 @@ impl Shell {
         };
         signals.register(poll.registry(), Topic::Signals.token())?;
         let mut disk = Disk::new(&plan);
-        let mut sources = Sources::new(&plan, disk.first_inputs());
+        let mut sources = Sources::new(&plan, disk.first_inputs(), &disk.writers_to_stdin());
         sources.register(poll.registry())?;
         let seed = clock::now().as_nanos() ^ (inherited.pid as u64) << 32;
         Ok(Shell {

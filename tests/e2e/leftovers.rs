@@ -75,6 +75,25 @@ fn a_run_that_reads_the_leftovers_keeps_what_another_run_adds() {
     assert_eq!(names(&sandbox), [""; 0]);
 }
 
+/// Another run is just appending: what it has written of an item so far is no item.
+#[test]
+fn half_an_item_of_a_run_that_is_appending_is_left_to_be_read_later() {
+    let sandbox = Sandbox::new(&pool("", "command = [\"sh\", \"w.sh\"]\nresults = \"file:done.txt\""));
+    sandbox.file("w.sh", &format!("read -r _ <gate\n{ECHOES}"));
+    let gate = sandbox.gate("gate");
+    sandbox.file("left.txt", "old\nhal");
+    let writer = fs::File::create(sandbox.path(".left.txt.lock")).expect("the directory is ours");
+    writer.lock().expect("nobody else has it");
+    let run = sandbox.launch().arguments(&["run", "--log-level", "info"]).stdin_file("left.txt").start();
+    run.wait_for_words("source in is at its end: 1 item", 1);
+    let mut left = fs::OpenOptions::new().append(true).open(sandbox.path("left.txt")).expect("it is there");
+    std::io::Write::write_all(&mut left, b"f\n").expect("there is room");
+    writer.unlock().expect("it is ours");
+    gate.open();
+    run.finish().expect_code(0);
+    assert_eq!((sandbox.read("done.txt"), sandbox.read("left.txt")), ("old\n".into(), "half\n".into()));
+}
+
 /// The worker reads one item of three that it was given; the others wait in its pipe and in the queue.
 #[test]
 fn a_stop_leaves_items_in_the_order_of_acceptance() {
