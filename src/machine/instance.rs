@@ -132,9 +132,29 @@ pub(super) struct Climb {
     pub sent_to_members: SignalSet,
     /// By so much in all it has moved its own KILL (`EXTEND_TIMEOUT_USEC`).
     pub extended: Duration,
+    /// How often the clock of the present rung was moved because we were late, and by how much all of them were.
+    pub shifts: u8,
+    pub shifted: Duration,
 }
 
+/// A rung's clock is moved so often at most because we were late.
+const MOST_SHIFTS: u8 = 3;
+/// What its first move adds: whoever was paused with us must have the time to say its word.
+const EXTRA: Duration = Duration::from_secs(1);
+
 impl Climb {
+    /// We were paused for so long: by how much the clock of the present rung is moved, if it still is.
+    pub fn shift(&mut self, paused: Duration) -> Option<Duration> {
+        let more = match self.shifts {
+            0 => paused + EXTRA,
+            1..MOST_SHIFTS => paused,
+            MOST_SHIFTS.. => return None,
+        };
+        self.shifts += 1;
+        self.shifted += more;
+        Some(more)
+    }
+
     /// There was no ladder: it was killed before its exec was reported.
     pub const ABORTED: usize = usize::MAX;
 }
@@ -169,6 +189,8 @@ pub(super) struct Remains {
     /// How it was stopped, if it was.
     pub climb: Option<Climb>,
     pub survivors: Survivors,
+    /// How often its clock was moved because we were late.
+    pub shifts: u8,
     /// Those that outlive the program of an init that waits for all were sent the stop signals that it had.
     pub told_in_its_place: bool,
 }
@@ -197,6 +219,19 @@ pub(super) enum Charge {
     ItemAgain,
     /// The program: it had all the time that an item may take, and did not begin to read it.
     Unread,
+}
+
+impl Remains {
+    /// We were paused for so long, and so, it may be, was what is left of the session.
+    pub fn shift(&mut self, paused: Duration) {
+        if self.shifts < MOST_SHIFTS {
+            self.shifts += 1;
+            match &mut self.survivors {
+                Survivors::Unknown => {}
+                Survivors::Told { kill_at: end } | Survivors::Killed { until: end } => *end = *end + paused,
+            }
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

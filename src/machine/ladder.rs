@@ -48,6 +48,8 @@ impl Machine {
                     next,
                     sent_to_members,
                     extended: Duration::ZERO,
+                    shifts: 0,
+                    shifted: Duration::ZERO,
                 };
                 instance.state = State::Leaving(life, climb);
                 self.stop_watching(id);
@@ -77,6 +79,7 @@ impl Machine {
         let (proc, reason) = (life.proc, climb.reason);
         let index = climb.next;
         climb.next = index.saturating_add(1);
+        climb.shifts = 0;
         let (step, wait) = match program.ladder.get(index) {
             Some(Rung { step: Step::Event, wait }) => (LadderStep::Event, *wait),
             Some(Rung { step: Step::Signal(signal), wait }) => (LadderStep::Signal(*signal), *wait),
@@ -172,7 +175,7 @@ impl Machine {
     fn ladder_end(&self, id: InstanceId) -> Option<Time> {
         let State::Remains(_, remains) = &self.instances[id.index()].state else { return None };
         let climb = remains.climb.as_ref()?;
-        Some(climb.began + self.plan.program(id).ladder_time() + climb.extended)
+        Some(climb.began + self.plan.program(id).ladder_time() + climb.extended + climb.shifted)
     }
 
     pub(super) fn survivors_are_due(&mut self, id: InstanceId, out: &mut Actions) {

@@ -85,6 +85,7 @@ impl Machine {
             in_hand,
             climb,
             survivors: Survivors::Unknown,
+            shifts: 0,
             told_in_its_place: false,
         };
         let asked = matches!(state, State::Leaving(..) | State::Aborting { .. });
@@ -237,6 +238,8 @@ impl Climb {
             next: Climb::ABORTED,
             sent_to_members: SignalSet::EMPTY,
             extended: std::time::Duration::ZERO,
+            shifts: 0,
+            shifted: std::time::Duration::ZERO,
         }
     }
 }

@@ -45,11 +45,11 @@ pub use report::{Fate, Leaver, QueueReport, ReadEnd, Report, SourceReport, Unsta
 use crate::model::plan::{Plan, Role};
 use crate::model::{InstanceId, Payload, ProcId, QueueId, SignalSet, SourceId, Time, WorkerId};
 use feed::Feeding;
-use instance::Instance;
+use instance::{Instance, State};
 use queue::{Item, Queue};
 use restart::{Failures, Streak};
 use shutdown::Phase;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 use timers::{Key, Timers};
@@ -230,10 +230,42 @@ impl Machine {
             && deadline + LATE < now
         {
             let late = now.since(deadline);
-            self.timers.shift(late + LATE);
+            self.shift_clocks(late, now.since(self.now));
             out.push(Action::Note(Note::Late { by: late }));
         }
         self.now = now;
+    }
+
+    /// A stop that is under way goes on where it was at the last turn: a container that was paused may have been paused just after
+    /// it. So each rung has the very time left that it had then, a second more the first time, and no more than three times,
+    /// so that one who is hardly ever given the processor comes to an end, too. All else is moved by what is known for certain, and
+    /// has a second from now.
+    fn shift_clocks(&mut self, late: Duration, paused: Duration) {
+        let mut rungs = BTreeSet::new();
+        for (id, instance) in (0u32..).map(InstanceId).zip(&mut self.instances) {
+            let killed_next = self.plan.program(id).ladder.len();
+            match &mut instance.state {
+                State::Leaving(_, climb) if climb.next <= killed_next => {
+                    rungs.insert(Key::Slot(id));
+                    if let (Some(at), Some(more)) = (self.timers.get(Key::Slot(id)), climb.shift(paused)) {
+                        self.timers.set(Key::Slot(id), at + more);
+                    }
+                }
+                State::Remains(_, remains) => remains.shift(paused),
+                State::Leaving(..)
+                | State::Waiting
+                | State::Due
+                | State::Delayed
+                | State::Starting { .. }
+                | State::Aborting { .. }
+                | State::Up(_)
+                | State::Resting(_) => {}
+            }
+        }
+        if let Phase::Stopping(stop) = &mut self.phase {
+            stop.latest = stop.latest + paused;
+        }
+        self.timers.shift(late + LATE, &rungs);
     }
 
     fn tick(&mut self, out: &mut Actions) {

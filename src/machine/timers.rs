@@ -93,11 +93,12 @@ impl Timers {
         Some(key)
     }
 
-    /// Moves the clocks that measure patience with others (rungs, starts, items, strangers) by `late`. The deadline of the stop and
-    /// the moments of delayed items stay: those are promises to the world outside.
-    pub fn shift(&mut self, late: Duration) {
+    /// Moves the clocks that measure patience with others (starts, items, strangers) by `late`, except those in `apart`. The
+    /// deadline of the stop and the moments of delayed items stay: those are promises to the world outside.
+    pub fn shift(&mut self, late: Duration, apart: &BTreeSet<Key>) {
+        let moves = |key: &Key| key.is_patience() && !apart.contains(key);
         let moved: Vec<(Key, Time)> =
-            self.moments.iter().filter(|(key, _)| key.is_patience()).map(|(&key, &at)| (key, at)).collect();
+            self.moments.iter().filter(|(key, _)| moves(key)).map(|(&key, &at)| (key, at)).collect();
         for (key, at) in moved {
             self.set(key, at + late);
         }
@@ -128,7 +129,7 @@ mod tests {
         timers.set(CLOCK, Time::from_millis(10));
         timers.set(Key::Strangers, Time::from_millis(10));
         timers.set(Key::Deadline, Time::from_millis(20));
-        timers.shift(Duration::from_millis(50));
+        timers.shift(Duration::from_millis(50), &BTreeSet::new());
         assert_eq!([CLOCK, Key::Strangers].map(|key| timers.get(key)), [Some(Time::from_millis(60)); 2]);
         assert_eq!(timers.get(Key::Deadline), Some(Time::from_millis(20)));
     }

@@ -41,6 +41,11 @@ impl Clocks {
         Clocks { plan, hands: BTreeMap::new(), last: Time::ZERO, deadline: None, late: None, quiet: false }
     }
 
+    /// The time that passed since the last event.
+    pub fn since_last(&self, now: Time) -> Duration {
+        now.since(self.last)
+    }
+
     /// Before an event: by how much clocks move now, if they do.
     pub fn look(&mut self, now: Time, deadline: Option<Time>) -> Option<Duration> {
         self.deadline = deadline;

@@ -112,6 +112,7 @@ impl Laws {
         let record = self.record(proc)?;
         record.asked.get_or_insert(now);
         record.climbed += 1;
+        record.shifts = 0;
         (record.last, record.extended) = (now, Time::ZERO);
         record.killed = step.is_none();
         Ok(())

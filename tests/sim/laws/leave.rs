@@ -52,6 +52,7 @@ impl Laws {
             ready: true,
             extended: Time::ZERO,
             granted: Duration::ZERO,
+            shifts: 0,
             owed: 0,
         };
         self.records.insert(proc, record);

@@ -156,6 +156,8 @@ struct Record {
     extended: Time,
     /// All the time by which it has moved its KILL.
     granted: Duration,
+    /// How often the clock of its rung was moved because a turn was late.
+    shifts: u8,
 }
 
 #[derive(Clone, Copy)]
@@ -220,11 +222,22 @@ impl Laws {
 
     /// Before an event: a late turn moves the clocks that it finds.
     pub fn clock(&mut self, now: Time, deadline: Option<Time>) {
+        let paused = self.clocks.since_last(now);
         let Some(by) = self.clocks.look(now, deadline) else { return };
+        self.late += paused;
         self.restarts.shift(by);
         self.services.shift(by);
         let moves = |record: &&mut Record| !record.killed || record.phase != Phase::Exited;
         for record in self.records.values_mut().filter(moves) {
+            // A rung has the time left that it had at the last turn, a second more once, and not more than three times.
+            let climbs = record.phase == Phase::Alive && record.climbed > 0 && !record.killed;
+            let by = match record.shifts {
+                _ if !climbs => by,
+                0 => paused + SECOND,
+                1 | 2 => paused,
+                _ => Duration::ZERO,
+            };
+            record.shifts += u8::from(climbs && record.shifts < 3);
             record.last = record.last + by;
             record.extended = record.extended + by;
             record.mute_until = record.mute_until.map(|until| until + by);
