@@ -165,10 +165,10 @@ pub(super) fn open_name(path: &CStr, how: How, user: Option<&FileUser>) -> io::R
                 Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {}
                 told => return told,
             },
-            Ok(way) => return open_untrusted(way.directory.as_raw_fd(), way.rest(), how, user),
+            Ok(way) => return open_untrusted(way, how, user),
             // We may not even look there; that user may.
             Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
-                return open_untrusted(libc::AT_FDCWD, path, how, user);
+                return open_untrusted(trust::start(path)?, how, user);
             }
             Err(error) => return Err(error),
         }
@@ -181,10 +181,12 @@ fn open_trusted(way: &Way, how: How) -> io::Result<OwnedFd> {
     open_at(way.directory.as_raw_fd(), way.rest(), how, flags)
 }
 
-fn open_untrusted(directory: RawFd, rest: &CStr, how: How, user: &FileUser) -> io::Result<OwnedFd> {
+fn open_untrusted(way: Way, how: How, user: &FileUser) -> io::Result<OwnedFd> {
     let rights = user.assume()?;
+    let way = trust::approach(way)?;
     // O_NONBLOCK, so that nobody puts a FIFO there to keep us waiting; it means nothing to a regular file.
-    let file = open_at(directory, rest, How { regular: true, ..how }, libc::O_NOFOLLOW | libc::O_NONBLOCK)?;
+    let how = How { regular: true, ..how };
+    let file = open_at(way.directory.as_raw_fd(), way.rest(), how, libc::O_NOFOLLOW | libc::O_NONBLOCK)?;
     drop(rights);
     if how.writes() && stat(&file)?.st_nlink > 1 {
         return Err(io::Error::from_raw_os_error(libc::EMLINK));

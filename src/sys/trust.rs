@@ -46,6 +46,17 @@ enum Hands {
     Open,
 }
 
+/// A way of which nothing was gone yet.
+///
+/// # Errors
+///
+/// ENOENT for an empty path, ENAMETOOLONG; of openat(2).
+pub fn start(path: &CStr) -> io::Result<Way> {
+    let rest = Rest::new(path.to_bytes())?;
+    let directory = open_directory(None, if rest.is_absolute() { c"/" } else { c"." })?;
+    Ok(Way { directory, rest, trusted: false, magic: false })
+}
+
 /// Walks along a path for as long as it is trusted.
 ///
 /// # Errors
@@ -53,9 +64,8 @@ enum Hands {
 /// Of openat(2), fstat(2) and readlinkat(2): ENOENT for a directory that is missing, not for the last name; ELOOP for too many
 /// links, ENAMETOOLONG, EACCES.
 pub fn walk(path: &CStr, outside: Option<u32>) -> io::Result<Way> {
-    let mut rest = Rest::new(path.to_bytes())?;
+    let Way { mut directory, mut rest, .. } = start(path)?;
     let mut links = MOST_LINKS;
-    let mut directory = open_directory(None, if rest.is_absolute() { c"/" } else { c"." })?;
     let mut hands = hands(&directory, outside)?;
     let untrusted = |directory, rest| Ok(Way { directory, rest, trusted: false, magic: false });
     loop {
@@ -99,12 +109,52 @@ pub fn walk(path: &CStr, outside: Option<u32>) -> io::Result<Way> {
             // second name for one.
             libc::S_IFDIR if hands == Hands::Sticky && !is_ours => return untrusted(directory, rest),
             libc::S_IFDIR if !last => {
-                hands = self::hands(&node, outside)?;
                 directory = node;
+                hands = self::hands(&directory, outside)?;
                 rest.skip(name.length);
             }
             _ if last => return Ok(Way { directory, rest, trusted: hands == Hands::Closed, magic: false }),
             _ => return Err(io::Error::from_raw_os_error(libc::ENOTDIR)),
+        }
+    }
+}
+
+/// Goes on along an untrusted path, up to its last name, with the rights that the calling thread has now. Answers the directory
+/// of that name, and the name.
+///
+/// Links are followed by their text. The kernel would also follow those links of /proc that lead to an open file or to the
+/// directory of a process, and past every directory on the way: `/proc/self/cwd` would lead the user whose rights these are
+/// into a directory that is closed to it.
+///
+/// # Errors
+///
+/// As [`walk`]. ELOOP also for a link of /proc on the way.
+pub fn approach(way: Way) -> io::Result<Way> {
+    let Way { mut directory, mut rest, .. } = way;
+    let mut links = MOST_LINKS;
+    loop {
+        let Some(name) = rest.first()? else {
+            rest.replace(b".", 0)?;
+            return Ok(Way { directory, rest, trusted: false, magic: false });
+        };
+        if rest.after(name.length).is_empty() {
+            return Ok(Way { directory, rest, trusted: false, magic: false });
+        }
+        let node = open_node(&directory, name.as_c_str())?;
+        if stat(&node)?.st_mode & libc::S_IFMT != libc::S_IFLNK {
+            directory = node;
+            rest.skip(name.length);
+            continue;
+        }
+        let too_many = || io::Error::from_raw_os_error(libc::ELOOP);
+        if is_on_proc(&directory) {
+            return Err(too_many());
+        }
+        links = links.checked_sub(1).ok_or_else(too_many)?;
+        let mut target = [0; LONGEST_PATH];
+        rest.replace(read_link(&node, &mut target)?, name.length)?;
+        if rest.is_absolute() {
+            directory = open_directory(None, c"/")?;
         }
     }
 }
