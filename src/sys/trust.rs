@@ -17,7 +17,9 @@ const LONGEST_PATH: usize = 4096;
 const LONGEST_NAME: usize = 256;
 /// As many links as the kernel follows in one path (path_resolution(7)).
 const MOST_LINKS: u32 = 40;
+/// Of statfs(2).
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+const AUTOFS_SUPER_MAGIC: i64 = 0x0187;
 
 /// Where a walk came to.
 pub struct Way {
@@ -109,7 +111,7 @@ pub fn walk(path: &CStr, outside: Option<u32>) -> io::Result<Way> {
             // second name for one.
             libc::S_IFDIR if hands == Hands::Sticky && !is_ours => return untrusted(directory, rest),
             libc::S_IFDIR if !last => {
-                directory = node;
+                directory = enter(node, &directory, name.as_c_str())?;
                 hands = self::hands(&directory, outside)?;
                 rest.skip(name.length);
             }
@@ -142,7 +144,7 @@ pub fn approach(way: Way) -> io::Result<Way> {
         }
         let node = open_node(&directory, name.as_c_str())?;
         if stat(&node)?.st_mode & libc::S_IFMT != libc::S_IFLNK {
-            directory = node;
+            directory = enter(node, &directory, name.as_c_str())?;
             rest.skip(name.length);
             continue;
         }
@@ -209,11 +211,15 @@ fn is_read_only(directory: &OwnedFd) -> bool {
 
 /// Links of /proc lead to open files and running processes, whatever their text says.
 fn is_on_proc(directory: &OwnedFd) -> bool {
+    is_on(directory, PROC_SUPER_MAGIC)
+}
+
+fn is_on(node: &OwnedFd, magic: i64) -> bool {
     // SAFETY: `statfs` is plain integers, for which all zeros is a value.
     let mut stat: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: the call fills a live `statfs`.
-    let told = unsafe { libc::fstatfs(directory.as_raw_fd(), &mut stat) };
-    told == 0 && stat.f_type as i64 == PROC_SUPER_MAGIC
+    let told = unsafe { libc::fstatfs(node.as_raw_fd(), &mut stat) };
+    told == 0 && stat.f_type as i64 == magic
 }
 
 fn stat(fd: &OwnedFd) -> io::Result<libc::stat> {
@@ -227,6 +233,15 @@ fn stat(fd: &OwnedFd) -> io::Result<libc::stat> {
 /// The kernel follows the last link, if it is one.
 fn open_directory(at: Option<&OwnedFd>, name: &CStr) -> io::Result<OwnedFd> {
     open_path(at.map_or(libc::AT_FDCWD, AsRawFd::as_raw_fd), name, libc::O_DIRECTORY)
+}
+
+/// What to go on from behind this directory, which has this name. Where the kernel mounts something at the first use (autofs), it
+/// has not done so yet: a lookup for `O_PATH` alone is no use, one for `O_DIRECTORY` is.
+fn enter(node: OwnedFd, directory: &OwnedFd, name: &CStr) -> io::Result<OwnedFd> {
+    match is_on(&node, AUTOFS_SUPER_MAGIC) {
+        true => open_path(directory.as_raw_fd(), name, libc::O_DIRECTORY | libc::O_NOFOLLOW),
+        false => Ok(node),
+    }
 }
 
 fn open_node(directory: &OwnedFd, name: &CStr) -> io::Result<OwnedFd> {
