@@ -166,7 +166,13 @@ fn open_side_file(side: &Path, guarded: &Path) -> io::Result<File> {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => open(OpenOptions::new().read(true)),
         opened => opened,
     }?;
-    if opened.metadata()?.is_file() { Ok(opened) } else { Err(io::Error::other("the lock file is not a regular file")) }
+    let found = opened.metadata()?;
+    match () {
+        () if !found.is_file() => Err(io::Error::other("the lock file is not a regular file")),
+        // Where others may write, it may be a second name of any file: notes are written to it, and it is emptied.
+        () if found.nlink() > 1 => Err(io::Error::other("the lock file has several names")),
+        () => Ok(opened),
+    }
 }
 
 fn is_named(file: &File, name: &Path) -> bool {
@@ -206,6 +212,17 @@ mod tests {
         assert!(is_named(&taken.locked, &taken.side));
         deadline.set(clock::now());
         assert!(SideLock::take(&path, &deadline).is_err(), "the lock under the present name is the one that holds");
+    }
+
+    #[test]
+    fn a_lock_file_that_is_another_name_of_some_file_is_not_touched() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, other) = (directory.path().join("left.txt"), directory.path().join("important"));
+        fs::write(&other, "as it was\n").unwrap();
+        fs::hard_link(&other, side_file(&path).unwrap()).unwrap();
+        let refused = SideLock::take(&path, &Deadline::default()).unwrap_err();
+        assert_eq!(refused.to_string(), "the lock file has several names");
+        assert_eq!(fs::read_to_string(&other).unwrap(), "as it was\n");
     }
 
     #[test]
