@@ -1,5 +1,5 @@
 //! Warns of files that others may exchange for a link, where exeunt follows it with its own rights. Where the workers of a file have one
-//! user, that user's rights are used instead: see [`open`].
+//! user, that user's rights are used instead (see [`open`]): then it warns where they do not suffice.
 
 use super::file::Loaded;
 use crate::config::{Place, Problem, Severity, Span, quote};
@@ -12,11 +12,13 @@ use crate::sys::open;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// A file that is opened with exeunt's own rights.
+/// A file that is opened in a run.
 pub struct Opened {
     what: What,
     path: PathBuf,
     place: Option<Span>,
+    /// With whose rights, where others may write. `None`: with exeunt's own.
+    user: Option<FileUser>,
 }
 
 enum What {
@@ -26,25 +28,28 @@ enum What {
     Written(String),
 }
 
-/// All files that no worker's user opens. Looks at no file.
+/// All files whose directories matter. Looks at no file.
 pub fn files(loaded: &Loaded) -> Vec<Opened> {
     let (compiled, plan) = (&loaded.compiled, &loaded.compiled.plan);
-    let written = |what: String, path: &Path, place| Opened { what: What::Written(what), path: path.to_owned(), place };
+    let written = |what: String, path: &Path, place, user| {
+        let (what, path) = (What::Written(what), path.to_owned());
+        Opened { what, path, place, user }
+    };
     let mut files = Vec::new();
     let mut programs = (0u32..).take(plan.instances.len()).map(|number| plan.program(InstanceId(number)));
     if programs.any(|program| FileUser::of(&program.identity).is_some()) {
-        files.push(Opened { what: What::ThisFile, path: PathBuf::from(&loaded.name), place: None });
+        files.push(Opened { what: What::ThisFile, path: PathBuf::from(&loaded.name), place: None, user: None });
     }
     for ((id, queue), &place) in (0u32..).map(QueueId).zip(&plan.queues).zip(&compiled.leftovers) {
-        if let (Some(path), None) = (&queue.leftovers, file_users::of_queue(plan, id)) {
-            files.push(written(format!("the leftovers of queue {}", quote(&queue.name)), path, place));
+        if let Some(path) = &queue.leftovers {
+            let what = format!("the leftovers of queue {}", quote(&queue.name));
+            files.push(written(what, path, place, file_users::of_queue(plan, id)));
         }
     }
     for (worker, &place) in plan.workers.iter().zip(&compiled.results) {
-        if let Some(Results::File(path)) = worker.consumer.as_ref().map(|consumer| &consumer.results)
-            && file_users::of_results(plan, path).is_none()
-        {
-            files.push(written(format!("the results of worker {}", quote(&worker.name)), path, place));
+        if let Some(Results::File(path)) = worker.consumer.as_ref().map(|consumer| &consumer.results) {
+            let what = format!("the results of worker {}", quote(&worker.name));
+            files.push(written(what, path, place, file_users::of_results(plan, path)));
         }
     }
     files
@@ -63,7 +68,11 @@ pub fn problems<'a>(files: &[Opened], found: impl IntoIterator<Item = &'a str>) 
 
 impl Opened {
     fn weakness(&self) -> Option<String> {
-        let directory = open::weakness(&self.path).map(|weakness| {
+        let weakness = match &self.user {
+            Some(user) => open::closed_to(&self.path, user),
+            None => open::weakness(&self.path),
+        };
+        let directory = weakness.map(|weakness| {
             let directory = quote(&weakness.directory.display().to_string());
             format!("others may write in {directory}")
         });
@@ -75,12 +84,16 @@ impl Opened {
 
     fn problem(&self, weakness: &str) -> Problem {
         let weakness = printable(weakness);
-        let (message, help) = match &self.what {
-            What::ThisFile => (
+        let (message, help) = match (&self.what, &self.user) {
+            (What::Written(what), Some(user)) => (
+                format!("{weakness}, so {what} are written with the rights of user {}, which may not", user.uid()),
+                "let that user write there, or keep the file where only exeunt can write",
+            ),
+            (What::ThisFile, _) => (
                 format!("{weakness}: whoever changes this file runs programs with the rights of exeunt"),
                 "keep it where only root can write",
             ),
-            What::Written(what) => (
+            (What::Written(what), None) => (
                 format!("{weakness}: a link in the place of {what} would be followed with the rights of exeunt"),
                 "keep the file where only exeunt can write, or give all workers of it one `user`: then its rights are used",
             ),

@@ -156,6 +156,31 @@ pub fn weakness(path: &Path) -> Option<Weakness> {
     Some(Weakness { directory: trust::name_of(way.directory.as_fd()).ok()? })
 }
 
+/// What is untrusted on the way to a file that [`open`] would write with the rights of this user, where those do not suffice.
+pub fn closed_to(path: &Path, user: &FileUser) -> Option<Weakness> {
+    let name = CString::new(path.as_os_str().as_bytes()).ok().filter(|_| own_descriptor(path).is_none())?;
+    let way = trust::walk(&name, user.outside()).ok().filter(|way| !way.trusted)?;
+    let directory = trust::name_of(way.directory.as_fd()).ok()?;
+    let _rights = user.assume().ok()?;
+    let denied = |error: &io::Error| error.raw_os_error() == Some(libc::EACCES);
+    let told = trust::approach(way).and_then(|way| may_write(&way));
+    told.is_err_and(|error| denied(&error)).then_some(Weakness { directory })
+}
+
+/// EACCES where this thread may not write the file, or may not make it. ENOSYS before Linux 5.8.
+fn may_write(way: &Way) -> io::Result<()> {
+    let ask = |name: &CStr, mode: libc::c_int| {
+        // AT_EACCESS: with the rights that files are opened with, as setfsuid(2) sets them.
+        let (directory, flags) = (way.directory.as_raw_fd(), libc::AT_EACCESS | libc::AT_SYMLINK_NOFOLLOW);
+        // SAFETY: an open directory, a C string and two integers, as faccessat2(2) wants them.
+        check(unsafe { libc::syscall(libc::SYS_faccessat2, directory, name.as_ptr(), mode, flags) }).map(drop)
+    };
+    match ask(way.rest(), libc::W_OK) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => ask(c".", libc::W_OK | libc::X_OK),
+        told => told,
+    }
+}
+
 /// Opens a file as [`open`] does, but makes only system calls: for a forked child. `outside` was found out before the fork.
 pub(super) fn open_name(path: &CStr, how: How, user: Option<&FileUser>) -> io::Result<OwnedFd> {
     let Some(user) = user else { return open_at(libc::AT_FDCWD, path, how, 0) };

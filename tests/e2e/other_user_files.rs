@@ -270,7 +270,34 @@ fn files_that_others_may_exchange_are_warned_of() {
     sandbox.config(&config);
     let text = check(&sandbox);
     assert!(text.contains(&written("the leftovers of queue \"q\"")), "{text}");
-    assert!(!text.contains("the results of worker"), "those are of one user: {text}");
+    assert!(!text.contains(&written("the results of worker \"w\"")), "those are of one user: {text}");
+}
+
+/// A directory of a group that the worker is not in: the run fails at its first result, so it is said before.
+#[test]
+fn files_that_the_workers_user_may_not_write_are_warned_of() {
+    if !has(Need::Root) {
+        return;
+    }
+    let sandbox = sandbox("shared", "user = \"1000\"", "");
+    directory(&sandbox, "shared", 0, SHARED, 0o2775);
+    for text in [check(&sandbox), whole_run_until_results_fail(&sandbox)] {
+        let directory = format!("others may write in \"{}\"", sandbox.path("shared").display());
+        for what in ["the leftovers of queue \"q\"", "the results of worker \"w\""] {
+            let words = format!("{directory}, so {what} are written with the rights of user 1000, which may not");
+            assert!(text.contains(&words), "{what}: {text}");
+        }
+    }
+    // A file that is there already may be its own all the same.
+    for name in ["shared/done.txt", "shared/left.txt"] {
+        sandbox.file(name, "");
+        chown(sandbox.path(name), Some(WORKER), None).unwrap();
+    }
+    assert!(!check(&sandbox).contains("which may not"));
+}
+
+fn whole_run_until_results_fail(sandbox: &Sandbox) -> String {
+    start(sandbox).finish().stderr
 }
 
 #[test]
