@@ -13,13 +13,14 @@ use super::reorder::write_over;
 use crate::model::Framing;
 use crate::sys::file_user::FileUser;
 use crate::sys::host::Host;
+use crate::sys::identity::own_user;
 use crate::sys::open as by_path;
 use crate::sys::permit;
 use log::{info, warn};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// A queue whose leftovers are looked after.
@@ -33,7 +34,7 @@ pub struct Heir<'a> {
 /// As [`adopt`], with the rights of the workers' user where others may write beside the leftovers.
 pub fn adopt_for_user(heir: Heir, user: Option<&FileUser>) {
     let told = by_path::act(heir.leftovers, user, || {
-        adopt(heir);
+        adopt(heir, user.map(FileUser::uid));
         Ok(())
     });
     if let Err(error) = told {
@@ -42,8 +43,9 @@ pub fn adopt_for_user(heir: Heir, user: Option<&FileUser>) {
     }
 }
 
-/// Takes in what can be taken in, and says what was found. Waits for the lock of the leftovers for at most 1 s.
-pub fn adopt(heir: Heir) {
+/// Takes in what can be taken in, and says what was found. Waits for the lock of the leftovers for at most 1 s. `user`: whose files
+/// count as our own, beside ours and root's.
+pub fn adopt(heir: Heir, user: Option<u32>) {
     let path = resolve(heir.leftovers);
     let found = match temporary_files(&path) {
         Ok(found) => found,
@@ -51,7 +53,7 @@ pub fn adopt(heir: Heir) {
         Err(_) => return,
     };
     for temp in found {
-        if let Err(error) = look_at(heir, &path, &temp) {
+        if let Err(error) = look_at(heir, user, &path, &temp) {
             let (queue, temp, reason) = (heir.queue, temp.display(), why(&error));
             warn!("unfinished items of queue {queue} may be in {temp}, which cannot be taken in: {reason}");
         }
@@ -75,7 +77,7 @@ fn temporary_files(leftovers: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn look_at(heir: Heir, path: &Path, temp: &Path) -> io::Result<()> {
+fn look_at(heir: Heir, user: Option<u32>, path: &Path, temp: &Path) -> io::Result<()> {
     let (queue, shown) = (heir.queue, temp.display());
     let owner_file = match open(&owner_path(temp), libc::O_NOFOLLOW) {
         Ok(file) => file,
@@ -91,6 +93,9 @@ fn look_at(heir: Heir, path: &Path, temp: &Path) -> io::Result<()> {
         }
         Err(error) => return Err(error),
     };
+    if is_a_strangers(&owner_file, user, heir, temp)? {
+        return Ok(());
+    }
     let free = lock_now(&owner_file);
     let Some(owner) = read_owner(&owner_file)? else {
         // Killed before it had made the other file, or just about to write its name.
@@ -100,7 +105,7 @@ fn look_at(heir: Heir, path: &Path, temp: &Path) -> io::Result<()> {
         return Ok(());
     };
     match (is_dead(&owner, &Host::this(), free.as_ref().err()), is_for(&owner, heir)) {
-        (Some(true), true) => take_in(heir, path, temp, &owner_file, owner),
+        (Some(true), true) => take_in(heir, user, path, temp, &owner_file, owner),
         (Some(true), false) => {
             let (whose, to) = (&owner.queue, heir.leftovers.display());
             warn!(
@@ -126,6 +131,19 @@ fn look_at(heir: Heir, path: &Path, temp: &Path) -> io::Result<()> {
     }
 }
 
+/// Says so if another user made this file: where others may write they may make one too, so it is no proof of anything.
+fn is_a_strangers(file: &File, user: Option<u32>, heir: Heir, temp: &Path) -> io::Result<bool> {
+    let owner = file.metadata()?.uid();
+    let strange = ![Some(0), Some(own_user()), user].contains(&Some(owner));
+    if strange {
+        let (queue, temp, to) = (heir.queue, temp.display(), heir.leftovers.display());
+        warn!(
+            "{temp} looks like unfinished items of queue {queue}, but user {owner} made it or the file beside it: append it to {to} if it is right"
+        );
+    }
+    Ok(strange)
+}
+
 /// Whether the owner is dead; `None` if that cannot be known. `not_free`: why its lock could not be had.
 fn is_dead(owner: &Owner, here: &Host, not_free: Option<&io::Error>) -> Option<bool> {
     let held = not_free.is_some_and(|error| error.kind() == io::ErrorKind::ResourceBusy);
@@ -148,7 +166,7 @@ fn is_for(owner: &Owner, heir: Heir) -> bool {
 }
 
 /// The owner is dead, and its owner file is locked by us.
-fn take_in(heir: Heir, path: &Path, temp: &Path, owner_file: &File, owner: Owner) -> io::Result<()> {
+fn take_in(heir: Heir, user: Option<u32>, path: &Path, temp: &Path, owner_file: &File, owner: Owner) -> io::Result<()> {
     let locked = SideLock::take(path, &Deadline::default())?;
     let data = match open(temp, libc::O_NOFOLLOW) {
         Ok(data) => data,
@@ -159,6 +177,9 @@ fn take_in(heir: Heir, path: &Path, temp: &Path, owner_file: &File, owner: Owner
         }
         Err(error) => return Err(error),
     };
+    if is_a_strangers(&data, user, heir, temp)? {
+        return Ok(());
+    }
     let present = FileId::at(path);
     match owner.purpose {
         // All of it stands there too: it was killed before it replaced the leftovers, or put them in order.
@@ -286,7 +307,7 @@ mod tests {
     }
 
     fn start(path: &Path) {
-        adopt(Heir { queue: "q", framing: Framing::Line, leftovers: path });
+        adopt(Heir { queue: "q", framing: Framing::Line, leftovers: path }, None);
     }
 
     fn lines(path: &Path) -> Vec<String> {
@@ -424,6 +445,29 @@ mod tests {
         temporary(&path, other_boot, "e\n");
         start(&path);
         assert_eq!(lines(&path), ["e"]);
+    }
+
+    /// As root, since it makes files of other users. Each of the two files alone, and both.
+    #[test]
+    fn files_that_another_user_made_are_left_alone() {
+        if own_user() != 0 {
+            assert!(std::env::var_os("CI").is_none(), "nothing is skipped in CI, but this is not root");
+            println!("SKIP: this is not root");
+            return;
+        }
+        for (owner_of_items, owner_of_owner, is_adopted) in [(1000, 0, false), (0, 1000, false), (0, 0, true)] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("left.txt");
+            let temp = temporary(&path, |_| {}, "forged\n");
+            std::os::unix::fs::chown(&temp, Some(owner_of_items), None).unwrap();
+            std::os::unix::fs::chown(owner_path(&temp), Some(owner_of_owner), None).unwrap();
+            start(&path);
+            assert_eq!(path.exists(), is_adopted, "{owner_of_items} {owner_of_owner}");
+            assert_eq!(temp.exists(), !is_adopted);
+            // The worker's user, whose rights are taken there, makes them in its name.
+            adopt(Heir { queue: "q", framing: Framing::Line, leftovers: &path }, Some(1000));
+            assert_eq!(lines(&path), ["forged"]);
+        }
     }
 
     #[test]
