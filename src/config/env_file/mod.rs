@@ -20,7 +20,7 @@ pub const LONGEST_VARIABLE: usize = 128 * 1024 - 2;
 /// Bytes of all arguments and variables of one program, at most: execve(2) never takes more than three quarters of the
 /// kernel's own 8 MiB for them.
 pub const MOST_BYTES: usize = 6 * 1024 * 1024;
-/// Errors of one file that are kept.
+/// Errors of one file that are kept, and warnings.
 const MOST_ERRORS: usize = 100;
 
 /// What is wrong with a part of an env-file, and the rule that says so. Never holds a part of the file other than the name
@@ -37,7 +37,7 @@ pub struct LineError {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct EnvFile {
     pub variables: Variables,
-    /// `${…}` in a value where it is not expanded.
+    /// `${…}` in a value where it is not expanded; the first 100.
     pub unexpanded: Vec<LineError>,
 }
 
@@ -206,7 +206,7 @@ impl<'a> Parser<'a> {
                 return Err(error(start + offset..start + offset + 1, message));
             }
         }
-        if let Some(range) = reference(value) {
+        if let Some(range) = reference(value).filter(|_| self.file.unexpanded.len() < MOST_ERRORS) {
             let range = start + range.start..start + range.end;
             let message =
                 format!("a $ is literal outside of double quotes, so the value of {name} holds this as it is");

@@ -82,6 +82,8 @@ fn a_reference_that_stays_as_it_is_is_pointed_out() {
     let file = parse(text, &lookup).unwrap();
     let found = file.unexpanded.iter().map(|found| excerpt(text, found)).collect::<Vec<_>>();
     assert_eq!(found, [(1, "A=*******${****}…".to_owned(), 9..16)]);
+    let many = "A=${HOST}\n".repeat(MOST_ERRORS + 1);
+    assert_eq!(parse(&many, &lookup).unwrap().unexpanded.len(), MOST_ERRORS, "each is shown with its line");
 }
 
 proptest::proptest! {
