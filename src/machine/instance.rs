@@ -15,7 +15,7 @@
 
 use super::action::LadderStep;
 use super::lease::Leases;
-use super::report::Fate;
+use super::report::{Fate, Unstarted, Why};
 use super::restart::{Delays, Streak};
 use crate::model::process::Usage;
 use crate::model::{ExitStatus, ProcId, Refusal, SignalSet, SpawnError, StopReason, Time, WorkerId};
@@ -297,6 +297,30 @@ impl Instance {
             | State::Aborting { .. }
             | State::Remains(..)
             | State::Resting(_) => false,
+        }
+    }
+
+    /// At rest, it never ran its program, and a stop of all is not the only reason.
+    pub fn could_not_run(&self) -> bool {
+        match &self.state {
+            State::Resting(Fate::NeverStarted { why: Unstarted::Requires { .. } | Unstarted::StartTimeout }) => true,
+            State::Resting(Fate::KilledWhileStarting { why: Why::Requires(_) | Why::Unwell }) => self.runs == 0,
+            State::Resting(
+                Fate::NeverStarted { why: Unstarted::Stop }
+                | Fate::KilledWhileStarting { why: Why::Stop | Why::Protocol | Why::ItemTimeout | Why::Renewed }
+                | Fate::Ended { .. }
+                | Fate::Left { .. }
+                | Fate::GivenUp
+                | Fate::Unkillable,
+            )
+            | State::Waiting
+            | State::Due
+            | State::Delayed
+            | State::Starting { .. }
+            | State::Aborting { .. }
+            | State::Up(_)
+            | State::Leaving(..)
+            | State::Remains(..) => false,
         }
     }
 

@@ -75,7 +75,10 @@ impl Machine {
         self.timers.cancel(Key::Slot(id));
         self.stop_watching(id);
         let instance = &mut self.instances[id.index()];
-        instance.last_status = Some(status);
+        // What a start that we ended dies of is our KILL, and no status of the program, which did not run.
+        if !matches!(instance.state, State::Aborting { .. }) {
+            instance.last_status = Some(status);
+        }
         instance.kept = SignalSet::EMPTY;
         let state = std::mem::replace(&mut instance.state, State::Waiting);
         let remains = |climb| Remains {

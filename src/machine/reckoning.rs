@@ -95,12 +95,8 @@ impl Machine {
 
     fn code_of_all(&self, report: &Report) -> u8 {
         let crews = self.workers.iter().any(|crew| crew.gave_up || crew.failed);
-        let lost = |leaver: &Leaver| match leaver.fate {
-            Fate::Unkillable => true,
-            // A stop only came before it.
-            Fate::NeverStarted { why: Unstarted::Stop } => false,
-            Fate::NeverStarted { why: Unstarted::Requires { .. } | Unstarted::StartTimeout } => true,
-            Fate::Ended { .. } | Fate::Left { .. } | Fate::KilledWhileStarting { .. } | Fate::GivenUp => false,
+        let lost = |leaver: &Leaver| {
+            leaver.fate == Fate::Unkillable || self.instances[leaver.instance.index()].could_not_run()
         };
         let sources = report.sources.iter().any(|source| source.failed);
         if crews || report.leavers.iter().any(lost) || sources || report.strangers_left > 0 {

@@ -13,7 +13,7 @@
 
 use super::Machine;
 use super::action::{Action, Actions, LastFailure, Note, StopCause};
-use super::instance::{Charge, Past, Purpose, Remains, State};
+use super::instance::{Charge, Instance, Past, Purpose, Remains, State};
 use super::queue::backoff_delay;
 use super::report::{Fate, Unstarted};
 use super::restart::{GOOD_RUN, LEAST_PAUSE, Prospect, prospect};
@@ -350,23 +350,19 @@ impl Machine {
     /// The worker was given up, ended badly, could not be removed, or could not be started.
     fn has_failed(&self, worker: WorkerId) -> bool {
         let crew = &self.workers[worker.index()];
-        let lost = |fate: &Fate| match fate {
-            Fate::Unkillable | Fate::GivenUp => true,
-            Fate::NeverStarted { why } => *why != Unstarted::Stop,
-            Fate::Ended { .. } | Fate::Left { .. } | Fate::KilledWhileStarting { .. } => false,
-        };
-        let mut fates = self.replicas(worker).filter_map(|instance| match &instance.state {
-            State::Resting(fate) => Some(fate),
-            State::Waiting
+        let lost = |instance: &Instance| match &instance.state {
+            State::Resting(Fate::Unkillable | Fate::GivenUp) => true,
+            State::Resting(_)
+            | State::Waiting
             | State::Due
             | State::Delayed
             | State::Starting { .. }
             | State::Aborting { .. }
             | State::Up(_)
             | State::Leaving(..)
-            | State::Remains(..) => None,
-        });
-        crew.gave_up || crew.failed || fates.any(lost)
+            | State::Remains(..) => instance.could_not_run(),
+        };
+        crew.gave_up || crew.failed || self.replicas(worker).any(lost)
     }
 
     /// Once all that require one of those at rest were looked at: that is why they are not started, and not the stop which may

@@ -36,6 +36,20 @@ fn a_program_that_ends_before_it_was_ready_has_failed_whatever_its_code() {
     }
 }
 
+/// Mostly it is killed while it is starting, because `db` ends in that moment, and otherwise it is not started at all.
+#[test]
+fn a_worker_that_never_ran_for_what_it_requires_makes_the_exit_code_1() {
+    let sandbox = db_and_web("command = [\"true\"]");
+    let code_from_web =
+        Sandbox::new(&format!("[supervisor]\nexit-code-from = \"web\"\n\n{}", sandbox.read("exeunt.toml")));
+    for sandbox in [sandbox, code_from_web].iter().cycle().take(10) {
+        let outcome = sandbox.launch().finish();
+        if !outcome.stderr.contains("web.0 started") {
+            outcome.expect_code(1);
+        }
+    }
+}
+
 #[test]
 fn a_worker_that_a_stop_came_before_is_no_failure() {
     let sandbox = db_and_web("command = [\"sh\", \"-c\", \"echo up >&2; exec sleep 1000\"]\nready = { fd = 3 }");

@@ -1,6 +1,7 @@
 //! What counts as a failure of a program, and what does not.
 
 use super::*;
+use crate::machine::report::{Fate, Why};
 use crate::model::identity::{Bound, Limit, Resource};
 
 fn exit(code: u8) -> ExitStatus {
@@ -197,4 +198,43 @@ fn good_ends_that_leave_a_daemon_are_failed_starts() {
         }
     }
     assert!(gave_up(&stand));
+}
+
+/// `web` requires `db`, which ends well in the moment in which `web` is being started.
+fn web_is_killed_while_it_starts(exit_code_from: Option<WorkerId>) -> Stand {
+    let mut web = worker("web", None);
+    web.requires = vec![WorkerId(0)];
+    web.after = vec![WorkerId(0)];
+    let workers = vec![worker("db", None), web];
+    let mut stand = Stand::new(Plan { exit_code_from, ..plan(vec![], vec![], workers) });
+    let db = stand.spawned();
+    let web = stand.machine.instances[1].proc().expect("it is being started");
+    stand.dies(db, exit(0), false);
+    stand.dies(web, KILLED, false);
+    stand
+}
+
+#[test]
+fn a_worker_that_was_killed_before_it_ever_ran_for_what_it_requires_makes_the_exit_code_1() {
+    let mut stand = web_is_killed_while_it_starts(None);
+    let orders = stand.tell(Event::Strangers { count: 0 });
+    let web = Fate::KilledWhileStarting { why: Why::Requires(WorkerId(0)) };
+    assert_eq!((report(&orders).exit_code, &report(&orders).leavers[1].fate), (1, &web));
+}
+
+#[test]
+fn a_kill_of_ours_before_a_program_ran_is_no_exit_code_of_it() {
+    let mut stand = web_is_killed_while_it_starts(Some(WorkerId(1)));
+    let orders = stand.tell(Event::Strangers { count: 0 });
+    assert_eq!((report(&orders).exit_code, report(&orders).code_of_all), (1, None), "it never ran");
+
+    let from_web = Plan { exit_code_from: Some(WorkerId(0)), ..plan(vec![], vec![], vec![worker("web", None)]) };
+    let mut stand = Stand::new(from_web);
+    runs_for(&mut stand, secs(1), exit(7));
+    starts_again(&mut stand);
+    let proc = stand.machine.instances[0].proc().expect("it is being started again");
+    stand.term();
+    stand.dies(proc, KILLED, false);
+    let orders = stand.tell(Event::Strangers { count: 0 });
+    assert_eq!(report(&orders).exit_code, 7, "with which it ended when it ran");
 }

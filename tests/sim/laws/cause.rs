@@ -81,6 +81,7 @@ impl Laws {
         let Some(record) = self.records.get_mut(&proc).filter(|record| !record.killed) else { return };
         record.since = Some(now);
         self.start_error = None;
+        self.ran.insert(record.instance);
         self.restarts.runs(record.instance);
     }
 

@@ -3,7 +3,7 @@
 use super::{Laws, Verdict, hold};
 use crate::fake::Fake;
 use crate::generate::Mood;
-use exeunt::machine::{Fate, Leaver, Report, StopCause, Unstarted};
+use exeunt::machine::{Fate, Leaver, Report, StopCause, Unstarted, Why};
 use exeunt::model::plan::{End, Feed, Role};
 use exeunt::model::{ExitStatus, InstanceId, QueueId, SourceId, SpawnError, Stage, WorkerId};
 
@@ -118,7 +118,11 @@ impl Laws {
     /// What failed in a stop may or may not have been wanted.
     fn codes_of_work(&self, report: &Report) -> Vec<u8> {
         let lost = |leaver: &Leaver| {
-            let unable = matches!(leaver.fate, Fate::NeverStarted { why } if why != Unstarted::Stop);
+            let unable = match leaver.fate {
+                Fate::NeverStarted { why } => why != Unstarted::Stop,
+                Fate::KilledWhileStarting { why } => why != Why::Stop && !self.ran.contains(&leaver.instance),
+                Fate::Ended { .. } | Fate::Left { .. } | Fate::GivenUp | Fate::Unkillable => false,
+            };
             leaver.fate == Fate::Unkillable || unable
         };
         let sources = report.sources.iter().any(|source| source.failed);

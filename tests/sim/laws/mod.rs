@@ -75,6 +75,8 @@ pub struct Laws {
     services: Services,
     /// Of each instance, how its last incarnation ended.
     statuses: BTreeMap<InstanceId, ExitStatus>,
+    /// Those whose program ran at least once.
+    ran: BTreeSet<InstanceId>,
     /// How often each died of a KILL that may have been the kernel's, for want of memory.
     oom_kills: BTreeMap<InstanceId, u64>,
     /// Why a start of an init's program came to nothing.
@@ -189,6 +191,7 @@ impl Laws {
             clocks: Clocks::new(plan.clone()),
             services: Services::new(plan.clone()),
             statuses: BTreeMap::new(),
+            ran: BTreeSet::new(),
             oom_kills: BTreeMap::new(),
             start_error: None,
             told_to_stop: None,
@@ -283,7 +286,10 @@ impl Laws {
                 let death = Death { at: now, status: *status, in_hand: *in_hand };
                 if let Some(record) = self.records.get_mut(proc) {
                     record.death = Some(death);
-                    self.statuses.insert(record.instance, *status);
+                    // A start that was ended has no status of its program.
+                    if !record.aborted {
+                        self.statuses.insert(record.instance, *status);
+                    }
                     let starved = *out_of_memory && !record.killed;
                     *self.oom_kills.entry(record.instance).or_default() += u64::from(starved);
                 }
