@@ -178,6 +178,7 @@ impl Shell {
         if let What::Source(source) = proc.what {
             self.sources.gone(source);
         }
+        self.gone.insert(id, proc.pid);
         self.table.remove(id);
         self.probes.forget(id);
         self.facts.push(Event::MembersGone { proc: id });

@@ -113,7 +113,10 @@ impl Shell {
                     ids.filter(|(_, role)| is_ours(role)).filter_map(|(id, _)| self.seen.get(&InstanceId(id)));
                 (*error, seen.next()?)
             }
-            Note::Started { proc, .. } => return self.table.get(*proc).map(|proc| proc.pid.to_string()),
+            Note::Started { proc, .. } => {
+                let pid = self.table.get(*proc).map(|proc| proc.pid).or_else(|| self.gone.get(proc).copied());
+                return pid.map(|pid| pid.to_string());
+            }
             Note::Strangers { .. } => return self.strays_had_it.then(|| "before".to_owned()),
             _other => return None,
         };

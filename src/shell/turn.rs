@@ -21,7 +21,7 @@ use crate::sys::init::Inherited;
 use crate::sys::oom::OomKills;
 use crate::sys::sent::SentSignals;
 use crate::sys::signals::Signals;
-use crate::sys::{clock, permit};
+use crate::sys::{Pid, clock, permit};
 use mio::{Events, Poll, Waker};
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -53,6 +53,8 @@ pub struct Shell {
     pub(super) signals: Signals,
     pub(super) launcher: Launcher,
     pub(super) table: Table,
+    /// The process ids of those that left the table in this turn: their start may be a message that is still to be written.
+    pub(super) gone: HashMap<ProcId, Pid>,
     /// What was seen of the file of the last start that failed, for the message about it.
     pub(super) seen: HashMap<InstanceId, Seen>,
     /// Stop signals that were sent, so that none is sent to the same process twice.
@@ -125,6 +127,7 @@ impl Shell {
             on_terminal: None,
             suspend: Suspend::Never,
             table: Table::default(),
+            gone: HashMap::new(),
             seen: HashMap::new(),
             sent: SentSignals::default(),
             strays_had_it: false,
@@ -318,6 +321,8 @@ impl Shell {
         told.shrink_to(KEPT);
         actions.shrink_to(KEPT);
         (self.told, self.actions) = (told, actions);
+        self.gone.clear();
+        self.gone.shrink_to(KEPT);
     }
 
     fn hear_signals(&mut self) -> Vec<Event> {

@@ -13,6 +13,18 @@ fn the_process_id_of_what_started_is_told() {
     run.finish().expect_code(0);
 }
 
+/// Many of them die in the moment in which it is heard that they run.
+#[test]
+fn the_process_id_of_what_has_ended_when_its_start_is_heard_of_is_told_too() {
+    let sandbox = Sandbox::new("[worker.w]\ncommand = [\"true\"]\nreplicas = 200\nrestart = \"never\"\n");
+    let outcome = sandbox.launch().finish();
+    outcome.expect_code(0);
+    let starts: Vec<&str> = outcome.stderr.lines().filter(|line| line.contains(" started")).collect();
+    assert_eq!(starts.len(), 200, "{outcome}");
+    let without = starts.iter().find(|line| !line.contains(" started (pid "));
+    assert_eq!(without, None, "{outcome}");
+}
+
 #[test]
 fn the_item_that_a_worker_died_with_is_told_and_harmless() {
     let worker = "command = [\"sh\", \"-c\", \"head -n 1 <&3 >line; exit 3\"]";
