@@ -8,7 +8,7 @@ use crate::model::printable::printable;
 use crate::model::{InstanceId, QueueId};
 use crate::shell::file_users;
 use crate::sys::file_user::FileUser;
-use crate::sys::open;
+use crate::sys::open::{self, Shortfall};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -68,14 +68,20 @@ pub fn problems<'a>(files: &[Opened], found: impl IntoIterator<Item = &'a str>) 
 
 impl Opened {
     fn weakness(&self) -> Option<String> {
-        let weakness = match &self.user {
-            Some(user) => open::closed_to(&self.path, user),
-            None => open::weakness(&self.path),
+        let others = |weakness: open::Weakness| {
+            format!("others may write in {}", quote(&weakness.directory.display().to_string()))
         };
-        let directory = weakness.map(|weakness| {
-            let directory = quote(&weakness.directory.display().to_string());
-            format!("others may write in {directory}")
-        });
+        let directory = match &self.user {
+            Some(user) => open::shortfall(&self.path, user).map(|shortfall| match shortfall {
+                Shortfall::OwnRights(weakness) => {
+                    format!("{}, but not user {}, so exeunt's own rights are used for", others(weakness), user.uid())
+                }
+                Shortfall::Refused(weakness) => {
+                    format!("{}, so user {}'s rights are used, which do not suffice for", others(weakness), user.uid())
+                }
+            }),
+            None => open::weakness(&self.path).map(others),
+        };
         directory.or_else(|| match self.what {
             What::ThisFile => written_by_others(&self.path).then(|| "others may write to it".to_owned()),
             What::Written(_) => None,
@@ -85,9 +91,9 @@ impl Opened {
     fn problem(&self, weakness: &str) -> Problem {
         let weakness = printable(weakness);
         let (message, help) = match (&self.what, &self.user) {
-            (What::Written(what), Some(user)) => (
-                format!("{weakness}, so {what} are written with the rights of user {}, which may not", user.uid()),
-                "let that user write there, or keep the file where only exeunt can write",
+            (What::Written(what), Some(_)) => (
+                format!("{weakness} {what}"),
+                "keep the file where only exeunt can write, or let that user write there",
             ),
             (What::ThisFile, _) => (
                 format!("{weakness}: whoever changes this file runs programs with the rights of exeunt"),

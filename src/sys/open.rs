@@ -61,7 +61,8 @@ impl How {
 /// With a user, a path in trusted hands (every directory and link on its way belongs to root or us, and nobody else may write
 /// there) is opened with our own rights, links followed. Any other is opened with the rights of that user; then a link is
 /// not followed, the file must be a regular one, and for writing it must have one name only. A file that is made
-/// there belongs to that user. The names of our own descriptors (`/dev/stdout`, `/dev/fd/N`) are open already.
+/// there belongs to that user. Where these rights do not suffice, and that user is none of those who may write in the
+/// directories from the first untrusted one on, our own rights are used, and no link and no second name is allowed. The names of our own descriptors (`/dev/stdout`, `/dev/fd/N`) are open already.
 ///
 /// # Errors
 ///
@@ -108,12 +109,17 @@ pub fn open_before_run(path: &Path, how: How, user: Option<&FileUser>) -> io::Re
 pub fn act<T>(path: &Path, user: Option<&FileUser>, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     permit()?;
     match user {
-        Some(user) if !is_trusted(&CString::new(path.as_os_str().as_bytes())?) => {
+        Some(user) if needs_rights(&CString::new(path.as_os_str().as_bytes())?, user) => {
             let _rights = user.assume()?;
             work()
         }
         Some(_) | None => work(),
     }
+}
+
+/// Whether this user, or whoever it lets in, could change where this path leads to.
+fn needs_rights(path: &CStr, user: &FileUser) -> bool {
+    !is_trusted(path) && walk_closed(path, user).is_err()
 }
 
 /// Whether [`open`] follows a link that this path ends in.
@@ -156,29 +162,60 @@ pub fn weakness(path: &Path) -> Option<Weakness> {
     Some(Weakness { directory: trust::name_of(way.directory.as_fd()).ok()? })
 }
 
-/// What is untrusted on the way to a file that [`open`] would write with the rights of this user, where those do not suffice.
-pub fn closed_to(path: &Path, user: &FileUser) -> Option<Weakness> {
+/// How a file on an untrusted path is written where the rights of the workers' user do not suffice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shortfall {
+    /// With our own rights, since that user may not write in any of the directories.
+    OwnRights(Weakness),
+    /// Not at all.
+    Refused(Weakness),
+}
+
+/// What is untrusted on the way to a file that [`open`] would write for this user, where that user's rights do not suffice.
+pub fn shortfall(path: &Path, user: &FileUser) -> Option<Shortfall> {
     let name = CString::new(path.as_os_str().as_bytes()).ok().filter(|_| own_descriptor(path).is_none())?;
     let way = trust::walk(&name, user.outside()).ok().filter(|way| !way.trusted)?;
-    let directory = trust::name_of(way.directory.as_fd()).ok()?;
-    let _rights = user.assume().ok()?;
-    let denied = |error: &io::Error| error.raw_os_error() == Some(libc::EACCES);
+    let weakness = Weakness { directory: trust::name_of(way.directory.as_fd()).ok()? };
+    let rights = user.assume().ok()?;
     let told = trust::approach(way).and_then(|way| may_write(&way));
-    told.is_err_and(|error| denied(&error)).then_some(Weakness { directory })
+    drop(rights);
+    told.is_err_and(|error| is_denied(&error)).then(|| match walk_closed(&name, user) {
+        Ok(_) => Shortfall::OwnRights(weakness),
+        Err(_) => Shortfall::Refused(weakness),
+    })
+}
+
+fn is_denied(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EACCES)
 }
 
 /// EACCES where this thread may not write the file, or may not make it. ENOSYS before Linux 5.8.
 fn may_write(way: &Way) -> io::Result<()> {
-    let ask = |name: &CStr, mode: libc::c_int| {
-        // AT_EACCESS: with the rights that files are opened with, as setfsuid(2) sets them.
-        let (directory, flags) = (way.directory.as_raw_fd(), libc::AT_EACCESS | libc::AT_SYMLINK_NOFOLLOW);
-        // SAFETY: an open directory, a C string and two integers, as faccessat2(2) wants them.
-        check(unsafe { libc::syscall(libc::SYS_faccessat2, directory, name.as_ptr(), mode, flags) }).map(drop)
-    };
-    match ask(way.rest(), libc::W_OK) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => ask(c".", libc::W_OK | libc::X_OK),
+    match may_access(&way.directory, way.rest(), libc::W_OK) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+            may_access(&way.directory, c".", libc::W_OK | libc::X_OK)
+        }
         told => told,
     }
+}
+
+fn may_access(directory: &OwnedFd, name: &CStr, mode: libc::c_int) -> io::Result<()> {
+    // AT_EACCESS: with the rights that files are opened with, as setfsuid(2) sets them.
+    let (directory, flags) = (directory.as_raw_fd(), libc::AT_EACCESS | libc::AT_SYMLINK_NOFOLLOW);
+    // SAFETY: an open directory, a C string and two integers, as faccessat2(2) wants them.
+    check(unsafe { libc::syscall(libc::SYS_faccessat2, directory, name.as_ptr(), mode, flags) }).map(drop)
+}
+
+/// Along an untrusted path, if this user may write in none of the directories from the first untrusted one on.
+fn walk_closed(path: &CStr, user: &FileUser) -> io::Result<Way> {
+    trust::approach_closed(trust::walk(path, user.outside())?, |directory| {
+        if stat(directory)?.st_uid == user.uid() {
+            return Ok(true);
+        }
+        let _rights = user.assume()?;
+        // What cannot be found out, such as before Linux 5.8, is no denial.
+        Ok(!may_access(directory, c".", libc::W_OK).is_err_and(|error| is_denied(&error)))
+    })
 }
 
 /// Opens a file as [`open`] does, but makes only system calls: for a forked child. `outside` was found out before the fork.
@@ -190,7 +227,12 @@ pub(super) fn open_name(path: &CStr, how: How, user: Option<&FileUser>) -> io::R
                 Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {}
                 told => return told,
             },
-            Ok(way) => return open_untrusted(way, how, user),
+            Ok(way) => {
+                return match open_untrusted(way, how, user) {
+                    Err(error) if is_denied(&error) => open_closed(path, how, user).map_err(|_| error),
+                    told => told,
+                };
+            }
             // We may not even look there; that user may.
             Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
                 return open_untrusted(trust::start(path)?, how, user);
@@ -217,6 +259,14 @@ fn open_untrusted(way: Way, how: How, user: &FileUser) -> io::Result<OwnedFd> {
         return Err(io::Error::from_raw_os_error(libc::EMLINK));
     }
     Ok(file)
+}
+
+/// With our own rights, where this user's do not suffice and it has no hand in the directories.
+fn open_closed(path: &CStr, how: How, user: &FileUser) -> io::Result<OwnedFd> {
+    let way = walk_closed(path, user)?;
+    let how = How { regular: true, ..how };
+    let file = open_at(way.directory.as_raw_fd(), way.rest(), how, libc::O_NOFOLLOW | libc::O_NONBLOCK)?;
+    if stat(&file)?.st_nlink > 1 { Err(io::Error::from_raw_os_error(libc::EMLINK)) } else { Ok(file) }
 }
 
 fn open_at(directory: RawFd, name: &CStr, how: How, more: libc::c_int) -> io::Result<OwnedFd> {

@@ -161,6 +161,34 @@ pub fn approach(way: Way) -> io::Result<Way> {
     }
 }
 
+/// Goes on along an untrusted path with our own rights, up to its last name, as long as each directory is one that
+/// `may_change` denies. No link is followed: whoever may write there could have put it there.
+///
+/// # Errors
+///
+/// As [`walk`]. ELOOP for a link on the way, EACCES for a directory that `may_change` affirms.
+pub fn approach_closed(way: Way, may_change: impl Fn(&OwnedFd) -> io::Result<bool>) -> io::Result<Way> {
+    let Way { mut directory, mut rest, .. } = way;
+    loop {
+        if may_change(&directory)? {
+            return Err(io::Error::from_raw_os_error(libc::EACCES));
+        }
+        let Some(name) = rest.first()? else {
+            rest.replace(b".", 0)?;
+            return Ok(Way { directory, rest, trusted: false, magic: false });
+        };
+        if rest.after(name.length).is_empty() {
+            return Ok(Way { directory, rest, trusted: false, magic: false });
+        }
+        let node = open_node(&directory, name.as_c_str())?;
+        if stat(&node)?.st_mode & libc::S_IFMT == libc::S_IFLNK {
+            return Err(io::Error::from_raw_os_error(libc::ELOOP));
+        }
+        directory = enter(node, &directory, name.as_c_str())?;
+        rest.skip(name.length);
+    }
+}
+
 /// The number under which a file's owner is seen that our user namespace does not know, where no process of ours can have that
 /// number itself (`/proc/sys/kernel/overflowuid`, user_namespaces(7)). Such an owner is outside, and could do as it likes with us.
 pub fn outside() -> Option<u32> {

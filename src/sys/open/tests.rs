@@ -179,7 +179,47 @@ fn in_the_directory_of_a_group_the_groups_of_the_worker_count() {
     make(&shared, 0, SHARED, 0o2775);
     assert_eq!(append_as(&shared.join("a"), &worker_in(&[SHARED])), Ok(()));
     assert_eq!(fs::metadata(shared.join("a")).map(|it| (it.uid(), it.gid())).unwrap(), (WORKER, SHARED));
-    assert_eq!(append_as(&shared.join("b"), &worker()), Err(libc::EACCES));
+    // One that is not in the group has no hand in it, so that our own rights cannot be used by it.
+    assert_eq!(append_as(&shared.join("b"), &worker()), Ok(()));
+    assert_eq!(fs::metadata(shared.join("b")).unwrap().uid(), 0);
+}
+
+/// Such as /var/log where a group may write in it, or a volume of another user.
+#[test]
+fn where_only_others_than_the_worker_may_write_our_own_rights_are_used_and_no_link_is_followed() {
+    let Some(made) = directory() else { return };
+    let at = |name: &str| made.path().join(name);
+    let user = worker();
+    for (name, owner, mode) in [("log", 0, 0o2775), ("volume", 2000, 0o755), ("closed", 2000, 0o700)] {
+        make(&at(name), owner, SHARED, mode);
+        make(&at(name).join("app"), 0, 0, 0o755);
+        for place in [at(name), at(name).join("app")] {
+            assert_eq!(append(&place.join("new")), Ok(()), "{}", place.display());
+            assert_eq!(fs::metadata(place.join("new")).unwrap().uid(), 0);
+            secret(&place.join("token"));
+            assert_eq!(read(&place.join("token")), Ok("root-only\n".to_owned()));
+            let weakness = Weakness { directory: at(name) };
+            assert_eq!(shortfall(&place.join("new"), &user), Some(Shortfall::OwnRights(weakness)));
+            act(&place.join("new"), Some(&user), || fs::remove_file(place.join("new"))).unwrap();
+            symlink("token", place.join("link")).unwrap();
+            fs::hard_link(place.join("token"), place.join("second")).unwrap();
+            for linked in ["link", "second", "token"] {
+                // A link is ELOOP where the worker may look at it.
+                let refused = [read(&place.join(linked)).map(drop), append(&place.join(linked))];
+                refused
+                    .iter()
+                    .for_each(|it| assert!(matches!(it, Err(libc::EACCES | libc::ELOOP)), "{linked}: {it:?}"));
+            }
+        }
+        symlink("app", at(name).join("up")).unwrap();
+        assert_eq!(append(&at(name).join("up/new")), Err(libc::EACCES));
+        // The worker has a hand in a directory further on.
+        make(&at(name).join("mine"), WORKER, WORKER, 0o755);
+        secret(&at(name).join("mine/token"));
+        assert_eq!(read(&at(name).join("mine/token")), Err(libc::EACCES));
+        let weakness = Weakness { directory: at(name) };
+        assert_eq!(shortfall(&at(name).join("mine/token"), &user), Some(Shortfall::Refused(weakness)));
+    }
 }
 
 #[test]
