@@ -23,6 +23,7 @@ Exit codes:
   65  some items became dead letters
   70  a fault of exeunt's own
   75  unfinished items are in the leftovers, or on stderr
+  77  exeunt is a set-user-ID or set-group-ID program
   78  the file is wrong";
 
 /// The environment's word for `--log-level`.
@@ -76,13 +77,13 @@ pub struct Run {
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
     pub report: ReportFormat,
 
-    /// The file [default: ./exeunt.toml, else /etc/exeunt/exeunt.toml]
+    /// The TOML file [default: ./exeunt.toml, else /etc/exeunt/exeunt.toml]
     pub file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub struct Check {
-    /// The file [default: ./exeunt.toml, else /etc/exeunt/exeunt.toml]
+    /// The TOML file [default: ./exeunt.toml, else /etc/exeunt/exeunt.toml]
     pub file: Option<PathBuf>,
 }
 

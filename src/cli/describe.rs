@@ -185,7 +185,7 @@ fn environment_text(text: &mut String, clear: bool, words: &Words) {
     names.extend(words.secrets.iter().map(|secret| format!("{} (from {})", secret.name, secret.path.display())));
     match (clear, names.is_empty()) {
         (false, true) => {}
-        (false, false) => line(text, "env", &format!("ours and {}", names.join(", "))),
+        (false, false) => line(text, "env", &format!("exeunt's own and {}", names.join(", "))),
         (true, true) => line(text, "env", "none"),
         (true, false) => line(text, "env", &format!("only {}", names.join(", "))),
     }

@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// For each queue where such items wait, a line: its number and the files. Looks at the file system, which may hang. `for_run`: our
+/// For each queue where such items wait, a line: its number, the first file, a tab, and all files with their lengths. Looks at the file system, which may hang. `for_run`: our
 /// standard input is that of the run.
 pub fn look(plan: &Plan, for_run: bool) -> Vec<String> {
     let stdin = if for_run { fds::identity(io::stdin().as_fd()).ok() } else { None };
@@ -26,15 +26,19 @@ pub fn look(plan: &Plan, for_run: bool) -> Vec<String> {
 pub fn problems(loaded: &Loaded, lines: &[String]) -> Vec<Problem> {
     let plan = &loaded.compiled.plan;
     let problem = |line: &String| {
-        let (number, files) = line.split_once(' ')?;
+        let (number, found) = line.split_once(' ')?;
+        let (first, files) = found.split_once('\t')?;
         let queue = QueueId(number.parse().ok()?);
         let place = loaded.compiled.leftovers.get(queue.index()).copied().flatten().map_or(Place::File, Place::Span);
         let message = format!("unfinished items of an earlier run wait in {files}, and no source takes them in");
         let reads_stdin = plan.sources.iter().any(|source| source.queue == queue && source.feed == Feed::Stdin);
         let help = match (plan.queues.get(queue.index())?.leftovers_first, reads_stdin) {
-            (true, _) => "append what is in the numbered file to the leftovers, and remove it",
-            (false, true) => "feed them in with `exeunt run < FILE`, or set leftovers-first = true",
-            (false, false) => "set leftovers-first = true, and they are taken in before the source is read",
+            (true, _) => "append what is in the numbered file to the leftovers, and remove it".to_owned(),
+            (false, true) => {
+                let config = printable(&loaded.name);
+                format!("feed them in with `exeunt run {config} < {first}`, or set leftovers-first = true")
+            }
+            (false, false) => "set leftovers-first = true, and they are taken in before the source is read".to_owned(),
         };
         Some(Problem::new(Severity::Warning, place, message).help(help))
     };
@@ -51,15 +55,17 @@ fn files(plan: &Plan, id: QueueId, queue: &QueuePlan, stdin: Option<(u64, u64)>)
     };
     let mut paths = vec![leftovers.clone()];
     paths.extend(numbered(leftovers));
-    let files: Vec<String> = paths.iter().filter(|path| !taken_in(path)).filter_map(|path| file(path)).collect();
-    (!files.is_empty()).then(|| files.join(" and "))
+    let files: Vec<_> = paths.iter().filter(|path| !taken_in(path)).filter_map(|path| file(path)).collect();
+    let (first, _) = files.first()?;
+    let lengths: Vec<String> = files.iter().map(|(path, bytes)| format!("{path} ({bytes})")).collect();
+    Some(format!("{first}\t{}", lengths.join(" and ")))
 }
 
-/// `None` if there is nothing in it.
-fn file(path: &Path) -> Option<String> {
+/// Its name and its length in words. `None` if there is nothing in it.
+fn file(path: &Path) -> Option<(String, String)> {
     let found = fs::metadata(path).ok().filter(|found| found.is_file() && found.len() > 0)?;
     let bytes = if found.len() == 1 { "1 byte".to_owned() } else { format!("{} bytes", found.len()) };
-    Some(format!("{} ({bytes})", printable(&path.to_string_lossy())))
+    Some((printable(&path.to_string_lossy()).into_owned(), bytes))
 }
 
 /// `left.txt.1`, `left.txt.2` … that are there, where a run left items that could not have the lock.

@@ -47,7 +47,9 @@ fn long_stop(plan: &Plan, problems: &mut Problems) {
     if plan.stop_budget.is_none() && worst >= DOCKER_STOP {
         let message = format!("a stop may take {}, and docker stop kills after {}", show(worst), show(DOCKER_STOP));
         let problem = Problem::new(Severity::Warning, Place::File, message);
-        problems.push(problem.help("set stop-budget in [supervisor], here and in the platform (docker stop --time)"));
+        problems.push(problem.help(
+            "set stop-budget in [supervisor] to less than that, or give the platform more time (docker stop --time)",
+        ));
     }
 }
 
@@ -72,7 +74,7 @@ fn outlives_exeunt(plan: &Plan, problems: &mut Problems) {
         [first @ .., last] => (format!("{} and {last} go on running", first.join(", ")), "them"),
     };
     let message = format!("if exeunt itself is killed, {subject}, and the next run meets {them}");
-    let help = "parent-death-signal = \"KILL\" has the kernel end a worker then; PID 1 of a container does not need it";
+    let help = "set parent-death-signal = \"KILL\" to have the kernel end it then; where exeunt is PID 1 of a container, the kernel ends all of it anyway";
     problems.push(Problem::new(Severity::Note, Place::File, message).help(help));
 }
 
