@@ -1,7 +1,7 @@
 //! Orders, in the imperative: all that the machine ever asks for. The shell performs them in order.
 
 use super::event::Question;
-use super::report::{ReadEnd, Report};
+use super::report::{ReadEnd, Report, Why};
 use crate::model::identity::Resource;
 use crate::model::process::Usage;
 use crate::model::{
@@ -350,6 +350,11 @@ pub enum Note {
         source: SourceId,
         why: ReadEnd,
     },
+    /// So many items are unfinished, since their results were not written in time or cannot be written.
+    ResultsGivenUp {
+        worker: WorkerId,
+        items: u64,
+    },
     ResultsClosed {
         worker: WorkerId,
         errno: i32,
@@ -376,7 +381,10 @@ pub enum LastFailure {
     /// It ended by itself.
     Exited(ExitStatus),
     /// It was not ready in time, not well, or broke the protocol, and was stopped.
-    Stopped(ExitStatus),
+    Stopped {
+        status: ExitStatus,
+        why: Why,
+    },
     /// Its program was not executed within `start-timeout`.
     NotInTime,
 }

@@ -396,7 +396,7 @@ impl Machine {
 fn last_failure(fate: &Fate) -> LastFailure {
     match fate {
         Fate::Ended { status, .. } => LastFailure::Exited(*status),
-        Fate::Left { status, .. } => LastFailure::Stopped(*status),
+        Fate::Left { status, why, .. } => LastFailure::Stopped { status: *status, why: *why },
         Fate::NeverStarted { .. } | Fate::KilledWhileStarting { .. } | Fate::GivenUp | Fate::Unkillable => {
             LastFailure::NotInTime
         }

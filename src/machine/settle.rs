@@ -168,6 +168,7 @@ impl Machine {
         items.sort_by_key(|item| item.seq);
         if !items.is_empty() {
             out.push(Action::CancelResults { worker });
+            out.push(Action::Note(Note::ResultsGivenUp { worker, items: items.len() as u64 }));
         }
         for item in items {
             self.queues[queue.index()].settling -= 1;

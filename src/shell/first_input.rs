@@ -5,6 +5,8 @@
 
 use super::file_lock::{Deadline, SideLock, lock_now};
 use super::leftovers::Input;
+use super::phrases::counted;
+use crate::model::printable::printable;
 use crate::sys::file_user::FileUser;
 use crate::sys::open::{self as by_path, How};
 use crate::sys::{clock, fds};
@@ -84,6 +86,12 @@ impl FirstInput {
     /// So many more items were read.
     pub fn took(&self, items: u64) {
         self.taken.fetch_add(items, Ordering::Relaxed);
+    }
+
+    /// No more is read of it.
+    pub fn tell(&self) {
+        let taken = counted(self.taken.load(Ordering::Relaxed), "unfinished item");
+        info!("{taken} of an earlier run came from {}", printable(&self.path.to_string_lossy()));
     }
 
     /// The last bytes were of no whole item: what is not taken in stays in the file.

@@ -72,6 +72,7 @@ fn level(plan: &Plan, note: &Note) -> Level {
         | Note::SourceStillOpen { .. }
         | Note::StdinAbandoned { .. }
         | Note::ResultsClosed { .. }
+        | Note::ResultsGivenUp { .. }
         | Note::Late { .. } => Level::Warn,
         Note::GaveUp { .. }
         | Note::NeverReads { .. }
@@ -209,6 +210,12 @@ fn words(plan: &Plan, note: &Note, detail: Option<&str>) -> String {
         }
         Note::ResultsClosed { worker, errno: number } => {
             format!("results of worker {} can no longer be written: {}", worker_name(plan, *worker), errno(*number))
+        }
+        Note::ResultsGivenUp { worker, items } => {
+            format!(
+                "results of worker {} were not written, so their items are unfinished: {items}",
+                worker_name(plan, *worker)
+            )
         }
         Note::Late { by } => format!("woke up {} late (stopped or starved); all clocks are shifted", span(*by)),
         Note::Bug(what) => format!("internal fault, going on: {what}"),

@@ -1,5 +1,6 @@
 //! What notes and reports have in common: the names of things, durations, counts, and why a run stops.
 
+use crate::machine::report::Why;
 use crate::machine::{LadderStep, ReadEnd, StopCause};
 use crate::model::plan::{Plan, STOP_READ_TIMEOUT};
 use crate::model::{InstanceId, QueueId, SourceId, WorkerId};
@@ -50,6 +51,20 @@ pub fn cause(plan: &Plan, cause: &StopCause) -> String {
     }
 }
 
+/// Why it was asked to leave, where it was not the stop of all.
+pub fn asked(plan: &Plan, why: Why) -> String {
+    match why {
+        Why::Stop => String::new(),
+        Why::Requires(worker) => {
+            format!(", because worker {}, which it requires, was not ready any more", worker_name(plan, worker))
+        }
+        Why::Unwell => ", because it was not ready or not healthy in time".to_owned(),
+        Why::Protocol => ", because it broke the protocol".to_owned(),
+        Why::ItemTimeout => ", because an item took too long".to_owned(),
+        Why::Renewed => ", because it had worked on max-items".to_owned(),
+    }
+}
+
 /// Why a source is not read any more.
 pub fn read_end(plan: &Plan, source: SourceId, end: ReadEnd) -> String {
     let source = plan.sources.get(source.index());
@@ -58,7 +73,15 @@ pub fn read_end(plan: &Plan, source: SourceId, end: ReadEnd) -> String {
         ReadEnd::EndOfFile => "it is at its end".into(),
         ReadEnd::Failed => "reading it failed".into(),
         ReadEnd::StillOpen => "another process has its output open".into(),
-        ReadEnd::Stop => "the stop has begun".into(),
+        ReadEnd::Stop => {
+            let queue = source.and_then(|source| plan.queues.get(source.queue.index()));
+            let why = if queue.is_some_and(|queue| queue.leftovers.is_none()) {
+                ", and its queue has no leftovers"
+            } else {
+                ""
+            };
+            format!("the stop has begun{why}")
+        }
         ReadEnd::Silence => "every worker has left and nothing comes any more".into(),
         ReadEnd::Timeout => {
             let timeout = source.map_or(STOP_READ_TIMEOUT, |source| source.stop_read_timeout);

@@ -1,6 +1,6 @@
 //! What messages add to say why: the parts of their sentences that name a cause.
 
-use super::phrases::{errno, span};
+use super::phrases::{asked, errno, span};
 use super::start_error::spawn_error;
 use crate::machine::LastFailure;
 use crate::model::identity::{Bound, Resource};
@@ -70,7 +70,7 @@ pub fn left_processes(left: &Left) -> String {
 pub fn last_failure(plan: &Plan, instance: InstanceId, last: LastFailure) -> String {
     match last {
         LastFailure::Exited(status) => status.to_string(),
-        LastFailure::Stopped(status) => format!("{status}, when it was stopped"),
+        LastFailure::Stopped { status, why } => format!("it was stopped ({status}){}", asked(plan, why)),
         LastFailure::NotInTime => "not executed within its start-timeout".into(),
         LastFailure::NotStarted(error) => spawn_error(plan, Some(instance), error, None),
     }

@@ -2,7 +2,9 @@
 
 use super::disk::{Left, Rest};
 use super::messages::line;
-use super::phrases::{cause, counted, instance_name, queue_name, read_end, rung, source_name, span, worker_name};
+use super::phrases::{
+    asked, cause, counted, instance_name, queue_name, read_end, rung, source_name, span, worker_name,
+};
 use crate::machine::report::{Fate, Leaver, QueueReport, SourceReport, Unstarted, Why};
 use crate::machine::{LadderStep, ReadEnd, Report, StopCause};
 use crate::model::PipeWriter;
@@ -108,20 +110,6 @@ fn unstarted(plan: &Plan, why: Unstarted) -> String {
             format!(": worker {}, which it requires, had ended", worker_name(plan, worker))
         }
         Unstarted::StartTimeout => ": its start took longer than its start-timeout".to_owned(),
-    }
-}
-
-/// Why it was asked to leave, where it was not the stop of all.
-fn asked(plan: &Plan, why: Why) -> String {
-    match why {
-        Why::Stop => String::new(),
-        Why::Requires(worker) => {
-            format!(", because worker {}, which it requires, was not ready any more", worker_name(plan, worker))
-        }
-        Why::Unwell => ", because it was not ready or not healthy in time".to_owned(),
-        Why::Protocol => ", because it broke the protocol".to_owned(),
-        Why::ItemTimeout => ", because an item took too long".to_owned(),
-        Why::Renewed => ", because it had worked on max-items".to_owned(),
     }
 }
 

@@ -210,6 +210,7 @@ impl Stream {
         if let Some(first) = self.first.take() {
             first.give_back(self.splitter.tail_length());
             let _not_taken_in = self.splitter.take_tail();
+            first.tell();
         }
     }
 

@@ -323,6 +323,9 @@ fn unfinished_items_that_no_source_takes_in_are_told_by_run_and_check() {
     let sandbox = Sandbox::new(&pool("", "command = [\"sh\", \"w.sh\"]"));
     sandbox.file("w.sh", ECHOES);
     sandbox.file("left.txt", "old\n");
+    let outcome = sandbox.launch().stdin_text("").finish();
+    let command = "feed them in with `exeunt run exeunt.toml < left.txt`, or set leftovers-first = true";
+    assert!(outcome.stderr.contains(command), "{outcome}");
     assert!(!sandbox.launch().stdin_file("left.txt").finish().stderr.contains("wait in"));
 }
 
@@ -372,6 +375,8 @@ fn a_stop_keeps_what_was_not_taken_in_and_what_came_from_the_source() {
         let new = (1..=5).map(|n| format!("new-{n}"));
         let all: Vec<String> = old.into_iter().chain(new).collect();
         assert_eq!(sandbox.lines("left.txt"), all, "size {size}: {outcome}");
+        let words = " unfinished items of an earlier run came from left.txt\n";
+        assert!(outcome.stderr.contains(words), "{outcome}");
         assert_eq!(names(&sandbox), [".left.txt.lock", "left.txt"]);
     }
 }

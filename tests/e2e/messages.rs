@@ -61,7 +61,7 @@ fn a_give_up_tells_how_the_last_start_failed() {
         ("command = [\"true\"]\nworking-directory = \"none\"", "the last: changing directory to"),
         (
             "command = [\"sleep\", \"1000\"]\nready = { fd = 7 }\nstart-timeout = \"50ms\"",
-            "the last: signal TERM, when it was stopped",
+            "the last: it was stopped (signal TERM), because it was not ready or not healthy in time",
         ),
     ];
     for (keys, last) in cases {

@@ -160,6 +160,8 @@ fn f83_a_fifo_without_a_reader_takes_no_result_and_holds_up_no_stop() {
         assert_eq!(sorted(&outcome.leftovers), ["a", "b"], "{outcome}");
         assert_eq!(outcome.count("done"), 0, "{outcome}");
         assert_eq!(outcome.stderr.matches("results wait").count(), 1, "{outcome}");
+        let words = "results of worker w were not written, so their items are unfinished: 2\n";
+        assert!(outcome.stderr.contains(words), "{outcome}");
     }
 }
 
