@@ -3,7 +3,7 @@
 //!
 //! Each step can be repeated: a KILL of the run that adopts loses nothing, and the next one goes on where it was.
 
-use super::file_lock::{Deadline, SideLock, lock_now};
+use super::file_lock::{Deadline, SideLock, lock_now, side_file};
 use super::file_mode::NewFile;
 use super::leftovers::{options, resolve};
 use super::line_file::{Failure, LineFile, Locking};
@@ -11,6 +11,7 @@ use super::owned_file::{self, FileId, Owner, Purpose, copy_part, owner_path, rea
 use super::phrases::{counted, why};
 use super::reorder::write_over;
 use crate::model::Framing;
+use crate::sys::clock;
 use crate::sys::file_user::FileUser;
 use crate::sys::host::Host;
 use crate::sys::identity::own_user;
@@ -22,6 +23,8 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 /// A queue whose leftovers are looked after.
 #[derive(Clone, Copy, Debug)]
@@ -43,8 +46,11 @@ pub fn adopt_for_user(heir: Heir, user: Option<&FileUser>) {
     }
 }
 
-/// Takes in what can be taken in, and says what was found. Waits for the lock of the leftovers for at most 1 s. `user`: whose files
-/// count as our own, beside ours and root's.
+/// The start waits no longer than this for the lock of the leftovers, however many files there are.
+const LOCKS: Duration = Duration::from_secs(1);
+
+/// Takes in what can be taken in, and says what was found. Waits for the lock of the leftovers for at most 1 s in all. `user`: whose
+/// files count as our own, beside ours and root's.
 pub fn adopt(heir: Heir, user: Option<u32>) {
     let path = resolve(heir.leftovers);
     let found = match temporary_files(&path) {
@@ -52,8 +58,14 @@ pub fn adopt(heir: Heir, user: Option<u32>) {
         // Then nothing can be written there either, which is said when it matters.
         Err(_) => return,
     };
+    let deadline = Deadline::default();
+    deadline.set(clock::now() + LOCKS);
+    if let Err(error) = cut_half_an_item(heir, &path, &deadline) {
+        let (queue, path, reason) = (heir.queue, path.display(), why(&error));
+        warn!("the last item of queue {queue} in {path} may be half an item, which cannot be cut off: {reason}");
+    }
     for temp in found {
-        if let Err(error) = look_at(heir, user, &path, &temp) {
+        if let Err(error) = look_at(heir, user, &path, &temp, &deadline) {
             let (queue, temp, reason) = (heir.queue, temp.display(), why(&error));
             warn!("unfinished items of queue {queue} may be in {temp}, which cannot be taken in: {reason}");
         }
@@ -77,7 +89,24 @@ fn temporary_files(leftovers: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn look_at(heir: Heir, user: Option<u32>, path: &Path, temp: &Path) -> io::Result<()> {
+/// A run that was killed while it appended has left a note of it, and perhaps half an item.
+fn cut_half_an_item(heir: Heir, path: &Path, deadline: &Deadline) -> io::Result<()> {
+    let noted = fs::symlink_metadata(side_file(path)?).is_ok_and(|side| side.is_file() && side.len() > 0);
+    if !noted || FileId::at(path).is_none() {
+        return Ok(());
+    }
+    match SideLock::take(path, deadline) {
+        Ok(locked) => {
+            let options = options(heir.framing, NewFile::Private, Locking::SideFile);
+            LineFile::new(path.to_owned(), options).prepare(&locked).map(drop)
+        }
+        // The note is that of a living run.
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn look_at(heir: Heir, user: Option<u32>, path: &Path, temp: &Path, deadline: &Deadline) -> io::Result<()> {
     let (queue, shown) = (heir.queue, temp.display());
     let owner_file = match open(&owner_path(temp), libc::O_NOFOLLOW) {
         Ok(file) => file,
@@ -99,13 +128,20 @@ fn look_at(heir: Heir, user: Option<u32>, path: &Path, temp: &Path) -> io::Resul
     let free = lock_now(&owner_file);
     let Some(owner) = read_owner(&owner_file)? else {
         // Killed before it had made the other file, or just about to write its name.
-        if free.is_ok() && FileId::at(temp).is_none() {
-            owned_file::remove(temp);
+        match (free.is_ok(), FileId::at(temp)) {
+            (true, None) => owned_file::remove(temp),
+            (true, Some(_)) => {
+                let to = heir.leftovers.display();
+                warn!(
+                    "unfinished items of queue {queue} may be in {shown}, whose owner file is damaged: append them to {to} if they are not there"
+                );
+            }
+            (false, _) => {}
         }
         return Ok(());
     };
     match (is_dead(&owner, &Host::this(), free.as_ref().err()), is_for(&owner, heir)) {
-        (Some(true), true) => take_in(heir, user, path, temp, &owner_file, owner),
+        (Some(true), true) => take_in(heir, user, path, temp, &owner_file, owner, deadline),
         (Some(true), false) => {
             let (whose, to) = (&owner.queue, heir.leftovers.display());
             warn!(
@@ -166,8 +202,16 @@ fn is_for(owner: &Owner, heir: Heir) -> bool {
 }
 
 /// The owner is dead, and its owner file is locked by us.
-fn take_in(heir: Heir, user: Option<u32>, path: &Path, temp: &Path, owner_file: &File, owner: Owner) -> io::Result<()> {
-    let locked = SideLock::take(path, &Deadline::default())?;
+fn take_in(
+    heir: Heir,
+    user: Option<u32>,
+    path: &Path,
+    temp: &Path,
+    owner_file: &File,
+    owner: Owner,
+    deadline: &Deadline,
+) -> io::Result<()> {
+    let locked = SideLock::take(path, deadline)?;
     let data = match open(temp, libc::O_NOFOLLOW) {
         Ok(data) => data,
         // It has become the leftovers, or another run was faster.
@@ -186,7 +230,10 @@ fn take_in(heir: Heir, user: Option<u32>, path: &Path, temp: &Path, owner_file: 
         Purpose::Items { also_in: Some(file) } if present == Some(file) => {}
         Purpose::Reorder { ready: false, .. } => {}
         Purpose::Reorder { file, at, length, ready: true } if present == Some(file) => {
-            write_over(&open(path, 0)?, at, &data, length)?;
+            let leftovers = open(path, 0)?;
+            // It must not change while another run reads it.
+            lock_now(&leftovers)?;
+            write_over(&leftovers, at, &data, length, &AtomicU64::default())?;
             info!("the unfinished items of queue {} in {} are in order now", heir.queue, heir.leftovers.display());
         }
         Purpose::Items { .. } | Purpose::Reorder { .. } | Purpose::Appending { .. } => {

@@ -35,6 +35,8 @@ pub struct Disk {
     answers: Option<mpsc::Receiver<Finished>>,
     /// After it the thread waits for no lock.
     deadline: Arc<Deadline>,
+    /// Pieces that the thread has copied at the end, for one job may move all that is in a file.
+    moved: Arc<AtomicU64>,
     /// Until the sources take them.
     first_inputs: Vec<(QueueId, FirstInput)>,
 }
@@ -122,7 +124,7 @@ impl Shelf {
 
 impl Disk {
     pub fn new(plan: &Rc<Plan>) -> Disk {
-        let deadline = Arc::new(Deadline::default());
+        let (deadline, moved) = (Arc::new(Deadline::default()), Arc::new(AtomicU64::default()));
         let (mut queues, mut keepers, mut first_inputs) = (Vec::new(), Vec::new(), Vec::new());
         for (id, queue) in (0u32..).map(QueueId).zip(&plan.queues) {
             let (mut input, user) = (input(plan, id), file_users::of_queue(plan, id));
@@ -139,7 +141,7 @@ impl Disk {
             let keeper = queue.leftovers.as_deref();
             let keeper = keeper.map(|path| {
                 let keeper = Keeper::new(&queue.name, queue.framing, path, input, deadline.clone());
-                keeper.for_user(user)
+                keeper.for_user(user).counting(moved.clone())
             });
             let (name, ledger) = (queue.name.clone(), shelf.ledger.clone());
             keepers.push(Keeping { name, framing: queue.framing, keeper, ledger });
@@ -149,7 +151,7 @@ impl Disk {
             work(&mut keepers, job);
             Piece::Last
         });
-        Disk { plan: plan.clone(), lane, queues, answers: None, deadline, first_inputs }
+        Disk { plan: plan.clone(), lane, queues, answers: None, deadline, moved, first_inputs }
     }
 
     /// Leftovers that are to be read before the source of their queue is.
@@ -236,9 +238,9 @@ impl Disk {
         self.lane.is_at_rest(waker)
     }
 
-    /// How many batches were written so far.
+    /// How many batches were written, and how many pieces copied, so far.
     pub fn progress(&self) -> u64 {
-        self.lane.done()
+        self.lane.done() + self.moved.load(Ordering::Relaxed)
     }
 
     /// Says on stderr, item by item, what the disk has not taken. Answers what became of the unfinished items.

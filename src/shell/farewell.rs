@@ -32,6 +32,11 @@ impl Shell {
         loop {
             let finished = [self.disk.is_finished(&self.waker), self.letters.are_written(&self.waker)];
             let now = clock::now();
+            // Before the look at the clock: nothing wakes us when a disk has moved.
+            let written = self.written();
+            if written != std::mem::replace(&mut progress, written) && deadline.is_none() && !interrupted {
+                until = now + STILL;
+            }
             if finished == [true, true] || now >= until {
                 return;
             }
@@ -39,10 +44,6 @@ impl Shell {
                 interrupted = true;
                 self.disk.hurry();
                 until = until.min(now + AFTER_INT);
-            }
-            let written = self.written();
-            if written != std::mem::replace(&mut progress, written) && deadline.is_none() && !interrupted {
-                until = now + STILL;
             }
             if !said && now >= began + UNSAID {
                 said = true;

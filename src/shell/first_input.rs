@@ -5,6 +5,7 @@
 
 use super::file_lock::{Deadline, SideLock, lock_now};
 use super::leftovers::Input;
+use super::owned_file::FileId;
 use super::phrases::counted;
 use crate::model::printable::printable;
 use crate::sys::file_user::FileUser;
@@ -41,12 +42,20 @@ impl Writers {
         Writers { leftovers: leftovers.to_owned(), user }
     }
 
-    /// Whether one is at work just now, so that an item without its delimiter at the end of the file may be half an item.
-    pub fn are_at_work(&self) -> bool {
+    /// Whether an item without its delimiter at the end of the file may be half an item: one is at work just now, or was killed
+    /// when it was.
+    pub fn may_have_left_half_an_item(&self) -> bool {
         let deadline = Deadline::default();
         deadline.set(clock::now());
-        let locked = by_path::act(&self.leftovers, self.user.as_ref(), || SideLock::take(&self.leftovers, &deadline));
-        locked.is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy)
+        let look = || {
+            let locked = SideLock::take(&self.leftovers, &deadline)?;
+            let id = FileId::at(&self.leftovers).map(|id| (id.device, id.inode));
+            Ok(id.is_some_and(|id| locked.unfinished_append(id).is_some()))
+        };
+        match by_path::act(&self.leftovers, self.user.as_ref(), look) {
+            Ok(half) => half,
+            Err(error) => error.kind() == io::ErrorKind::ResourceBusy,
+        }
     }
 }
 

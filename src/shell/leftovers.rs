@@ -9,7 +9,7 @@
 
 use super::file_lock::{Deadline, SideLock};
 use super::file_mode::{NewFile, take_after, take_after_metadata};
-use super::line_file::{Failure, Kinds, LineFile, Locking, Options};
+use super::line_file::{Failure, Kinds, LineFile, Locking, Options, whole_until};
 use super::order::{Numbers, Order};
 use super::owned_file::{FileId, OwnedFile, Purpose, copy_part};
 use super::reorder::{self, Failed};
@@ -20,7 +20,7 @@ use crate::sys::permit;
 use log::warn;
 use std::fs::{self, File};
 use std::io::{self, Seek};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,6 +36,8 @@ pub struct Keeper {
     path: PathBuf,
     input: Option<Input>,
     deadline: Arc<Deadline>,
+    /// Counts what the disk has taken at the end.
+    moved: Arc<AtomicU64>,
     file: LineFile,
     order: Order,
     temp: Option<OwnedFile>,
@@ -89,6 +91,7 @@ impl Keeper {
             path,
             input,
             deadline,
+            moved: Arc::default(),
             file,
             order: Order::default(),
             temp: None,
@@ -98,6 +101,11 @@ impl Keeper {
             trouble: None,
             user: None,
         }
+    }
+
+    /// Counts there how much was copied at the end.
+    pub fn counting(self, moved: Arc<AtomicU64>) -> Keeper {
+        Keeper { moved, ..self }
     }
 
     /// The items are those of the workers of this user.
@@ -279,9 +287,12 @@ impl Keeper {
         if displaced.is_empty() || self.order.is_scattered() {
             return Ok(());
         }
-        let result = SideLock::take(&self.path, &self.deadline)
-            .map_err(Failed::from)
-            .and_then(|locked| reorder::reorder(&self.file, &displaced, &self.queue, self.framing, &locked));
+        let claimed = self.input.as_ref().is_some_and(|input| input.taken.is_some());
+        let (queue, framing, moved) = (self.queue.as_str(), self.framing, &*self.moved);
+        let result = SideLock::take(&self.path, &self.deadline).map_err(Failed::from).and_then(|locked| {
+            let to = reorder::Leftovers { queue, framing, _locked: &locked, moved };
+            reorder::reorder(&self.file, &displaced, to, claimed)
+        });
         let Err(failure) = result else { return Ok(()) };
         match failure.aside {
             // They are all there.
@@ -318,8 +329,14 @@ impl Keeper {
         if position == input.start && self.temp.is_none() {
             return self.sync();
         }
-        let rest = self.rest(&input.file, position, found.len())?;
-        if self.temp.is_none() && input.start == 0 && rest >= found.len() {
+        let end = match locked.unfinished_append((found.dev(), found.ino())) {
+            // The half item of a run that was killed, which was not read. Its lock file goes on without the note of it.
+            Some(offset) => whole_until(&input.file, offset, self.framing.delimiter())?.max(position),
+            None => found.len(),
+        };
+        locked.forget_append();
+        let rest = self.rest(&input.file, position, end)?;
+        if self.temp.is_none() && input.start == 0 && rest >= end {
             permit()?;
             fs::remove_file(&self.path)?;
             sync_directory(&self.path);
@@ -328,7 +345,7 @@ impl Keeper {
         }
         let purpose = Purpose::Items { also_in: input.sole.then(|| FileId::of(&found)) };
         let mut new = OwnedFile::create(&self.path, &self.queue, self.framing, purpose)?;
-        let built = self.build(&mut new, input, rest, found.len()).and_then(|()| {
+        let built = self.build(&mut new, input, rest, end).and_then(|()| {
             take_after_metadata(&new.data, &found);
             new.sync()
         });
@@ -351,13 +368,13 @@ impl Keeper {
 
     fn build(&self, new: &mut OwnedFile, input: &Input, rest: u64, end: u64) -> io::Result<()> {
         // Another process has read the first part.
-        new.append_part(&input.file, 0, input.start)?;
+        new.append_part(&input.file, 0, input.start, &self.moved)?;
         if let Some(temp) = &self.temp {
             for run in self.order_in_temp.sorted() {
-                new.append_part(&temp.data, run.start, run.length)?;
+                new.append_part(&temp.data, run.start, run.length, &self.moved)?;
             }
         }
-        new.append_part(&input.file, rest, end.saturating_sub(rest))
+        new.append_part(&input.file, rest, end.saturating_sub(rest), &self.moved)
     }
 
     /// Where that begins which this run has not read. The last item that it read may have had no delimiter, which another writer
@@ -376,6 +393,7 @@ impl Keeper {
         let Some(temp) = self.temp.take() else { return Ok(()) };
         for run in self.order_in_temp.sorted() {
             copy_part(&temp.data, run.start, run.length, |piece| {
+                self.moved.fetch_add(1, Ordering::Relaxed);
                 self.file.append_locked(piece, locked).map(drop).map_err(Failure::into_error)
             })?;
         }

@@ -5,7 +5,7 @@
 //! It is closed off with a delimiter, so that it spoils no line but itself. That is done under the lock, and only when the
 //! file is opened and after a failed write of our own: at any other time the tail may be a line that a living writer has half written.
 
-use super::file_lock::{Deadline, SideLock, lock};
+use super::file_lock::{Deadline, SideLock, lock, lock_now};
 use super::file_mode::NewFile;
 use super::lane::write_all;
 use crate::sys::file_user::FileUser;
@@ -138,6 +138,7 @@ impl LineFile {
         }
         open.heal(delimiter, &path, user.as_ref())?;
         if lines.is_empty() {
+            locked.forget_append();
             return open.length().map_err(failed);
         }
         // Without the note a killed writer's half line becomes a line. That is no reason not to write.
@@ -287,18 +288,12 @@ pub fn whole_lines(lines: &[u8], written: usize, delimiter: u8) -> usize {
 /// work.
 fn cut_unfinished(path: &Path, offset: u64, delimiter: u8, user: Option<&FileUser>) -> io::Result<()> {
     let file = open_by_path(path, Purpose::Rewrite, user)?;
-    let length = file.metadata()?.len();
-    let (mut at, mut whole, mut piece) = (offset, offset, vec![0; 64 * 1024]);
-    while at < length {
-        let read = file.read_at(&mut piece, at)?;
-        if read == 0 {
-            break;
-        }
-        if let Some(last) = memchr::memrchr(delimiter, piece.get(..read).unwrap_or_default()) {
-            whole = at + last as u64 + 1;
-        }
-        at += read as u64;
+    // Another run may have read the half item, and would take what comes in its place for the rest of it.
+    if lock_now(&file).is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy) {
+        return Ok(());
     }
+    let length = file.metadata()?.len();
+    let whole = whole_until(&file, offset, delimiter)?;
     if whole < length {
         let bytes = length - whole;
         warn!(
@@ -309,6 +304,24 @@ fn cut_unfinished(path: &Path, offset: u64, delimiter: u8, user: Option<&FileUse
         file.set_len(whole)?;
     }
     Ok(())
+}
+
+/// Where the last whole line ends in a file of which all lines up to `offset` are whole. `offset` if there is none behind it, or the end of the
+/// file if that is before it.
+pub fn whole_until(file: &File, offset: u64, delimiter: u8) -> io::Result<u64> {
+    let length = file.metadata()?.len();
+    let (mut at, mut whole, mut piece) = (offset, offset.min(length), vec![0; 64 * 1024]);
+    while at < length {
+        let read = file.read_at(&mut piece, at)?;
+        if read == 0 {
+            break;
+        }
+        if let Some(last) = memchr::memrchr(delimiter, piece.get(..read).unwrap_or_default()) {
+            whole = at + last as u64 + 1;
+        }
+        at += read as u64;
+    }
+    Ok(whole)
 }
 
 /// Whether the last byte is not the delimiter. `false` if the file is empty, or we may not read it.

@@ -6,6 +6,7 @@
 mod adopt;
 mod aftermath;
 mod allowance;
+mod claim;
 mod dead_letters;
 mod disk;
 mod environment;
@@ -55,6 +56,7 @@ use crate::model::{QueueId, Signal};
 use crate::sys::init::Inherited;
 use crate::sys::{clock, members, memory};
 use adopt::{Heir, adopt_for_user};
+use claim::Taken;
 pub use dead_letters::path_beside as dead_letters_file;
 use disk::Rest;
 pub use file_lock::side_file as lock_file;
@@ -70,6 +72,8 @@ pub use voice::Voice;
 
 /// The exit code of a fault of our own (sysexits.h: EX_SOFTWARE).
 const FAULT: u8 = 70;
+/// Unfinished items are in the leftovers (sysexits.h: EX_TEMPFAIL).
+const UNFINISHED: u8 = 75;
 /// How long a stderr that nobody reads may hold up our leaving. Results were waited for by the machine.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -146,6 +150,18 @@ pub fn run(plan: Rc<Plan>, options: RunOptions, inherited: Inherited) -> u8 {
             adopt_for_user(heir, file_users::of_queue(&plan, id).as_ref());
         }
     }
+    // Held until all is in place.
+    let _claim = match claim::of_stdin(&plan) {
+        Ok(claim) => claim,
+        Err(Taken { queue, leftovers }) => {
+            let path = leftovers.display();
+            error!(
+                "another run takes in {path}, the leftovers of queue {queue}, which are our standard input: start again when it has ended"
+            );
+            messages().flush(Some(LAST_WORDS));
+            return UNFINISHED;
+        }
+    };
     let mut shell = match Shell::new(plan.clone(), inherited, &options) {
         Ok(shell) => shell,
         Err(fault) => {

@@ -14,6 +14,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What stands in an owner file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,9 +125,22 @@ impl OwnedFile {
         Ok(())
     }
 
-    /// Appends this part of another file.
-    pub fn append_part(&mut self, of: &File, from: u64, length: u64) -> io::Result<()> {
-        copy_part(of, from, length, |bytes| self.append(bytes))
+    /// Appends this part of another file. Counts in `moved` what the disk has taken, so that a wait for a large file can be told from
+    /// a wait for a disk that hangs.
+    pub fn append_part(&mut self, of: &File, from: u64, length: u64, moved: &AtomicU64) -> io::Result<()> {
+        /// What stays in memory is written at the final fsync, which must not take long.
+        const UNSYNCED: u64 = 16 * 1024 * 1024;
+        let mut synced = self.length;
+        copy_part(of, from, length, |bytes| {
+            self.append(bytes)?;
+            if self.length - synced >= UNSYNCED {
+                permit()?;
+                self.data.sync_data()?;
+                synced = self.length;
+            }
+            moved.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        })
     }
 
     pub fn set_purpose(&mut self, purpose: Purpose) -> io::Result<()> {

@@ -194,7 +194,7 @@ impl Stream {
             return;
         }
         match read {
-            Ok(_) if self.splitter.tail_length() > 0 && !first.writers().are_at_work() => {
+            Ok(_) if self.splitter.tail_length() > 0 && !first.writers().may_have_left_half_an_item() => {
                 first.took(1);
                 self.submit_tail(events);
             }
@@ -258,8 +258,8 @@ impl Stream {
             self.over(SourceEnd::Torn { length, head }, events);
             return;
         }
-        if self.torn().is_some() && self.writers.as_ref().is_some_and(Writers::are_at_work) {
-            // Another run is just appending it. It stays there, and so does what follows.
+        if self.torn().is_some() && self.writers.as_ref().is_some_and(Writers::may_have_left_half_an_item) {
+            // Another run is just appending it, or was killed then. It stays there, and so does what follows.
             self.unread_torn();
         }
         self.submit_tail(events);

@@ -52,6 +52,7 @@ mod repeated_signals;
 mod report;
 mod results;
 mod scratch;
+mod shared_leftovers;
 mod source_end;
 mod stdout;
 mod stop;
