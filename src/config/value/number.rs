@@ -15,7 +15,12 @@ pub struct Count<const MIN: u64, const MAX: u64>(pub u64);
 impl<const MIN: u64, const MAX: u64> Read for Count<MIN, MAX> {
     fn read(value: &Value<'_>, problems: &mut Problems) -> Option<Self> {
         let Some(integer) = value.tree.as_integer() else {
-            problems.push(value.unexpected("a whole number"));
+            let problem = value.unexpected("a whole number");
+            let digits = value.tree.as_str().filter(|text| text.parse::<u64>().is_ok());
+            problems.push(match digits {
+                Some(digits) => problem.help(format!("write {digits}, without quotes")),
+                None => problem,
+            });
             return None;
         };
         let number = u64::from_str_radix(integer.as_str(), integer.radix()).ok();
