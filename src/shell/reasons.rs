@@ -4,7 +4,8 @@ use super::phrases::{asked, errno, span};
 use super::start_error::spawn_error;
 use crate::machine::LastFailure;
 use crate::model::identity::{Bound, Resource};
-use crate::model::plan::{Plan, Ready, Role};
+use crate::model::plan::{Plan, Probe, Ready, Role};
+use crate::model::printable::printable;
 use crate::model::{InstanceId, Refusal};
 use crate::sys::cgroup::Left;
 
@@ -25,12 +26,24 @@ pub fn waited_for(plan: &Plan, instance: InstanceId, last: Option<Refusal>) -> S
         Role::Source(_) => None,
     });
     match (worker.and_then(|worker| worker.ready.as_ref()), last) {
+        (Some(Ready::Probe(probe)), Some(last)) => {
+            format!("the last answer of its probe ({}): {}", asked_of(probe), refusal(last))
+        }
         (_, Some(last)) => format!("the last answer of its probe: {}", refusal(last)),
-        (Some(Ready::Probe(_)), None) => "its probe had no answer yet".into(),
+        (Some(Ready::Probe(probe)), None) => format!("its probe ({}) had no answer yet", asked_of(probe)),
         (Some(Ready::Notify), None) => "it did not send READY=1".into(),
         (Some(Ready::Fd(number)), None) => format!("it wrote no line feed to descriptor {number}"),
         (Some(Ready::Delay(delay)), None) => format!("its delay is {}", span(*delay)),
         (None, None) => "it had not ended".into(),
+    }
+}
+
+/// What a probe asks: an address, or the name of a program without its arguments, which may be long.
+fn asked_of(probe: &Probe) -> String {
+    match probe {
+        Probe::Command(words) => printable(words.first().map_or("", String::as_str)).into_owned(),
+        Probe::Tcp(address) => address.to_string(),
+        Probe::Http(url) => url.clone(),
     }
 }
 

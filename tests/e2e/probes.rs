@@ -229,7 +229,7 @@ fn a_probe_that_cannot_be_started_is_no_and_is_said_once() {
     outcome.expect_code(1);
     let words = "the probe of w.0 cannot be started: executing ./no-such-probe: No such file or directory";
     assert_eq!(outcome.stderr.matches(words).count(), 1, "{outcome}");
-    let why = "the last answer of its probe: the probe could not be started: No such file";
+    let why = "the last answer of its probe (./no-such-probe): the probe could not be started: No such file";
     assert!(outcome.stderr.contains(&format!("w.0 was not ready within 2s and is stopped: {why}")), "{outcome}");
 }
 
@@ -296,11 +296,14 @@ fn a_connection_that_comes_to_nothing_is_no() {
 #[test]
 fn the_last_answer_of_a_probe_is_told_with_what_follows_from_it() {
     let cases = [
-        ("ready = { command = [\"sh\", \"-c\", \"exit 3\"] }", "the last answer of its probe: exit 3"),
-        ("ready = { command = [\"sh\", \"-c\", \"kill -USR1 $$$$\"] }", "the last answer of its probe: signal USR1"),
+        ("ready = { command = [\"sh\", \"-c\", \"exit 3\"] }", "the last answer of its probe (sh): exit 3"),
+        (
+            "ready = { command = [\"sh\", \"-c\", \"kill -USR1 $$$$\"] }",
+            "the last answer of its probe (sh): signal USR1",
+        ),
         ("ready = { fd = 7 }", "it wrote no line feed to descriptor 7"),
         ("ready = { notify = true }", "it did not send READY=1"),
-        ("ready = { command = [\"sleep\", \"1000\"] }", "its probe had no answer yet"),
+        ("ready = { command = [\"sleep\", \"1000\"] }", "its probe (sleep) had no answer yet"),
     ];
     for (ready, why) in cases {
         let keys = format!("{ready}\nstart-timeout = \"400ms\"\nstart-limit = {{ burst = 1, interval = \"60s\" }}");
@@ -326,6 +329,8 @@ fn the_status_of_a_server_that_is_never_ready_is_told() {
     sandbox.file("status", "503");
     let outcome = sandbox.launch().finish();
     outcome.expect_code(1);
-    let why = "the last answer of its probe: HTTP status 503\n";
-    assert!(outcome.stderr.contains(&format!("web.0 was not ready within 3s and is stopped: {why}")), "{outcome}");
+    let told =
+        outcome.stderr.lines().find(|line| line.contains("web.0 was not ready within 3s and is stopped: ")).unwrap();
+    assert!(told.contains("the last answer of its probe (http://127.0.0.1:"), "{outcome}");
+    assert!(told.ends_with("/): HTTP status 503"), "{outcome}");
 }
