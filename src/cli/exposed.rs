@@ -24,17 +24,16 @@ pub struct Opened {
 enum What {
     /// It says which programs are run, and as which user.
     ThisFile,
-    /// In words.
+    /// Results, in words.
     Written(String),
+    /// Leftovers, in words. These are replaced and removed too, which is never done with our own rights on such a path.
+    Replaced(String),
 }
 
 /// All files whose directories matter. Looks at no file.
 pub fn files(loaded: &Loaded) -> Vec<Opened> {
     let (compiled, plan) = (&loaded.compiled, &loaded.compiled.plan);
-    let written = |what: String, path: &Path, place, user| {
-        let (what, path) = (What::Written(what), path.to_owned());
-        Opened { what, path, place, user }
-    };
+    let opened = |what, path: &Path, place, user| Opened { what, path: path.to_owned(), place, user };
     let mut files = Vec::new();
     let mut programs = (0u32..).take(plan.instances.len()).map(|number| plan.program(InstanceId(number)));
     if programs.any(|program| FileUser::of(&program.identity).is_some()) {
@@ -43,13 +42,13 @@ pub fn files(loaded: &Loaded) -> Vec<Opened> {
     for ((id, queue), &place) in (0u32..).map(QueueId).zip(&plan.queues).zip(&compiled.leftovers) {
         if let Some(path) = &queue.leftovers {
             let what = format!("the leftovers of queue {}", quote(&queue.name));
-            files.push(written(what, path, place, file_users::of_queue(plan, id)));
+            files.push(opened(What::Replaced(what), path, place, file_users::of_queue(plan, id)));
         }
     }
     for (worker, &place) in plan.workers.iter().zip(&compiled.results) {
         if let Some(Results::File(path)) = worker.consumer.as_ref().map(|consumer| &consumer.results) {
             let what = format!("the results of worker {}", quote(&worker.name));
-            files.push(written(what, path, place, file_users::of_results(plan, path)));
+            files.push(opened(What::Written(what), path, place, file_users::of_results(plan, path)));
         }
     }
     files
@@ -71,27 +70,30 @@ impl Opened {
         let others = |weakness: open::Weakness| {
             format!("others may write in {}", quote(&weakness.directory.display().to_string()))
         };
-        let directory = match &self.user {
-            Some(user) => open::shortfall(&self.path, user).map(|shortfall| match shortfall {
-                Shortfall::OwnRights(weakness) => {
-                    format!("{}, but not user {}, so exeunt's own rights are used for", others(weakness), user.uid())
-                }
-                Shortfall::Refused(weakness) => {
-                    format!("{}, so user {}'s rights are used, which do not suffice for", others(weakness), user.uid())
-                }
-            }),
-            None => open::weakness(&self.path).map(others),
+        let own_rights = |weakness, user: &FileUser| {
+            format!("{}, but not user {}, so exeunt's own rights are used for", others(weakness), user.uid())
         };
-        directory.or_else(|| match self.what {
-            What::ThisFile => written_by_others(&self.path).then(|| "others may write to it".to_owned()),
-            What::Written(_) => None,
-        })
+        let too_few = |weakness, user: &FileUser| {
+            format!("{}, so user {}'s rights are used, which do not suffice for", others(weakness), user.uid())
+        };
+        match (&self.what, &self.user) {
+            (What::Written(_), Some(user)) => open::shortfall(&self.path, user).map(|shortfall| match shortfall {
+                Shortfall::OwnRights(weakness) => own_rights(weakness, user),
+                Shortfall::Refused(weakness) => too_few(weakness, user),
+            }),
+            (What::Replaced(_), Some(user)) => open::shortfall(&self.path, user)
+                .map(|(Shortfall::OwnRights(weakness) | Shortfall::Refused(weakness))| too_few(weakness, user)),
+            (What::Written(_) | What::Replaced(_), None) => open::weakness(&self.path).map(others),
+            (What::ThisFile, _) => open::weakness(&self.path)
+                .map(others)
+                .or_else(|| written_by_others(&self.path).then(|| "others may write to it".to_owned())),
+        }
     }
 
     fn problem(&self, weakness: &str) -> Problem {
         let weakness = printable(weakness);
         let (message, help) = match (&self.what, &self.user) {
-            (What::Written(what), Some(_)) => (
+            (What::Written(what) | What::Replaced(what), Some(_)) => (
                 format!("{weakness} {what}"),
                 "keep the file where only exeunt can write, or let that user write there",
             ),
@@ -99,7 +101,7 @@ impl Opened {
                 format!("{weakness}: whoever changes this file runs programs with the rights of exeunt"),
                 "keep it where only root can write",
             ),
-            (What::Written(what), None) => (
+            (What::Written(what) | What::Replaced(what), None) => (
                 format!("{weakness}: a link in the place of {what} would be followed with the rights of exeunt"),
                 "keep the file where only exeunt can write, or give all workers of it one `user`: then its rights are used",
             ),

@@ -68,7 +68,9 @@ impl FirstInput {
             let (path, reason) = (path.display(), super::phrases::why(error));
             warn!("unfinished items of queue {queue} in {path} cannot be taken in: {reason}");
         };
-        let file = match by_path::open(path, How::new(libc::O_RDONLY, 0).nonblocking(), user.as_ref()) {
+        // Within `act`, since it is of no use if it cannot be replaced with the same rights.
+        let how = How::new(libc::O_RDONLY, 0).nonblocking();
+        let file = match by_path::act(path, user.as_ref(), || by_path::open(path, how, user.as_ref())) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             opened => opened.inspect_err(failed).ok()?,
         };

@@ -99,8 +99,9 @@ pub fn open_before_run(path: &Path, how: How, user: Option<&FileUser>) -> io::Re
     }
 }
 
-/// Does something with a path other than to open it, such as to rename or to remove a file, with the rights with which
-/// [`open`] would open it.
+/// Does something with a path other than to open it, such as to rename or to remove a file: with our own rights where it is
+/// trusted, with those of the user where it is not. There what `work` does with the path may follow any link, so that our
+/// own rights are never used, not even where that user has no hand in the directories.
 ///
 /// # Errors
 ///
@@ -109,17 +110,12 @@ pub fn open_before_run(path: &Path, how: How, user: Option<&FileUser>) -> io::Re
 pub fn act<T>(path: &Path, user: Option<&FileUser>, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     permit()?;
     match user {
-        Some(user) if needs_rights(&CString::new(path.as_os_str().as_bytes())?, user) => {
+        Some(user) if !is_trusted(&CString::new(path.as_os_str().as_bytes())?) => {
             let _rights = user.assume()?;
             work()
         }
         Some(_) | None => work(),
     }
-}
-
-/// Whether this user, or whoever it lets in, could change where this path leads to.
-fn needs_rights(path: &CStr, user: &FileUser) -> bool {
-    !is_trusted(path) && walk_closed(path, user).is_err()
 }
 
 /// Whether [`open`] follows a link that this path ends in.
@@ -162,7 +158,7 @@ pub fn weakness(path: &Path) -> Option<Weakness> {
     Some(Weakness { directory: trust::name_of(way.directory.as_fd()).ok()? })
 }
 
-/// How a file on an untrusted path is written where the rights of the workers' user do not suffice.
+/// How [`open`] writes a file on an untrusted path where the rights of the workers' user do not suffice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shortfall {
     /// With our own rights, since that user may not write in any of the directories.

@@ -273,9 +273,10 @@ fn files_that_others_may_exchange_are_warned_of() {
     assert!(!text.contains(&written("the results of worker \"w\"")), "those are of one user: {text}");
 }
 
-/// Such as /var/log where a group may write there, or a volume of a user of the host: it is said, and goes on as before.
+/// Such as /var/log where a group may write there, or a volume of a user of the host: results go on as before. Leftovers are
+/// replaced and removed too, which our own rights are not used for.
 #[test]
-fn where_only_others_than_the_workers_user_may_write_files_are_written_with_our_own_rights() {
+fn where_only_others_than_the_workers_user_may_write_results_are_written_with_our_own_rights() {
     if !has(Need::Root) {
         return;
     }
@@ -284,13 +285,21 @@ fn where_only_others_than_the_workers_user_may_write_files_are_written_with_our_
         directory(&sandbox, "others", owner, group, mode);
         let before = check(&sandbox);
         let outcome = whole_run(&sandbox);
-        assert_all_kept(&sandbox, "others", &outcome);
-        assert_eq!(std::fs::metadata(sandbox.path("others/done.txt")).unwrap().uid(), 0);
-        for text in [before, outcome.stderr] {
-            let directory = format!("others may write in \"{}\"", sandbox.path("others").display());
-            for what in ["the leftovers of queue \"q\"", "the results of worker \"w\""] {
-                let words = format!("{directory}, but not user 1000, so exeunt's own rights are used for {what}");
-                assert!(text.contains(&words), "{what}: {text}");
+        outcome.expect_code(75);
+        assert_eq!(sandbox.lines("others/done.txt"), ["item-2"], "{outcome}");
+        assert!(sandbox.read("others/left.txt.dead").contains("item-1"), "{outcome}");
+        for name in ["done.txt", "left.txt.dead"] {
+            assert_eq!(std::fs::metadata(sandbox.path("others").join(name)).unwrap().uid(), 0, "{name}");
+        }
+        assert!(outcome.stderr.contains("{\"item\":\"item-3\""), "{outcome}");
+        assert!(outcome.stderr.contains("{\"item\":\"item-4\""), "{outcome}");
+        let directory = format!("others may write in \"{}\"", sandbox.path("others").display());
+        for words in [
+            "but not user 1000, so exeunt's own rights are used for the results of worker \"w\"",
+            "so user 1000's rights are used, which do not suffice for the leftovers of queue \"q\"",
+        ] {
+            for text in [&before, &outcome.stderr] {
+                assert!(text.contains(&format!("{directory}, {words}")), "{text}");
             }
         }
     }

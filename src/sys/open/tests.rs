@@ -200,7 +200,9 @@ fn where_only_others_than_the_worker_may_write_our_own_rights_are_used_and_no_li
             assert_eq!(read(&place.join("token")), Ok("root-only\n".to_owned()));
             let weakness = Weakness { directory: at(name) };
             assert_eq!(shortfall(&place.join("new"), &user), Some(Shortfall::OwnRights(weakness)));
-            act(&place.join("new"), Some(&user), || fs::remove_file(place.join("new"))).unwrap();
+            let removed = act(&place.join("new"), Some(&user), || fs::remove_file(place.join("new")));
+            assert_eq!(removed.unwrap_err().raw_os_error(), Some(libc::EACCES));
+            fs::remove_file(place.join("new")).unwrap();
             symlink("token", place.join("link")).unwrap();
             fs::hard_link(place.join("token"), place.join("second")).unwrap();
             for linked in ["link", "second", "token"] {
