@@ -96,29 +96,79 @@ impl Signals {
 }
 
 impl Descriptor {
-    /// Those that somebody else sent: what comes from our own writes (PIPE, XFSZ) is nobody's word.
+    /// Those that another process or the kernel sent: what comes from our own writes (PIPE, XFSZ) is left out.
     fn pending(&mut self) -> Vec<Signal> {
-        /// The kernel's `struct signalfd_siginfo`, and in it the number of the signal, how it came, and its sender.
-        const RECORD: usize = 128;
+        let mut bytes = [0u8; RECORD * 16];
+        let mut heard = Heard::default();
+        while let Ok(length @ 1..) = fds::read(self.fd.as_fd(), &mut bytes) {
+            bytes
+                .chunks_exact(RECORD)
+                .take(length / RECORD)
+                .filter_map(Record::of)
+                .for_each(|record| heard.add(record));
+        }
+        self.of_the_kernel = heard.only_from_kernel().filter(|&signal| self.typed.contains(signal)).collect();
+        heard.from_kernel.union(heard.from_processes).iter().collect()
+    }
+}
+
+/// The signals of one call.
+#[derive(Debug, Default)]
+struct Heard {
+    from_kernel: SignalSet,
+    from_processes: SignalSet,
+}
+
+impl Heard {
+    fn add(&mut self, record: Record) {
+        match record.origin {
+            Origin::Ourselves => {}
+            Origin::Kernel => self.from_kernel.insert(record.signal),
+            Origin::Process => self.from_processes.insert(record.signal),
+        }
+    }
+
+    /// A signal can come twice in one call, since it may come again as soon as it has been read. If a process sent one of
+    /// the two, that one must be heard as such, or it would be lost.
+    fn only_from_kernel(&self) -> impl Iterator<Item = Signal> {
+        self.from_kernel.iter().filter(|&signal| !self.from_processes.contains(signal))
+    }
+}
+
+/// The size of the kernel's `struct signalfd_siginfo` (signalfd(2)).
+const RECORD: usize = 128;
+
+/// What a record of signalfd(2) says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Record {
+    signal: Signal,
+    origin: Origin,
+}
+
+/// Where a signal came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// A write of our own, to a pipe without a reader or over the limit of a file's size.
+    Ourselves,
+    /// The terminal and its like: the signal was sent by no process.
+    Kernel,
+    Process,
+}
+
+impl Record {
+    fn of(bytes: &[u8]) -> Option<Record> {
+        /// Offsets of the signal's number, of how it came, and of its sender.
         const NUMBER: usize = 0;
         const CODE: usize = 8;
         const SENDER: usize = 12;
-        self.of_the_kernel = SignalSet::EMPTY;
-        let mut records = [0u8; RECORD * 16];
-        let mut signals = SignalSet::EMPTY;
-        while let Ok(length @ 1..) = fds::read(self.fd.as_fd(), &mut records) {
-            let field = |record: &[u8], at: usize| record.get(at..at + 4)?.try_into().ok().map(i32::from_ne_bytes);
-            for record in records.chunks_exact(RECORD).take(length / RECORD) {
-                let signal = field(record, NUMBER).and_then(Signal::new);
-                let foreign = field(record, SENDER) != Some(raw::own_pid());
-                let Some(signal) = signal.filter(|_| foreign) else { continue };
-                signals.insert(signal);
-                if self.typed.contains(signal) && field(record, CODE) == Some(libc::SI_KERNEL) {
-                    self.of_the_kernel.insert(signal);
-                }
-            }
-        }
-        signals.iter().collect()
+        let field = |at: usize| bytes.get(at..at + 4)?.try_into().ok().map(i32::from_ne_bytes);
+        let signal = Signal::new(field(NUMBER)?)?;
+        let origin = match (field(SENDER)? == raw::own_pid(), field(CODE)? == libc::SI_KERNEL) {
+            (true, _) => Origin::Ourselves,
+            (false, true) => Origin::Kernel,
+            (false, false) => Origin::Process,
+        };
+        Some(Record { signal, origin })
     }
 }
 
@@ -161,4 +211,34 @@ fn caught() -> impl Iterator<Item = Signal> {
         32 | 33 => false,
         _ => true,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(signal: Signal, code: i32, sender: i32) -> Record {
+        let mut bytes = [0; RECORD];
+        for (at, value) in [(0, signal.number()), (8, code), (12, sender)] {
+            bytes[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+        }
+        Record::of(&bytes).unwrap()
+    }
+
+    #[test]
+    fn a_signal_of_a_process_is_heard_beside_the_same_one_of_the_terminal() {
+        let typed = record(Signal::INT, libc::SI_KERNEL, 0);
+        let sent = record(Signal::INT, libc::SI_USER, raw::own_pid() + 1);
+        let ours = record(Signal::INT, libc::SI_USER, raw::own_pid());
+        let only_from_kernel = |records: &[Record]| {
+            let mut heard = Heard::default();
+            records.iter().for_each(|&record| heard.add(record));
+            heard.only_from_kernel().collect::<Vec<_>>()
+        };
+        assert_eq!(only_from_kernel(&[typed]), [Signal::INT]);
+        assert_eq!(only_from_kernel(&[typed, ours]), [Signal::INT]);
+        for records in [[typed, sent], [sent, typed]] {
+            assert_eq!(only_from_kernel(&records), []);
+        }
+    }
 }
