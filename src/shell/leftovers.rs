@@ -319,7 +319,10 @@ impl Keeper {
     fn replace(&mut self, input: &Input) -> io::Result<()> {
         let locked = match SideLock::take(&self.path, &self.deadline) {
             Ok(locked) => locked,
-            Err(error) => return self.strand(&error),
+            Err(error) => {
+                let obstacle = format!("cannot lock {} ({})", self.path.display(), super::phrases::why(&error));
+                return self.strand(&obstacle);
+            }
         };
         let found = input.file.metadata()?;
         if FileId::at(&self.path) != Some(FileId::of(&found)) {
@@ -328,6 +331,12 @@ impl Keeper {
         let position = (&input.file).stream_position()?;
         if position == input.start && self.temp.is_none() {
             return self.sync();
+        }
+        if let Some(error) = &self.trouble {
+            // What is on stderr is nowhere else on disk.
+            let (path, reason) = (self.path.display(), super::phrases::why(error));
+            let obstacle = format!("{path} is not replaced, since not all unfinished items could be kept ({reason})");
+            return self.strand(&obstacle);
         }
         let end = match locked.unfinished_append((found.dev(), found.ino())) {
             // The half item of a run that was killed, which was not read. Its lock file goes on without the note of it.
@@ -404,11 +413,11 @@ impl Keeper {
         Ok(())
     }
 
-    /// The lock cannot be had, so the leftovers stay as they are; what was handed back goes beside them.
-    fn strand(&mut self, error: &io::Error) -> io::Result<()> {
-        let (path, queue, reason) = (self.path.display(), &self.queue, super::phrases::why(error));
+    /// The leftovers stay as they are; what was handed back goes beside them.
+    fn strand(&mut self, obstacle: &str) -> io::Result<()> {
+        let queue = &self.queue;
         let Some(temp) = self.temp.take() else {
-            warn!("cannot lock {path} ({reason}): it still has the items of queue {queue} that are done");
+            warn!("{obstacle}: it still has the items of queue {queue} that are done");
             return Ok(());
         };
         let instead = numbered(&self.path)?;
@@ -416,9 +425,10 @@ impl Keeper {
         self.places = vec![Place { path: temp.path.clone(), items }];
         take_after(&temp.data, &self.path);
         temp.sync()?;
+        let others = if self.trouble.is_some() { " and on stderr" } else { "" };
         let (shown, aside) = (instead.display(), temp.path.clone());
         warn!(
-            "cannot lock {path} ({reason}): it still has all items of queue {queue}, done or not; unfinished are those in {shown}"
+            "{obstacle}: it still has all items of queue {queue}, done or not; unfinished are those in {shown}{others}"
         );
         temp.rename(&instead).inspect_err(|_| warn!("they are in {}", aside.display()))?;
         self.places = vec![Place { path: instead, items }];

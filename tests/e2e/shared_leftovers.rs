@@ -164,3 +164,31 @@ fn a_temporary_file_whose_owner_file_is_damaged_is_named_and_left_alone() {
     assert!(outcome.stderr.contains(".left.txt.exeunt-1-0, whose owner file is damaged"), "{outcome}");
     assert_eq!(sandbox.read(".left.txt.exeunt-1-0"), "1\n");
 }
+
+/// On a full disk there is room for none of the items beside the leftovers, or for the one that the worker held. The others are on
+/// stderr, and the leftovers are the only file that has them.
+#[test]
+fn f76_leftovers_are_not_removed_where_unfinished_items_could_not_be_kept() {
+    let worker = "command = [\"sh\", \"w.sh\"]\nresults = \"file:done.txt\"\nstop = [\"event 20s\"]";
+    for (room, kept) in [("--fsize=100", 0), ("--fsize=5000", 1)] {
+        let sandbox = Sandbox::new(&pool("", worker));
+        sandbox.file("w.sh", &format!("read -r line <&3; echo \"ok ${{line%% *}} x\" >&4\n{LEAVES}"));
+        let items: Vec<String> = numbered(21).iter().map(|item| format!("{item:0>299}")).collect();
+        sandbox.file("left.txt", &text(&items));
+        let launch = sandbox.launch().arguments(&["run", "--report", "json", "--log-level", "info"]);
+        let run = launch.under(&["prlimit", room, "--"]).stdin_file("left.txt").start();
+        run.wait_for_line("holding");
+        run.wait_for_words("source in is at its end: 21 items", 1);
+        run.signal(Signal::SIGTERM);
+        let outcome = run.finish();
+        outcome.expect_code(75);
+        assert!(sandbox.lines("left.txt") == items, "{outcome}");
+        assert!(outcome.stderr.contains("it still has"), "{outcome}");
+        let beside = fs::read_to_string(sandbox.path("left.txt.1")).unwrap_or_default();
+        assert_eq!(beside.lines().count(), kept, "{outcome}");
+        assert_eq!(outcome.report()["leftovers"][0]["on_stderr"], 20 - kept, "{outcome}");
+    }
+}
+
+/// Holds its first item until the stop.
+const LEAVES: &str = "read -r line <&3; echo holding >&2; read -r _ <&5; exit 0\n";
