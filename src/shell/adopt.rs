@@ -5,7 +5,8 @@
 
 use super::file_lock::{Deadline, SideLock, lock_now, side_file};
 use super::file_mode::NewFile;
-use super::leftovers::{options, resolve};
+use super::leftovers::options;
+use super::leftovers_path::resolve;
 use super::line_file::{Failure, LineFile, Locking};
 use super::owned_file::{self, FileId, Owner, Purpose, copy_part, owner_path, read_owner, write_owner};
 use super::phrases::{counted, why};

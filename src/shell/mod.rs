@@ -20,6 +20,7 @@ mod json;
 mod lane;
 mod launch;
 mod leftovers;
+mod leftovers_path;
 mod letters;
 mod line_file;
 mod meaning;
