@@ -2,6 +2,7 @@
 
 use super::event::Question;
 use super::report::{ReadEnd, Report, Why};
+use super::stop_waits::Wait;
 use crate::model::identity::Resource;
 use crate::model::process::Usage;
 use crate::model::{
@@ -360,6 +361,12 @@ pub enum Note {
         errno: i32,
     },
     /// We were stopped or starved; clocks were shifted.
+    /// In a stop: it has waited a second for this.
+    StillWaiting {
+        wait: Wait,
+        /// So much longer at most, if there is a limit.
+        left: Option<Duration>,
+    },
     Late {
         by: Duration,
     },

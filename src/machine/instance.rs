@@ -125,6 +125,8 @@ pub(super) struct Climb {
     pub purpose: Purpose,
     /// The rung that was taken last; `None` before the first.
     pub rung: Option<LadderStep>,
+    /// When it was taken; when the stop began, before the first.
+    pub rung_began: Time,
     /// Index of the next rung in the plan's ladder; its length for KILL; one more when KILL was sent; [`Climb::ABORTED`].
     pub next: usize,
     /// Signals that rungs of this stop sent to every member, not to the leader alone. A member that was born later counts as one

@@ -45,6 +45,7 @@ impl Machine {
                     reason,
                     purpose,
                     rung: None,
+                    rung_began: self.now,
                     next,
                     sent_to_members,
                     extended: Duration::ZERO,
@@ -86,7 +87,7 @@ impl Machine {
             None if index == program.ladder.len() => (LadderStep::Kill, UNKILLABLE_AFTER),
             None => return self.is_unkillable(id, out),
         };
-        climb.rung = Some(step);
+        (climb.rung, climb.rung_began) = (Some(step), self.now);
         if let (LadderStep::Signal(signal), KillMode::Group) = (step, program.kill_mode) {
             climb.sent_to_members.insert(signal);
         }

@@ -238,6 +238,7 @@ impl Climb {
             reason,
             purpose,
             rung: Some(LadderStep::Kill),
+            rung_began: now,
             next: Climb::ABORTED,
             sent_to_members: SignalSet::EMPTY,
             extended: std::time::Duration::ZERO,

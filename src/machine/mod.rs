@@ -8,7 +8,7 @@
 //! incarnation), `ready` (whether it is ready and well), `ladder` (its stop), `sequel` (what follows it: another or rest), `restart`
 //! (delays and limits), `shutdown` (the stop of all), `sweep` (what escaped from every session), `queue`, `lease` and `pool` (where
 //! items are and who is given them), `renewal` (replacing an instance that had its items), `settle` (what workers say of them), `feed` (where they come from), `stop_input`
-//! (standard input in a stop), `forward` (signals that
+//! (standard input in a stop), `stop_waits` (what a stop waits for is said), `forward` (signals that
 //! are passed on), `timers`, `report` and `reckoning` (what the run comes to).
 
 pub mod action;
@@ -33,6 +33,7 @@ mod sequel;
 mod settle;
 mod shutdown;
 mod stop_input;
+mod stop_waits;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,7 @@ mod timers;
 pub use action::{Action, Actions, DeadLetter, DeathReason, HeldItem, LadderStep, LastFailure, Note, StopCause};
 pub use event::{Event, Meaning, Question, SourceEnd};
 pub use report::{Fate, Leaver, QueueReport, ReadEnd, Report, SourceReport, Unstarted, Why};
+pub use stop_waits::Wait;
 
 use crate::model::plan::{Plan, Role};
 use crate::model::{InstanceId, Payload, ProcId, QueueId, SignalSet, SourceId, Time, WorkerId};
@@ -52,6 +54,7 @@ use shutdown::Phase;
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
+use stop_waits::Awaited;
 use timers::{Key, Timers};
 
 /// A wake-up later than this after its deadline says that we were stopped or starved, and so perhaps were the workers.
@@ -88,6 +91,8 @@ pub struct Machine {
     /// Ended well at once, and are asked after: a process outside of every session may be what they left. How many there were then.
     suspects: Vec<InstanceId>,
     strays: u32,
+    /// What a stop waits for and of which that was said.
+    said: BTreeSet<Awaited>,
     /// Something happened that may end the run or let the stop go on.
     progressed: bool,
 }
@@ -166,6 +171,7 @@ impl Machine {
             rested: Vec::new(),
             suspects: Vec::new(),
             strays: 0,
+            said: BTreeSet::new(),
             progressed: false,
             plan,
         }
@@ -179,6 +185,7 @@ impl Machine {
     /// Takes one fact and pushes the orders that follow from it. `now` never goes back.
     pub fn handle(&mut self, now: Time, event: Event, out: &mut Actions) {
         self.look_at_the_clock(now, out);
+        let mut happened = true;
         match event {
             Event::Began => self.begin(out),
             Event::Signalled { signal, meaning } => self.signalled(signal, meaning, out),
@@ -206,9 +213,12 @@ impl Machine {
             Event::ResultsWritten { worker, count } => self.results_written(worker, count, out),
             Event::ResultsClosed { worker, errno } => self.results_closed(worker, errno, out),
             Event::Strangers { count } => self.strangers(count, out),
-            Event::Tick => self.tick(out),
+            Event::Tick => happened = self.tick(out),
         }
         self.follow_up(out);
+        if happened {
+            self.a_wait_may_have_begun();
+        }
     }
 
     fn begin(&mut self, out: &mut Actions) {
@@ -268,13 +278,17 @@ impl Machine {
         self.timers.shift(late + LATE, &rungs);
     }
 
-    fn tick(&mut self, out: &mut Actions) {
+    /// Answers whether anything was due, other than the look at what a stop waits for.
+    fn tick(&mut self, out: &mut Actions) -> bool {
+        let mut happened = false;
         for (id, queue) in (0u32..).map(QueueId).zip(&mut self.queues) {
             if std::mem::take(&mut queue.roomier) {
+                happened = true;
                 self.roomier.push(id);
             }
         }
         while let Some(key) = self.timers.pop(self.now) {
+            happened |= key != Key::Waits;
             match key {
                 Key::Deadline => self.stop_deadline(out),
                 Key::Stdin => self.reading_is_over(out),
@@ -287,8 +301,10 @@ impl Machine {
                 Key::Watch(id) => self.watchdog_expired(id, out),
                 Key::Renewal(id) => self.renew(id, out),
                 Key::Delayed(queue) => self.delayed_is_due(queue, out),
+                Key::Waits => self.look_at_waits(out),
             }
         }
+        happened
     }
 
     /// What one event may set free elsewhere: starts, the end of the run, the next level of a stop.

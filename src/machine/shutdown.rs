@@ -36,7 +36,7 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct Stop {
     cause: StopCause,
-    began: Time,
+    pub began: Time,
     /// In the order in which they leave.
     levels: Vec<Vec<InstanceId>>,
     /// So many of them were begun.
@@ -46,7 +46,7 @@ pub(super) struct Stop {
     /// Ctrl+C so far, the one that began the stop included.
     interrupts: u32,
     /// The last results are being waited for.
-    farewell: bool,
+    pub farewell: bool,
     /// How long each level may take at most: its slowest ladder, and what may outlive a leader.
     level_times: Vec<Duration>,
     /// When the last worker will have left at the latest, if none asks for more time. What comes after the workers has its
@@ -62,6 +62,11 @@ impl Stop {
     pub fn drains(&self, machine: &Machine, id: InstanceId) -> bool {
         let told = || self.levels.iter().take(self.entered).flatten().any(|&other| other == id);
         machine.is_fed_from_draining(id) && !told()
+    }
+
+    /// Instances whose level is begun; those of levels that have left are not among them.
+    pub fn awaited(&self) -> impl Iterator<Item = InstanceId> {
+        self.levels.iter().take(self.entered).skip(self.left.0).flatten().copied()
     }
 
     /// Whether all whose level is begun rest.
@@ -260,7 +265,7 @@ impl Machine {
     }
 
     /// Every queue that is worked off is empty and gets nothing more.
-    fn is_drained(&self) -> bool {
+    pub(super) fn is_drained(&self) -> bool {
         let draining = |queue: QueueId| self.queues[queue.index()].gate == Gate::Draining;
         let feeds_on = |(plan, feeding): (&crate::model::plan::SourcePlan, &super::feed::Feeding)| {
             draining(plan.queue) && !feeding.is_over() && !feeding.straight

@@ -61,7 +61,7 @@ impl Machine {
 
     /// `None` before the last worker has left. Where workers took all the time that they may take, only a moment is left; a
     /// longer `stop-read-timeout` is granted in any case.
-    fn reading_must_end(&self) -> Option<Time> {
+    pub(super) fn reading_must_end(&self) -> Option<Time> {
         let Phase::Stopping(stop) = &self.phase else { return None };
         let left_at = stop.last_left?;
         let stdin = self.plan.sources.iter().find(|source| source.feed == Feed::Stdin);

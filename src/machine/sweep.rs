@@ -30,6 +30,8 @@ pub(super) struct Sweep {
     /// Strangers at the last count.
     pub count: u32,
     stage: Stage,
+    /// When the first count after the last signal found some.
+    found: Time,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,13 +52,22 @@ impl Sweep {
     pub fn is_patient(&self) -> bool {
         self.stage == Stage::Patient
     }
+
+    /// The signal that strangers were sent and were found after, and when.
+    pub fn waits_after(&self) -> Option<(Signal, Time)> {
+        match self.stage {
+            Stage::Asked { noted: true } => Some((Signal::TERM, self.found)),
+            Stage::Killed { noted: true } => Some((Signal::KILL, self.found)),
+            Stage::Patient | Stage::Asked { noted: false } | Stage::Killed { noted: false } | Stage::Over => None,
+        }
+    }
 }
 
 impl Machine {
     /// No process of ours is left, and nothing else is waited for. `began`: when the stop did.
     pub(super) fn begin_sweep(&mut self, cause: StopCause, began: Time, latest: Time, out: &mut Actions) {
         let patient = cause == StopCause::Done && self.plan.init.as_ref().is_some_and(|init| init.wait_all);
-        self.phase = Phase::Sweeping(Sweep { cause, began, latest, count: 0, stage: Stage::Patient });
+        self.phase = Phase::Sweeping(Sweep { cause, began, latest, count: 0, stage: Stage::Patient, found: began });
         if patient {
             if !self.pass_on_to_strays(out) {
                 out.push(Action::CountStrangers);
@@ -131,6 +142,7 @@ impl Machine {
             Stage::Over => return self.quit(out),
         };
         if !std::mem::replace(noted, true) {
+            sweep.found = now;
             self.timers.set(Key::Strangers, self.now + moment);
             out.push(Action::Note(Note::Strangers { count, signal }));
         }

@@ -29,6 +29,8 @@ pub(super) enum Key {
     Renewal(InstanceId),
     /// The first delayed item of a queue.
     Delayed(QueueId),
+    /// In a stop: the next look at what it waits for. The last of one moment, so that what ends then is not said to last.
+    Waits,
 }
 
 impl Key {
@@ -41,7 +43,7 @@ impl Key {
             | Key::Probe(_)
             | Key::Watch(_)
             | Key::Renewal(_) => true,
-            Key::Deadline | Key::Stdin | Key::Farewell | Key::Delayed(_) => false,
+            Key::Deadline | Key::Stdin | Key::Farewell | Key::Delayed(_) | Key::Waits => false,
         }
     }
 }

@@ -30,6 +30,12 @@ impl Time {
     pub const fn since(self, earlier: Time) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
+
+    /// The time `span` before `self`, [`Time::ZERO`] at the earliest.
+    pub fn before(self, span: Duration) -> Time {
+        let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        Time(self.0.saturating_sub(nanos))
+    }
 }
 
 impl Add<Duration> for Time {
@@ -58,5 +64,7 @@ mod tests {
         assert_eq!(Time::from_millis(5).since(Time::from_millis(9)), Duration::ZERO);
         assert_eq!(Time::from_nanos(u64::MAX - 1) + Duration::from_secs(9), Time::NEVER);
         assert_eq!(Time::ZERO + Duration::MAX, Time::NEVER);
+        assert_eq!(Time::from_millis(9).before(Duration::from_millis(4)), Time::from_millis(5));
+        assert_eq!(Time::from_millis(9).before(Duration::MAX), Time::ZERO);
     }
 }

@@ -50,6 +50,7 @@ mod terminal;
 mod turn;
 mod unwritten;
 mod voice;
+mod waits;
 
 use crate::machine::Report;
 use crate::model::plan::Plan;

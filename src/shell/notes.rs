@@ -6,6 +6,7 @@ use super::phrases::{
 };
 use super::reasons::{last_failure, own_limit, refusal, waited_for};
 use super::start_error::spawn_error;
+use super::waits;
 use crate::machine::{DeadLetter, HeldItem, LadderStep, Note};
 use crate::model::plan::{Plan, Role};
 use crate::model::process::Usage;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 /// Sends a note to the log.
 ///
-/// `detail`: what only the shell knows: the process id of what started, why a program could not be executed, where
+/// `detail`: what only the shell knows: the process id of what started, the names with process ids of what a stop waits for, why a program could not be executed, where
 /// more is known than the errno in the note, or that stray processes had a signal before.
 pub fn put(plan: &Plan, note: &Note, detail: Option<&str>) {
     let level = level(plan, note);
@@ -51,6 +52,7 @@ fn level(plan: &Plan, note: &Note) -> Level {
         | Note::Draining { .. }
         | Note::SourceEnded { .. }
         | Note::SignalIgnored { .. }
+        | Note::StillWaiting { .. }
         | Note::Hurried { .. } => Level::Info,
         Note::SpawnFailed { .. }
         | Note::NotReady { .. }
@@ -217,6 +219,7 @@ fn words(plan: &Plan, note: &Note, detail: Option<&str>) -> String {
                 worker_name(plan, *worker)
             )
         }
+        Note::StillWaiting { wait, left } => waits::words(plan, wait, *left, detail),
         Note::Late { by } => format!("woke up {} late (stopped or starved); all clocks are shifted", span(*by)),
         Note::Bug(what) => format!("internal fault, going on: {what}"),
     }

@@ -5,7 +5,8 @@ use super::pipes::{Hearing, Standing};
 use super::start_error;
 use super::table::{Life, Proc, Topic, What};
 use super::turn::Shell;
-use crate::machine::{Action, Event, Note};
+use super::waits;
+use crate::machine::{Action, Event, Note, Wait};
 use crate::model::plan::{Place, Role};
 use crate::model::{InstanceId, ProcId, Signal, StopReason, Target};
 use crate::sys::members::{self, Member};
@@ -118,9 +119,17 @@ impl Shell {
                 return pid.map(|pid| pid.to_string());
             }
             Note::Strangers { .. } => return self.strays_had_it.then(|| "before".to_owned()),
+            Note::StillWaiting { wait: Wait::Rung { instances, .. } | Wait::Starts { instances }, .. } => {
+                return Some(waits::names(&self.plan, instances, |id| self.pid_of(id)));
+            }
             _other => return None,
         };
         start_error::detail(seen, error)
+    }
+
+    fn pid_of(&self, instance: InstanceId) -> Option<i32> {
+        let proc = self.table.iter().map(|(_, proc)| proc).find(|proc| proc.instance == instance);
+        proc.map(|proc| proc.pid)
     }
 
     fn spawn(&mut self, id: ProcId, instance: InstanceId) {

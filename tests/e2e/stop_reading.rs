@@ -147,3 +147,39 @@ fn a_file_that_grows_all_the_time_is_read_to_the_size_that_it_had() {
     let all = outcome.leftovers.iter().chain(&rest);
     assert_eq!(sorted(all), sorted(sandbox.lines("items")), "each item is in the leftovers or in the rest, once");
 }
+
+/// The stop of a second's wait and more was silent until the program had left.
+#[test]
+fn a_stop_says_what_it_waits_for_longer_than_a_second() {
+    let sandbox = holding("");
+    let worker = HOLDS_ONE.replace("read -r _ <&5", "read -r _ <gate");
+    sandbox.file("w.sh", &worker.replace("echo $PPID >pid", "trap '' TERM; echo $$ >pid"));
+    sandbox.config(&sandbox.read("exeunt.toml").replace("event 10m", "TERM 10m"));
+    let gate = sandbox.gate("gate");
+    let run = sandbox.launch().stdin_text("a\n").start();
+    run.wait_for_line("holding");
+    run.signal(Signal::SIGTERM);
+    let message = run.wait_for_line_with("still waiting for");
+    let pid = pid_of_exeunt(&sandbox);
+    assert!(message.contains(&format!("w.0 (pid {pid}) after TERM: KILL in ")), "{message}");
+    gate.open();
+    let outcome = run.finish();
+    outcome.expect_code(75);
+    assert_eq!(outcome.stderr.matches("still ").count(), 1, "said once: {outcome}");
+}
+
+#[test]
+fn a_stop_says_that_it_still_reads_standard_input() {
+    let sandbox = holding("");
+    sandbox.file("w.sh", HOLDS_ONE);
+    let config = sandbox.read("exeunt.toml");
+    sandbox.config(&config.replace("stdin = true", "stdin = true\nstop-read-timeout = \"10m\""));
+    let endless = ["sh", "-c", "yes item | { \"$@\"; echo $? >code; }", "sh"];
+    let run = sandbox.launch().under(&endless).start();
+    run.wait_for_line("holding");
+    send(pid_of_exeunt(&sandbox), Signal::SIGTERM);
+    run.wait_for_line_with("still reading standard input (source in) into the leftovers, for ");
+    send(pid_of_exeunt(&sandbox), Signal::SIGINT);
+    run.finish();
+    assert_eq!(sandbox.read("code"), "75\n");
+}

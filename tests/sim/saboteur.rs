@@ -115,6 +115,7 @@ pub enum Sabotage {
     ReadsForEver,
     ReadsTooBriefly,
     FillsTheLeftovers,
+    WaitsInSilence,
 }
 
 use Sabotage::*;
@@ -226,6 +227,7 @@ pub const ALL: &[(Sabotage, &str)] = &[
     (ReadsForEver, "stdin"),
     (ReadsTooBriefly, "stdin"),
     (FillsTheLeftovers, "stdin"),
+    (WaitsInSilence, "waits"),
 ];
 
 impl Sabotage {
@@ -360,6 +362,7 @@ impl Sabotage {
                 }
             }
             KeepsLatenessToItself => actions.retain(|action| !matches!(action, Action::Note(Note::Late { .. }))),
+            WaitsInSilence => actions.retain(|action| !matches!(action, Action::Note(Note::StillWaiting { .. }))),
             // These spoil something else than orders, or other orders.
             _ => {}
         }

@@ -15,6 +15,7 @@ mod report;
 mod restart;
 mod service;
 mod stdin;
+mod waits;
 
 use crate::coverage::about;
 use crate::fake::Fake;
@@ -33,6 +34,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 use stdin::Stdin;
+use waits::Waits;
 
 /// Which law, and what it saw.
 #[derive(Debug)]
@@ -103,6 +105,7 @@ pub struct Laws {
     /// All the time that we were late.
     late: Duration,
     stdin: Stdin,
+    waits: Waits,
     /// Command sources whose output was opened, and has not been told to be at its end.
     unread: BTreeSet<SourceId>,
     /// A signal rung waits for its CONT.
@@ -211,6 +214,7 @@ impl Laws {
             interrupt: None,
             late: Duration::ZERO,
             stdin: Stdin::default(),
+            waits: Waits::default(),
             unread: BTreeSet::new(),
             cont: None,
             last_signal: None,
@@ -254,6 +258,7 @@ impl Laws {
         self.inert = self.quit || about(event).is_some_and(over);
         self.hear_of_items(now, event);
         self.hears_stdin(now, event);
+        self.waits.hear(now, event);
         if let Event::Exited { proc, .. } = event {
             self.was_ready(*proc);
         }
@@ -320,6 +325,7 @@ impl Laws {
         for action in actions {
             self.cont_follows(action)?;
             self.hands_back_bytes(action);
+            self.waits.ordered(now, action)?;
             self.ordered(now, action)?;
             self.last_signal = match action {
                 Action::Kill { proc, signal, target } => Some((*proc, *target, *signal)),
@@ -434,6 +440,7 @@ impl Laws {
         self.drains_are_worked_off()?;
         self.does_not_go_on(fake)?;
         self.stdin_ends(now, fake)?;
+        self.waits_are_said(now)?;
         self.ends_at_once(now, fake)?;
         self.ends_in_time(now)
     }
