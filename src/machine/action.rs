@@ -105,6 +105,9 @@ pub enum Action {
     },
     /// Count them again. Answered by `Strangers`.
     CountStrangers,
+    /// Answers how many orphans exeunt has adopted that are alive and outside every session of ours: what a program leaves
+    /// behind in a session of its own is one of them. Processes whose parent still lives are not.
+    CountOrphans,
     /// For people and logs. The shell formats.
     Note(Note),
     /// Everybody has left: finish the leftovers, print the report, exit with its code.
@@ -387,6 +390,8 @@ pub enum LastFailure {
     NotStarted(SpawnError),
     /// It ended by itself.
     Exited(ExitStatus),
+    /// It ended well by itself and left processes behind: members that had to be stopped, or a daemon.
+    LeftProcesses(ExitStatus),
     /// It was not ready in time, not well, or broke the protocol, and was stopped.
     Stopped {
         status: ExitStatus,

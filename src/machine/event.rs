@@ -55,6 +55,8 @@ pub enum Event {
     ResultsClosed { worker: WorkerId, errno: i32 },
     /// After `Action::Sweep` or `CountStrangers`: so many strangers (descendants outside every session of ours) are alive.
     Strangers { count: u32 },
+    /// After `Action::CountOrphans`: so many orphans that exeunt has adopted are alive.
+    Orphans { count: u32 },
     /// Always the last of a turn.
     Tick,
 }

@@ -88,9 +88,10 @@ pub struct Machine {
     fallen: VecDeque<WorkerId>,
     /// Came to rest for good, and whether their queue has a worker left is to be looked at.
     rested: Vec<InstanceId>,
-    /// Ended well at once, and are asked after: a process outside of every session may be what they left. How many there were then.
+    /// Ended well at once, and are asked after: an orphan outside of every session may be what they left.
     suspects: Vec<InstanceId>,
-    strays: u32,
+    /// Orphans at the last count.
+    orphans: u32,
     /// What a stop waits for and of which that was said.
     said: BTreeSet<Awaited>,
     /// Something happened that may end the run or let the stop go on.
@@ -170,7 +171,7 @@ impl Machine {
             fallen: VecDeque::new(),
             rested: Vec::new(),
             suspects: Vec::new(),
-            strays: 0,
+            orphans: 0,
             said: BTreeSet::new(),
             progressed: false,
             plan,
@@ -213,6 +214,7 @@ impl Machine {
             Event::ResultsWritten { worker, count } => self.results_written(worker, count, out),
             Event::ResultsClosed { worker, errno } => self.results_closed(worker, errno, out),
             Event::Strangers { count } => self.strangers(count, out),
+            Event::Orphans { count } => self.orphans_are_counted(count, out),
             Event::Tick => happened = self.tick(out),
         }
         self.follow_up(out);

@@ -66,7 +66,11 @@ impl Machine {
             }
             None if well && past.left_nothing => self.start_after_a_good_end(id, worker, past, out),
             Some(Purpose::Garbled | Purpose::Unwell) | None if past.charge != Charge::ItemAgain => {
-                self.failed_again(id, worker, fate, out);
+                let last = match remains.climb.is_none() && well && past.charge == Charge::Nothing {
+                    true => LastFailure::LeftProcesses(status),
+                    false => last_failure(&fate),
+                };
+                self.failed_again(id, worker, fate, last, out);
             }
             Some(Purpose::Garbled | Purpose::Unwell) | None => self.start_later(id, false, out),
         }
@@ -100,20 +104,22 @@ impl Machine {
         self.start_after(id, first.max(LEAST_PAUSE), false, out);
         if self.is_running() && matches!(self.instances[id.index()].state, State::Delayed) {
             if self.suspects.is_empty() {
-                out.push(Action::CountStrangers);
+                out.push(Action::CountOrphans);
             }
             self.suspects.push(id);
         }
     }
 
-    /// There are so many processes outside of every session of ours. A program that ends well at once may have put itself into the
-    /// background: where there are more than before, that end counts as a failure, or there would soon be a thousand daemons.
-    pub(super) fn daemons_are_counted(&mut self, count: u32, out: &mut Actions) {
-        let before = std::mem::replace(&mut self.strays, count);
+    /// Exeunt has adopted so many orphans. A program that ends well at once may have put itself into the background: where there
+    /// are more than before, that end counts as a failure, or there would soon be a thousand daemons.
+    pub(super) fn orphans_are_counted(&mut self, count: u32, out: &mut Actions) {
+        let before = std::mem::replace(&mut self.orphans, count);
         let suspects = std::mem::take(&mut self.suspects);
         let waits = |id: &InstanceId| matches!(self.instances[id.index()].state, State::Delayed);
-        let Some(id) = suspects.into_iter().find(waits).filter(|_| count > before) else { return };
-        let last = self.instances[id.index()].last_fate.as_ref().map(last_failure);
+        let Some(id) = suspects.into_iter().find(waits).filter(|_| count > before && self.is_running()) else {
+            return;
+        };
+        let last = self.instances[id.index()].last_status.map(LastFailure::LeftProcesses);
         let (Some(worker), Some(last)) = (self.worker_of(id), last) else { return };
         let limit = self.plan.worker(worker).start_limit;
         if self.workers[worker.index()].failures.count(limit, self.now) {
@@ -128,7 +134,8 @@ impl Machine {
         match (purpose, self.worker_of(id)) {
             (Purpose::Unwell, Some(worker)) if self.may_start(id) => {
                 self.instances[id.index()].failed_starts += 1;
-                self.failed_again(id, worker, Fate::NeverStarted { why: Unstarted::StartTimeout }, out)
+                let fate = Fate::NeverStarted { why: Unstarted::StartTimeout };
+                self.failed_again(id, worker, fate, LastFailure::NotInTime, out)
             }
             (Purpose::Await(_), Some(_)) if self.may_start(id) => self.due_or_waiting(id, out),
             (Purpose::Lost(worker), Some(_)) => {
@@ -213,13 +220,13 @@ impl Machine {
     }
 
     /// One more failure that counts against the start limit.
-    fn failed_again(&mut self, id: InstanceId, worker: WorkerId, fate: Fate, out: &mut Actions) {
+    fn failed_again(&mut self, id: InstanceId, worker: WorkerId, fate: Fate, last: LastFailure, out: &mut Actions) {
         let limit = self.plan.worker(worker).start_limit;
         if !self.tries_again(worker) {
             self.workers[worker.index()].failed = true;
             self.rest(id, fate, out);
         } else if self.workers[worker.index()].failures.count(limit, self.now) {
-            self.note_give_up(id, worker, last_failure(&fate), out);
+            self.note_give_up(id, worker, last, out);
             self.give_up(worker, id, out);
         } else {
             self.start_later(id, false, out);

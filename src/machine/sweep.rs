@@ -123,9 +123,6 @@ impl Machine {
 
     /// So many were found by a count.
     pub(super) fn strangers(&mut self, count: u32, out: &mut Actions) {
-        if self.is_running() {
-            return self.daemons_are_counted(count, out);
-        }
         let init_moment = self.plan.init.as_ref().and_then(|init| init.stop_timeout);
         let now = self.now;
         let Phase::Sweeping(sweep) = &mut self.phase else { return };

@@ -81,6 +81,7 @@ impl Shell {
             Action::HandBack { queue, seq, payload } => self.disk.hand_back(queue, seq, &payload),
             Action::Sweep { signal, repeat } => self.sweep(Some((signal, repeat))),
             Action::CountStrangers => self.sweep(None),
+            Action::CountOrphans => self.count_orphans(),
             Action::Note(note) => self.note(&note),
             Action::Quit(report) => self.outcome = Some(report),
         }
@@ -259,6 +260,11 @@ impl Shell {
         {
             self.sources.gone(source);
         }
+    }
+
+    fn count_orphans(&mut self) {
+        let orphans = strangers::orphans(&self.table.sessions(), &|pid| self.is_known(pid));
+        self.facts.push(Event::Orphans { count: u32::try_from(orphans.len()).unwrap_or(u32::MAX) });
     }
 
     /// Counts strangers, and signals them: all, or those that were not sent this signal before.

@@ -84,6 +84,11 @@ pub fn last_failure(plan: &Plan, instance: InstanceId, last: LastFailure) -> Str
     match last {
         LastFailure::Exited(status) => status.to_string(),
         LastFailure::Stopped { status, why } => format!("it was stopped ({status}){}", asked(plan, why)),
+        LastFailure::LeftProcesses(status) => {
+            format!(
+                "{status}, and it left processes behind (a program that puts itself into the background cannot be watched)"
+            )
+        }
         LastFailure::NotInTime => "not executed within its start-timeout".into(),
         LastFailure::NotStarted(error) => spawn_error(plan, Some(instance), error, None),
     }

@@ -28,6 +28,20 @@ pub fn living(sessions: &[Pid], before: &[Pid], init: bool) -> Vec<Pid> {
     })
 }
 
+/// Living children of ours that are in none of these sessions and that we have not started ourselves: orphans that came to us. None
+/// where there is no /proc.
+pub fn orphans(sessions: &[Pid], started: &dyn Fn(Pid) -> bool) -> Vec<Pid> {
+    let us = raw::own_pid();
+    let is_orphan = |pid: Pid, stat: &Stat| {
+        stat.parent == us && stat.is_living() && !sessions.contains(&stat.session) && !started(pid)
+    };
+    let found = proc::with(|proc| {
+        let stats = proc.stats()?;
+        Some(stats.iter().filter(|&(&pid, stat)| is_orphan(pid, stat)).map(|(&pid, _)| pid).collect())
+    });
+    found.flatten().unwrap_or_default()
+}
+
 /// Signals strangers, each so that no recycled number is hit.
 pub fn signal(strangers: &[Pid], signal: Signal) {
     for &stranger in strangers {

@@ -1,6 +1,6 @@
 //! What counts against a program, what does not, and what the report says of it.
 
-use crate::support::{Need, QUICK_BACKOFF, QUICK_RESTART, Sandbox, has, numbered, pool, skip};
+use crate::support::{Need, QUICK_BACKOFF, QUICK_RESTART, Sandbox, has, numbered, pool, skip, state, until};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -33,6 +33,32 @@ fn a_program_that_ends_before_it_was_ready_has_failed_whatever_its_code() {
         let web = instance(&outcome.report(), "web.0");
         assert_eq!(web["fate"], "never-started", "{outcome}");
         assert_eq!(web["reason"], json!({"kind": "requires", "worker": "db", "failed": true}), "{outcome}");
+    }
+}
+
+/// Neither the probe of another worker nor what another worker starts in a session of its own is a daemon of a program that ends
+/// well at once.
+#[test]
+fn good_ends_beside_workers_with_processes_in_sessions_of_their_own_are_no_failed_starts() {
+    let others = [
+        "command = [\"sleep\", \"1000\"]\nhealth = { command = [\"sleep\", \"0.1\"], interval = \"130ms\" }",
+        "command = [\"sh\", \"-c\", \"while :; do setsid sleep 0.5 & sleep 0.2; done\"]",
+    ];
+    for other in others {
+        let job =
+            "command = [\"sh\", \"-c\", \"echo x >>ends; [ $$(wc -l <ends) -lt 15 ] || exec sleep 1000; sleep 0.1\"]";
+        let limit = "start-limit = { burst = 2, interval = \"60s\" }";
+        let keys = format!("[supervisor]\ncgroup = \"off\"\n\n[worker.other]\n{other}\n\n");
+        let sandbox =
+            Sandbox::new(&format!("{keys}[worker.job]\n{job}\nrestart = \"always\"\n{limit}\n{QUICK_RESTART}"));
+        let run = sandbox.launch().start();
+        until("15 starts, or the end of the run", || {
+            (sandbox.lines("ends").len() >= 15 || state(run.pid()) == Some('Z')).then_some(())
+        });
+        run.signal(Signal::SIGTERM);
+        let outcome = run.finish();
+        assert!(!outcome.stderr.contains("given up"), "{outcome}");
+        outcome.expect_code(0);
     }
 }
 

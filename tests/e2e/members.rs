@@ -159,6 +159,8 @@ fn f8_a_service_that_daemonises_again_and_again_is_given_up() {
     let outcome = sandbox.launch().finish();
     outcome.expect_code(1);
     assert_eq!((sandbox.lines("starts").len(), sandbox.lines("bye").len()), (5, 5), "{outcome}");
+    let words = "5 failed starts within 1m, the last: exit 0, and it left processes behind";
+    assert!(outcome.stderr.contains(words), "{outcome}");
 }
 
 #[test]

@@ -206,6 +206,7 @@ pub fn about(event: &Event) -> Option<ProcId> {
         | Event::ResultsWritten { .. }
         | Event::ResultsClosed { .. }
         | Event::Strangers { .. }
+        | Event::Orphans { .. }
         | Event::Tick => None,
     }
 }
@@ -262,8 +263,8 @@ fn name(event: &Event) -> &'static str {
         },
         Event::ResultsWritten { .. } => "results written",
         Event::ResultsClosed { .. } => "results closed",
-        Event::Strangers { count: 0 } => "no strangers",
-        Event::Strangers { .. } => "strangers",
+        Event::Strangers { count: 0 } | Event::Orphans { count: 0 } => "no strangers",
+        Event::Strangers { .. } | Event::Orphans { .. } => "strangers",
         Event::Tick => "tick",
     }
 }

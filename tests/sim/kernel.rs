@@ -368,6 +368,12 @@ impl Fake {
         self.facts.others.push(Event::Strangers { count });
     }
 
+    /// All strangers are orphans here.
+    pub fn count_orphans(&mut self) {
+        let count = self.strangers_alive();
+        self.facts.others.push(Event::Orphans { count });
+    }
+
     pub fn strangers_alive(&self) -> u32 {
         let own = self.strangers.iter().filter(|process| process.alive).count();
         let forgotten = self.sessions.values().filter(|session| session.told == Told::Over);

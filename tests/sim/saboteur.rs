@@ -389,7 +389,7 @@ impl Sabotage {
             (MishearsAnswers, Event::Answered { proc, question, answer }) => {
                 Some(Event::Answered { proc, question, answer: answer.map_err(|_| Refusal::Closed) })
             }
-            (OverlooksDaemons, Event::Strangers { .. }) => Some(Event::Strangers { count: 0 }),
+            (OverlooksDaemons, Event::Orphans { .. }) => Some(Event::Orphans { count: 0 }),
             (IgnoresTouches, Event::Replied { reply: Reply::Touch(_), .. })
             | (IgnoresWrites, Event::Wrote { .. })
             | (IgnoresNonsense, Event::Garbled { .. })

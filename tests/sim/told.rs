@@ -36,6 +36,7 @@ pub fn order(action: &Action, plan: &Plan, names: &BTreeMap<ProcId, String>) -> 
         }
         Action::Sweep { signal, .. } => format!("sweep {signal}"),
         Action::CountStrangers => "count-strangers".into(),
+        Action::CountOrphans => "count-orphans".into(),
         Action::Quit(report) => quit(report, plan),
         Action::Note(Note::Climbed { .. } | Note::Started { .. } | Note::Buried { .. }) => return None,
         Action::Note(Note::Died { instance, status, ready, .. }) => {

@@ -294,6 +294,7 @@ impl World {
             Action::CancelResults { worker } => fake.cancel_results(worker),
             Action::Sweep { signal, repeat } => fake.sweep(signal, repeat),
             Action::CountStrangers => fake.count_strangers(),
+            Action::CountOrphans => fake.count_orphans(),
             Action::Ask { proc, question, timeout } => fake.ask(proc, question, timeout),
             Action::Unask { proc } => fake.unask(proc),
             Action::Bury(_) | Action::HandBack { .. } | Action::Note(_) => {}

@@ -190,9 +190,9 @@ fn good_ends_that_leave_a_daemon_are_failed_starts() {
     let mut stand = service(|web| web.restart = Restart::Always);
     for daemons in 1..=5 {
         runs_for(&mut stand, Duration::from_millis(5), exit(0));
-        assert!(stand.out.contains(&Action::CountStrangers));
+        assert!(stand.out.contains(&Action::CountOrphans));
         assert!(!gave_up(&stand));
-        stand.tell(Event::Strangers { count: daemons });
+        stand.tell(Event::Orphans { count: daemons });
         if daemons < 5 {
             starts_again(&mut stand);
         }

@@ -125,6 +125,7 @@ fn event(kind: u8, sources: usize, workers: usize, slots: u64, choices: &mut Cho
         },
         16 => match choices.byte() % 4 {
             0 => Event::OrphanReaped,
+            1 => Event::Orphans { count: u32::from(choices.byte() % 3) },
             _ => Event::Strangers { count: u32::from(choices.byte() % 3) },
         },
         _ => Event::Tick,

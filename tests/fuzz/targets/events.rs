@@ -155,7 +155,7 @@ impl World {
             Action::WriteResult { worker, .. } => self.unwritten[worker.index()] += 1,
             // All that are not written yet may be on their way.
             Action::CancelResults { .. } => {}
-            Action::Sweep { .. } | Action::CountStrangers => {}
+            Action::Sweep { .. } | Action::CountStrangers | Action::CountOrphans => {}
             Action::Note(Note::Bug(what)) => panic!("bug: {what}"),
             Action::Quit(report) => self.is_over(report),
             Action::CheckMembers { .. }

@@ -301,7 +301,7 @@ impl Laws {
             }
             Event::Notified { proc, notice: Notice::Extend(time) } => self.extends(now, *proc, *time),
             Event::RepliesClosed { proc } => self.falls_mute(now, *proc),
-            Event::Strangers { count } if self.stop.is_none() => self.restarts.strangers(now, *count),
+            Event::Orphans { count } => self.restarts.orphans(now, *count, self.stop.is_none()),
             Event::Replied { proc, reply: Reply::Prefetch(window) } => {
                 self.records.entry(*proc).and_modify(|record| record.window = *window);
             }
@@ -371,7 +371,8 @@ impl Laws {
             | Action::CancelResults { .. }
             | Action::Bury(_)
             | Action::HandBack { .. }
-            | Action::CountStrangers => Ok(()),
+            | Action::CountStrangers
+            | Action::CountOrphans => Ok(()),
             Action::Quit(_) => {
                 self.quit = true;
                 Ok(())

@@ -17,7 +17,7 @@ pub struct Restarts {
     slots: Vec<Slot>,
     /// Who ended well at once since strangers were counted, and how many there were then.
     suspects: Vec<InstanceId>,
-    strangers: u32,
+    orphans: u32,
     /// What must follow from the event that is being handled.
     expected: Option<(InstanceId, Next)>,
 }
@@ -119,7 +119,7 @@ impl Restarts {
             crews: plan.workers.iter().map(|_| Crew::default()).collect(),
             slots: plan.instances.iter().map(|_| Slot::default()).collect(),
             suspects: Vec::new(),
-            strangers: 0,
+            orphans: 0,
             expected: None,
             plan,
         }
@@ -142,12 +142,14 @@ impl Restarts {
         }
     }
 
-    /// In a run: where there are more strangers than before, a program that ended well at once has left one, which counts.
-    pub fn strangers(&mut self, now: Time, count: u32) {
-        let before = std::mem::replace(&mut self.strangers, count);
+    /// In a run: where there are more orphans than before, a program that ended well at once has left one, which counts.
+    pub fn orphans(&mut self, now: Time, count: u32, running: bool) {
+        let before = std::mem::replace(&mut self.orphans, count);
         let suspects = std::mem::take(&mut self.suspects);
         let waits = |id: &InstanceId| self.slots[id.index()].due.is_some() && !self.slots[id.index()].rests;
-        let Some(id) = suspects.into_iter().find(waits).filter(|_| count > before) else { return };
+        let Some(id) = suspects.into_iter().find(waits).filter(|_| count > before && running) else {
+            return;
+        };
         let Some(worker) = self.worker(id) else { return };
         if self.reaches_the_limit(worker, now) {
             self.expected = Some((id, Next::GivesUp));
