@@ -1,6 +1,6 @@
 //! One leftovers file that a run takes in while others append to it, or were killed when they did.
 
-use crate::support::{Need, Run, Sandbox, has, numbered, pool, text};
+use crate::support::{Need, Run, Sandbox, has, numbered, pool, sorted, text, until};
 use nix::sys::signal::Signal;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -65,7 +65,7 @@ fn items_that_another_run_is_reading_are_not_put_in_order() {
     writer.wait_for_words("source in is at its end: 1000 items", 1);
     writer.signal(Signal::SIGTERM);
     writer.wait_for_line("leaving");
-    crate::support::until("all that waited", || (writing.lines("left.txt").len() == 999).then_some(()));
+    until("all that waited", || (writing.lines("left.txt").len() == 999).then_some(()));
     let config = pool("size = 10", "command = [\"sh\", \"w.sh\"]\nresults = \"file:done.txt\"");
     let left = writing.path("left.txt");
     let reading = Sandbox::new(&config.replace("left.txt", left.to_str().expect("UTF-8")));
@@ -192,3 +192,38 @@ fn f76_leftovers_are_not_removed_where_unfinished_items_could_not_be_kept() {
 
 /// Holds its first item until the stop.
 const LEAVES: &str = "read -r line <&3; echo holding >&2; read -r _ <&5; exit 0\n";
+
+/// Three runs with one file: two that would take it in, of which one does, and one that appends. They are stopped after so many results.
+#[test]
+fn no_item_is_lost_or_doubled_by_runs_that_share_leftovers_and_are_stopped() {
+    let config = pool("size = 50", "command = [\"sh\", \"w.sh\"]\nprefetch = 3\nresults = \"file:done.txt\"");
+    for round in 0..8 {
+        let sandbox = Sandbox::new(&config);
+        sandbox.file("first.toml", &config.replace("[source.in]", "leftovers-first = true\n[source.in]"));
+        sandbox.file("w.sh", ECHOES);
+        let mut all = Vec::new();
+        for (name, count) in [("left.txt", 300), ("b.txt", 100), ("c.txt", 100)] {
+            let items: Vec<String> = numbered(count).iter().map(|item| format!("{name}-{item:0>200}")).collect();
+            sandbox.file(name, &text(&items));
+            all.extend(items);
+        }
+        let first = sandbox.launch().arguments(&["run", "first.toml"]).stdin_file("b.txt").start();
+        let fed = sandbox.launch().stdin_file("left.txt").start();
+        let other = sandbox.launch().stdin_file("c.txt").start();
+        [&first, &other].iter().for_each(|run| run.wait_for_words("w.0 started", 1));
+        let results = || fs::read_to_string(sandbox.path("done.txt")).unwrap_or_default().lines().count();
+        until("results", || (results() >= round * 40).then_some(()));
+        [&other, &fed, &first].iter().for_each(|run| run.signal(Signal::SIGTERM));
+        let outcomes = [fed, other, first].map(Run::finish_alone);
+        let found = ["done.txt", "left.txt", "left.txt.1", "left.txt.2"];
+        let found = found.map(|name| fs::read_to_string(sandbox.path(name)).unwrap_or_default());
+        let found = sorted(found.iter().flat_map(|text| text.lines()));
+        let said: Vec<String> = outcomes.iter().map(ToString::to_string).collect();
+        assert!(
+            found == sorted(&all),
+            "round {round}: each item once, not {} of {}: {said:#?}",
+            found.len(),
+            all.len()
+        );
+    }
+}
