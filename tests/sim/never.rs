@@ -20,6 +20,7 @@ const KILLED: &str = "rarely: somebody must read or speak on after KILL";
 const HASTY: &str = "rarely: it must speak in the moment in which it is killed before its exec was heard of";
 const SHORT: &str = "rarely: nearly always it takes no time";
 const UNTOLD: &str = "only a source that we stopped reading ends like this, and that is done in a stop";
+const OF_A_STOP: &str = "only a stop reads standard input like this, and it has ended before strangers are swept";
 const COUNTED: &str = "rarely: before the sweep strangers are counted only when a program ended well at once";
 const FIRST: &str = "it is the first event of all";
 const UNASKED: &str = "it is asked when it runs, whether it is ready until it is, and for its health from then on";
@@ -56,6 +57,7 @@ pub const NEVER: &[(&str, &str, &str)] = &[
     ("remains|remains, told|remains, killed", "exited|exited, item in hand", ONCE),
     ("stale", "stop|interrupt|forward|results closed|tick", NO_STATE),
     ("running", "source torn|source abandoned", UNTOLD),
+    ("running|sweeping|over", "stdin read|file grew", OF_A_STOP),
     ("running|stopping", "strangers|no strangers", COUNTED),
     ("stopping|sweeping|over", "began", FIRST),
     ("sweeping", "source abandoned", READ),

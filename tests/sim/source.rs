@@ -21,6 +21,8 @@ pub const CHUNK: usize = 5;
 #[derive(Default)]
 pub struct FakeSource {
     stdin: bool,
+    /// Standard input is a regular file to which another program appends: in a stop it is read to the size it had when the stop began.
+    file: bool,
     /// Items it will still give; `None`: never ends.
     left: Option<u64>,
     given: u64,
@@ -55,8 +57,9 @@ impl Fake {
             let fails = faulty && self.dice.percent(10);
             let torn_tail = self.dice.percent(30);
             let stdin = source.feed == Feed::Stdin;
+            let file = stdin && self.dice.percent(15);
             let room = if faulty && !stdin && self.dice.percent(20) { LARGE_ROOM } else { ROOM };
-            self.sources.push(FakeSource { stdin, left, fails, torn_tail, room, ..FakeSource::default() });
+            self.sources.push(FakeSource { stdin, file, left, fails, torn_tail, room, ..FakeSource::default() });
             if stdin {
                 self.after(Duration::ZERO, Happening::Produces(SourceId(i)));
             }
@@ -69,6 +72,9 @@ impl Fake {
             if self.source_is_stopped(id) {
                 self.after(Duration::from_millis(500), Happening::Produces(id));
             }
+            return;
+        }
+        if source_of(self, id).has_its_size() {
             return;
         }
         let nul = self.plan.source(id).framing == Framing::Nul;
@@ -134,7 +140,7 @@ impl Fake {
     /// Tells the end once everything before it was read.
     fn end_source(&mut self, id: SourceId) {
         let source = source_of(self, id);
-        let read = (source.eof || source.still_open) && source.pipe.is_empty();
+        let read = (source.eof || source.still_open || source.has_its_size()) && source.pipe.is_empty();
         if source.ended || !read || !source.may_be_read() {
             return;
         }
@@ -142,6 +148,8 @@ impl Fake {
         let head: Payload = TORN.into();
         let end = if source.fails {
             SourceEnd::Failed { errno: 5 }
+        } else if !source.eof && source.has_its_size() {
+            SourceEnd::FileGrew
         } else if !source.eof {
             let writer = PipeWriter { pid: 4711, name: "stranger".into() };
             SourceEnd::StillOpen { writer: Some(writer), torn: source.torn_tail.then_some((4, head)) }
@@ -170,7 +178,11 @@ impl Fake {
     }
 
     pub fn distrust(&mut self, id: SourceId) {
-        source_of(self, id).distrusted = true;
+        let source = source_of(self, id);
+        source.distrusted = true;
+        if source.has_its_size() {
+            self.after(Duration::ZERO, Happening::Reads(id));
+        }
     }
 
     /// Standard input: read no more, whatever is there. A command's output: read what is there, whatever is in the way.
@@ -226,6 +238,11 @@ impl Fake {
 impl FakeSource {
     fn may_be_read(&self) -> bool {
         !self.paused || self.slack || self.hurried
+    }
+
+    /// It is read to its present size and no further, though more is being appended.
+    fn has_its_size(&self) -> bool {
+        self.file && self.distrusted && !self.eof
     }
 }
 
