@@ -134,7 +134,9 @@ impl Machine {
         match (purpose, self.worker_of(id)) {
             (Purpose::Unwell, Some(worker)) if self.may_start(id) => {
                 self.instances[id.index()].failed_starts += 1;
-                let fate = Fate::NeverStarted { why: Unstarted::StartTimeout };
+                // An earlier incarnation may have run: then its end is how the instance left.
+                let earlier = self.instances[id.index()].last_fate.clone();
+                let fate = earlier.unwrap_or(Fate::NeverStarted { why: Unstarted::StartTimeout });
                 self.failed_again(id, worker, fate, LastFailure::NotInTime, out)
             }
             (Purpose::Await(_), Some(_)) if self.may_start(id) => self.due_or_waiting(id, out),
