@@ -64,7 +64,7 @@ pub const NEVER: &[(&str, &str, &str)] = &[
     ("sweeping", "submitted|oversized|source whole|source torn|source failed|source still open", READ_AFTER_ALL),
     ("remains", "wrote", LOOKED),
     ("remains, killed", "wrote|ok|retry|fail|release|touch|prefetch|garbled", KILLED),
-    ("due|aborting|sweeping|remains, told|remains, killed", "results closed", SHORT),
+    ("due|aborting|sweeping|remains|remains, told|remains, killed", "results closed", SHORT),
     ("sweeping", "results written", SHORT),
     ("over", "results written", LAST_MOMENT),
     ("over", "results closed|submitted|oversized", DEAF),

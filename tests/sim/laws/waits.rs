@@ -73,6 +73,8 @@ impl Waits {
             Action::Sweep { signal, .. } => self.strangers = Some((*signal, Watched::new(Time::NEVER))),
             Action::Quit(_) => *self = Waits::default(),
             Action::Note(Note::Stopping { .. }) => self.stopping = Some(now),
+            // These close the queues, which are worked off no longer.
+            Action::Note(Note::StopDeadline | Note::Hurried { .. }) => self.queues.clear(),
             Action::Note(Note::Draining { queue, .. }) => _ = self.queues.insert(*queue, Watched::new(now)),
             Action::Note(Note::Climbed { instance, step, reason }) => {
                 // What is stopped for another reason may belong to a level that is not waited for yet.
